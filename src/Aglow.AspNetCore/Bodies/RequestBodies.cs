@@ -83,6 +83,18 @@ internal static class RequestBodies
                 || parameters.Contains("charset=utf-8", StringComparison.OrdinalIgnoreCase)
                 || parameters.Contains("charset=\"utf-8\"", StringComparison.OrdinalIgnoreCase)));
 
+    /// <summary>Reads a value from a JSON body.</summary>
+    public delegate T Reader<out T>(ReadOnlySpan<byte> json);
+
+    /// <summary>Reads a JSON body that must not be empty.</summary>
+    public static async ValueTask<T> ReadAsync<T>(HttpContext context, string example, Reader<T> read)
+    {
+        if (Kind(context, packed: false) == BodyKind.Empty)
+            throw Problems.Malformed($"The body is empty. Send {example}.");
+        using var body = await ReadJsonAsync(context);
+        return read(body.Written.Span);
+    }
+
     /// <summary>Reads a whole JSON body.</summary>
     public static async ValueTask<AnswerBuffer> ReadJsonAsync(HttpContext context)
     {

@@ -69,8 +69,8 @@ internal sealed class ClaimEndpoints(PresenceHost host, Callers callers, Gate ga
     private async Task SetAsync(HttpContext context)
     {
         var asked = await RequireAsync(context);
-        var (source, claim) = (await ReadAsync(context, ClaimBody.Example, ClaimBody.Read)).ToClaim(host.Presence.Clock.Now);
-        var user = await RegisterAsync(context, asked);
+        var (source, claim) = (await RequestBodies.ReadAsync(context, ClaimBody.Example, ClaimBody.Read)).ToClaim(host.Presence.Clock.Now);
+        var user = await DirectoryUsers.RegisterAsync(context, host.Presence, gate, asked);
         if (claim is null)
             await host.Presence.RemoveClaimAsync(user, source);
         else if (!await host.Presence.SetClaimAsync(user, claim))
@@ -136,8 +136,8 @@ internal sealed class ClaimEndpoints(PresenceHost host, Callers callers, Gate ga
     private async Task SetHoursAsync(HttpContext context)
     {
         var asked = await RequireAsync(context);
-        var hours = await ReadAsync(context, QuietHoursReader.Example, QuietHoursReader.Read);
-        var user = await RegisterAsync(context, asked);
+        var hours = await RequestBodies.ReadAsync(context, QuietHoursReader.Example, QuietHoursReader.Read);
+        var user = await DirectoryUsers.RegisterAsync(context, host.Presence, gate, asked);
         // quiet hours do not count against the limit of sources, so this cannot fail
         await host.Presence.SetClaimAsync(user, Claim.Quiet(hours));
         await SendHoursAsync(context, asked, hours);
@@ -185,28 +185,7 @@ internal sealed class ClaimEndpoints(PresenceHost host, Callers callers, Gate ga
     {
         var asked = Asked.User(context, fromEnd: 1);
         await callers.RequireAsync(context, asked, Scopes.Users);
-        if (!host.Presence.HasDirectory)
-            throw new NotSupportedException(
-                "This deployment has no user directory: user IDs are integers from 0 to 2147483647, and nothing is saved about them.");
+        DirectoryUsers.Require(host.Presence);
         return asked;
-    }
-
-    private async ValueTask<uint> RegisterAsync(HttpContext context, UserId user)
-    {
-        var index = await host.Presence.FindAsync(user);
-        if (index != UserId.Nobody)
-            return index;
-        gate.ChargeRegistrations(context, 1);
-        return await host.Presence.RegisterAsync(user);
-    }
-
-    private delegate T BodyReader<out T>(ReadOnlySpan<byte> json);
-
-    private static async ValueTask<T> ReadAsync<T>(HttpContext context, string example, BodyReader<T> read)
-    {
-        if (RequestBodies.Kind(context, packed: false) == BodyKind.Empty)
-            throw Problems.Malformed($"The body is empty. Send {example}.");
-        using var body = await RequestBodies.ReadJsonAsync(context);
-        return read(body.Written.Span);
     }
 }

@@ -1,3 +1,4 @@
+using System.Text;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Bodies;
 using Aglow.AspNetCore.Http;
@@ -10,6 +11,40 @@ namespace Aglow.AspNetCore.Endpoints;
 /// <summary>Code that calls about users of the directory share: it reads, resolves and writes lists of users.</summary>
 internal static class DirectoryUsers
 {
+    /// <summary>Refuses calls about what is saved of users where nothing is.</summary>
+    public static void Require(PresenceService presence)
+    {
+        if (!presence.HasDirectory)
+        {
+            throw new NotSupportedException(
+                "This deployment has no user directory: user IDs are integers from 0 to 2147483647, and nothing is saved about them.");
+        }
+    }
+
+    /// <summary>The index of a user; a user without one gets it.</summary>
+    public static async ValueTask<uint> RegisterAsync(HttpContext context, PresenceService presence, Gate gate, UserId user)
+    {
+        var index = await presence.FindAsync(user);
+        if (index != UserId.Nobody)
+            return index;
+        gate.ChargeRegistrations(context, 1);
+        return await presence.RegisterAsync(user);
+    }
+
+    /// <summary>Adds the users whom a query names.</summary>
+    public static void AddNamed(UserBatch users, IReadOnlyList<string> ids, string query, KeyCache known)
+    {
+        foreach (var id in ids)
+        {
+            if (!UserId.TryParse(id, out var user))
+                throw Problems.Malformed($"\"{Problems.Shorten(id)}\" in {query} is not a user: {Problems.AUser}.");
+            if (user.Key is null)
+                users.Add(user.Number);
+            else
+                users.TryAdd(Encoding.UTF8.GetBytes(id), known);
+        }
+    }
+
     /// <summary>
     /// Finds the users of a list. With <paramref name="register"/>, IDs without an index get one, because a user may be blocked before they
     /// first connect.
@@ -29,10 +64,8 @@ internal static class DirectoryUsers
     /// <summary>Reads the list of users in the body; refuses an empty body.</summary>
     public static async ValueTask ReadListAsync(HttpContext context, PresenceService presence, UserBatch users)
     {
-        if (RequestBodies.Kind(context, packed: false) == BodyKind.Empty)
-            throw Problems.Malformed("The body is empty. Send {\"user_ids\": [X, …]}.");
-        using var body = await RequestBodies.ReadJsonAsync(context);
-        UsersBody.Read(body.Written.Span, UsersForm.List, presence.AskedKeys, users);
+        await RequestBodies.ReadAsync(
+            context, "{\"user_ids\": [X, …]}", json => UsersBody.Read(json, UsersForm.List, presence.AskedKeys, users));
         Gate.Of(context)?.Charge(context, Cost.Users(users.Count));
     }
 

@@ -127,13 +127,7 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Gat
         {
             case BodyKind.Empty:
                 var caller = callers.Require(context);
-                var self = await presence.FindAsync(caller);
-                if (self == UserId.Nobody)
-                {
-                    gate.ChargeRegistrations(context, 1);
-                    self = await presence.RegisterAsync(caller);
-                }
-
+                var self = await DirectoryUsers.RegisterAsync(context, presence, gate, caller);
                 Callers.RequireLive(presence.Accounts.Of(self), caller: null);
                 Require(await presence.HeartbeatAsync(self), Problems.Shown(caller));
                 await Answers.Ready(context, _heartbeatAnswer);

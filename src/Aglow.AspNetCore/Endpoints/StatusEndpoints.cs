@@ -74,16 +74,7 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Gate g
         var ids = Asked.Ids(context);
         var definition = Asked.Definition(context, host.Presence.Definitions);
         using var users = new UserBatch(ids.Count);
-        foreach (var id in ids)
-        {
-            if (!UserId.TryParse(id, out var user))
-                throw Problems.Malformed($"\"{Problems.Shorten(id)}\" in ids is not a user: {Problems.AUser}.");
-            if (user.Key is null)
-                users.Add(user.Number);
-            else
-                users.TryAdd(Encoding.UTF8.GetBytes(id), host.Presence.AskedKeys);
-        }
-
+        DirectoryUsers.AddNamed(users, ids, "ids", host.Presence.AskedKeys);
         using var statuses = await ReadAsync(context, users, definition);
         using var answer = new AnswerBuffer(ids.Count * 128);
         WriteById(answer, ids, users, statuses.Span);

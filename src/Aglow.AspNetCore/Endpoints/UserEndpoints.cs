@@ -198,10 +198,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
     private async Task ImportAsync(HttpContext context)
     {
         await callers.RequireBackendAsync(context, Scopes.Users);
-        RequireBody(context, ProfileReader.Many);
-        List<ProfileBody> profiles;
-        using (var body = await RequestBodies.ReadJsonAsync(context))
-            profiles = ProfileReader.ReadMany(body.Written.Span);
+        var profiles = await RequestBodies.ReadAsync(context, ProfileReader.Many, ProfileReader.ReadMany);
         using var users = new UserBatch(Math.Max(profiles.Count, 1));
         var named = new HashSet<UserId>();
         foreach (var profile in profiles)
@@ -214,7 +211,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
             users.TryAdd(Encoding.UTF8.GetBytes(user.ToString()), host.Presence.KnownKeys);
         }
 
-        RequireDirectory();
+        DirectoryUsers.Require(host.Presence);
         // writing one profile costs a tenth of a call: its row, its names, and their index in the database
         gate.Charge(context, profiles.Count / 10);
         await host.Presence.RegisterAsync(users);
@@ -231,7 +228,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
     {
         var asked = Asked.User(context, fromEnd: 1);
         await callers.RequireAsync(context, asked, Scopes.Users);
-        RequireDirectory();
+        DirectoryUsers.Require(host.Presence);
         await host.Presence.RevokeAsync(asked);
         context.Response.StatusCode = StatusCodes.Status204NoContent;
     }
@@ -240,11 +237,9 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
     {
         var asked = Asked.User(context, fromEnd: 1);
         await callers.RequireBackendAsync(context, Scopes.Users);
-        RequireBody(context, AccessExample);
-        bool disabled;
-        using (var body = await RequestBodies.ReadJsonAsync(context))
-            disabled = MemberReader.ReadFlag(body.Written.Span, AccessExample, JsonNames.Disabled);
-        RequireDirectory();
+        var disabled = await RequestBodies.ReadAsync(
+            context, AccessExample, static json => MemberReader.ReadFlag(json, AccessExample, JsonNames.Disabled));
+        DirectoryUsers.Require(host.Presence);
         await host.Presence.SetDisabledAsync(await host.Presence.RegisterAsync(asked), disabled);
         await Answers.JsonAsync(context, new AccessDocument(UserJson.Of(asked), disabled), Documents.Sent.AccessDocument);
     }
@@ -286,7 +281,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
     private async Task FindAsync(HttpContext context)
     {
         var asked = Asked.User(context);
-        RequireDirectory();
+        DirectoryUsers.Require(host.Presence);
         var ofOneself = callers.Of(context) == asked;
         var user = ofOneself ? await host.Presence.FindAsync(asked) : await host.Presence.FindAskedAsync(asked);
         if (!await host.Presence.IsKnownAsync(user, ofOneself))
@@ -311,7 +306,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
     {
         var asked = Asked.User(context);
         await callers.RequireAsync(context, asked, Scopes.Users);
-        RequireDirectory();
+        DirectoryUsers.Require(host.Presence);
         if (!await host.Presence.DeleteUserAsync(asked))
             throw Problems.NoSuchUser(asked);
         context.Response.StatusCode = StatusCodes.Status204NoContent;
@@ -321,7 +316,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
     {
         var asked = Asked.User(context, fromEnd: 1);
         await callers.RequireAsync(context, asked, Scopes.Users);
-        RequireDirectory();
+        DirectoryUsers.Require(host.Presence);
         var follower = await host.Presence.FindAsync(asked);
         await DirectoryUsers.SendListAsync(context, host.Presence, await host.Presence.SubscriptionsAsync(follower));
     }
@@ -342,27 +337,8 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
 
     private async ValueTask<uint> RegisterAsync(HttpContext context, UserId user)
     {
-        RequireDirectory();
-        var index = await host.Presence.FindAsync(user);
-        if (index != UserId.Nobody)
-            return index;
-        gate.ChargeRegistrations(context, 1);
-        return await host.Presence.RegisterAsync(user);
-    }
-
-    private void RequireDirectory()
-    {
-        if (!host.Presence.HasDirectory)
-        {
-            throw new NotSupportedException(
-                "This deployment has no user directory: user IDs are integers from 0 to 2147483647, and nothing is saved about them.");
-        }
-    }
-
-    private static void RequireBody(HttpContext context, string example)
-    {
-        if (RequestBodies.Kind(context, packed: false) == BodyKind.Empty)
-            throw Problems.Malformed($"The body is empty. Send {example}.");
+        DirectoryUsers.Require(host.Presence);
+        return await DirectoryUsers.RegisterAsync(context, host.Presence, gate, user);
     }
 
     private static void Refuse(ProfileResult result, UserId user, string name)
@@ -384,10 +360,6 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
         }
     }
 
-    private static async ValueTask<ProfileBody> ReadProfileAsync(HttpContext context, bool withId)
-    {
-        RequireBody(context, withId ? ProfileReader.OneWithId : ProfileReader.One);
-        using var body = await RequestBodies.ReadJsonAsync(context);
-        return ProfileReader.ReadOne(body.Written.Span, withId);
-    }
+    private static ValueTask<ProfileBody> ReadProfileAsync(HttpContext context, bool withId) => RequestBodies.ReadAsync(
+        context, withId ? ProfileReader.OneWithId : ProfileReader.One, json => ProfileReader.ReadOne(json, withId));
 }

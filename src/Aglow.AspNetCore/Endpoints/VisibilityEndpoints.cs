@@ -91,11 +91,8 @@ internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, Ga
     private async Task SetAsync(HttpContext context)
     {
         var (asked, number) = await RequireAsync(context);
-        if (RequestBodies.Kind(context, packed: false) == BodyKind.Empty)
-            throw Problems.Malformed($"The body is empty. Send {Example}.");
-        string?[] words;
-        using (var body = await RequestBodies.ReadJsonAsync(context))
-            words = MemberReader.ReadText(body.Written.Span, Example, JsonNames.Online, JsonNames.LastSeen);
+        var words = await RequestBodies.ReadAsync(
+            context, Example, static json => MemberReader.ReadText(json, Example, JsonNames.Online, JsonNames.LastSeen));
         if (words is [null, null])
             throw Problems.Malformed($"Neither online nor last_seen is given. Send {Example}.");
         var shows = await host.Presence.SetVisibilityAsync(
@@ -141,22 +138,10 @@ internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, Ga
     {
         var asked = Asked.User(context, fromEnd: 1);
         await callers.RequireAsync(context, asked, Scopes.Users);
-        RequireDirectory();
-        var user = await host.Presence.FindAsync(asked);
-        if (user == UserId.Nobody)
-        {
-            gate.ChargeRegistrations(context, 1);
-            user = await host.Presence.RegisterAsync(asked);
-        }
-
-        return (asked, user);
-    }
-
-    private void RequireDirectory()
-    {
         if (!host.Presence.HasDirectory)
             throw new NotSupportedException(
                 "This deployment has no user directory, so it stores no visibility: everyone sees everyone.");
+        return (asked, await DirectoryUsers.RegisterAsync(context, host.Presence, gate, asked));
     }
 
     private static Task SendAsync(HttpContext context, UserId asked, Visibility shows) => Answers.JsonAsync(

@@ -1,9 +1,7 @@
-using System.Text;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Hosting;
 using Aglow.AspNetCore.Http;
 using Aglow.AspNetCore.Sockets;
-using Aglow.Model;
 using Aglow.Users;
 using Aglow.Watching;
 using Microsoft.AspNetCore.Builder;
@@ -92,16 +90,7 @@ internal sealed class WatchEndpoints(PresenceHost host, Callers callers, Gate ga
         var users = new UserBatch(ids.Count);
         try
         {
-            foreach (var id in ids)
-            {
-                if (!UserId.TryParse(id, out var user))
-                    throw Problems.Malformed($"\"{Problems.Shorten(id)}\" in {Routes.WatchedQuery} is not a user: {Problems.AUser}.");
-                if (user.Key is null)
-                    users.Add(user.Number);
-                else
-                    users.TryAdd(Encoding.UTF8.GetBytes(id), host.Presence.AskedKeys);
-            }
-
+            DirectoryUsers.AddNamed(users, ids, Routes.WatchedQuery, host.Presence.AskedKeys);
             await host.Presence.FindAskedAsync(users);
         }
         catch
