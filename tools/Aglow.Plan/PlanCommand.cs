@@ -55,16 +55,11 @@ internal sealed class PlanCommand
     {
         var command = new RootCommand(
             "aglow plan: what a deployment needs and costs, worked out from measured constants. Counts may end in k, m, b; times in s, "
-                + "m, h; sizes in m, g.");
-        foreach (var option in new Option[]
+                + "m, h; sizes in m, g.")
         {
             _active, _registered, _heartbeat, _session, _watch, _watchers, _arrival, _sockets, _nodeCores, _nodeMemory, _nodeSockets,
             _redisMemory, _busy, _link, _format, _explain, _constants, _prices,
-        })
-        {
-            command.Options.Add(option);
-        }
-
+        };
         command.SetAction(parsed => run(Read(parsed)));
         return command;
     }

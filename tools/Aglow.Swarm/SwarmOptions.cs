@@ -92,68 +92,40 @@ internal sealed class SwarmCommand
         Description = "the address of the deployment; may be given several times [http://127.0.0.1:8080]",
         HelpName = "URL",
     };
-    private readonly Option<string> _people = new("--people") { Description = "the number of people [1000]", HelpName = "N" };
-    private readonly Option<string> _seconds =
-        new("--seconds") { Description = "the length of the run, which is one day of the people [60]", HelpName = "S" };
-    private readonly Option<string> _seed =
-        new("--seed") { Description = "the same seed makes the same plan of sessions [1]", HelpName = "K" };
-    private readonly Option<string> _first = new("--first") { Description = "the user ID of the first person [1000000]", HelpName = "N" };
-    private readonly Option<string> _bulk =
-        new("--bulk") { Description = "instead of people: so many active users by packed heartbeats, such as 5m", HelpName = "N" };
-    private readonly Option<string> _registered = new("--registered")
-    {
-        Description = "with --bulk: registered users, of whom the active ones come and go [twice --bulk]",
-        HelpName = "N"
-    };
-    private readonly Option<string> _session =
-        new("--session-seconds") { Description = "with --bulk: how long each user is active [1200]", HelpName = "S" };
-    private readonly Option<string> _watchers =
-        new("--watchers") { Description = "with --bulk: sockets that watch users [100]", HelpName = "N" };
-    private readonly Option<string> _watch =
-        new("--watch") { Description = "with --bulk: users that each socket watches [100]", HelpName = "N" };
-    private readonly Option<string> _away =
-        new("--away-seconds") { Description = "the server's --away-seconds: also checks which users are away", HelpName = "S" };
-    private readonly Option<bool> _accounts = new("--accounts")
-    {
-        Description = "people are renamed, signed out everywhere, and deleted, and come back; the server needs a user directory",
-    };
-    private readonly Option<string> _clockFile = new("--clock-file")
-    {
-        Description =
-            "steps the clock of a server that runs under libfaketime, by its FAKETIME_TIMESTAMP_FILE: 2 h, back, 8 h, two back, each 45 s",
-        HelpName = "FILE",
-    };
-    private readonly Option<bool> _claims = new("--claims")
-    {
-        Description = "people set statuses with texts and ends, by several sources; the server needs a user directory",
-    };
-    private readonly Option<bool> _devices = new("--devices") { Description = "devices are named, each with a kind of its own" };
-    private readonly Option<bool> _feed = new("--feed") { Description = "a backend follows the feed of changes, and its state is checked" };
-    private readonly Option<string> _webhook = new("--webhook")
-    {
-        Description = "a backend receives a webhook on this port of 127.0.0.1, and its state is checked",
-        HelpName = "PORT",
-    };
-    private readonly Option<string> _receiverDown =
-        new("--receiver-down-seconds") { Description = "with --webhook: the receiver is down for so long", HelpName = "S" };
-    private readonly Option<string> _receiverSlow = new("--receiver-slow-seconds")
-    {
-        Description = "with --webhook: the receiver takes a second an answer for so long",
-        HelpName = "S",
-    };
-    private readonly Option<string> _quiet =
-        new("--quiet-seconds") { Description = "then for so long people neither come nor go [0]", HelpName = "S" };
-    private readonly Option<string> _clients = new("--clients")
-    {
-        Description = "besides: so many people with the .NET client, and so many with that for JavaScript",
-        HelpName = "N",
-    };
-    private readonly Option<bool> _disturbed = new("--disturbed")
-    {
-        Description = "somebody kills nodes or stores during the run: what needs a notification may be late",
-    };
-    private readonly Option<string> _report = new("--report") { Description = "the file for an HTML report", HelpName = "FILE.html" };
-    private readonly Option<string> _json = new("--json") { Description = "the file for all figures", HelpName = "FILE.json" };
+    private readonly Option<string> _people = Text("--people", "N", "the number of people [1000]");
+    private readonly Option<string> _seconds = Text("--seconds", "S", "the length of the run, which is one day of the people [60]");
+    private readonly Option<string> _seed = Text("--seed", "K", "the same seed makes the same plan of sessions [1]");
+    private readonly Option<string> _first = Text("--first", "N", "the user ID of the first person [1000000]");
+    private readonly Option<string> _bulk = Text(
+        "--bulk", "N", "instead of people: so many active users by packed heartbeats, such as 5m");
+    private readonly Option<string> _registered = Text(
+        "--registered", "N", "with --bulk: registered users, of whom the active ones come and go [twice --bulk]");
+    private readonly Option<string> _session = Text("--session-seconds", "S", "with --bulk: how long each user is active [1200]");
+    private readonly Option<string> _watchers = Text("--watchers", "N", "with --bulk: sockets that watch users [100]");
+    private readonly Option<string> _watch = Text("--watch", "N", "with --bulk: users that each socket watches [100]");
+    private readonly Option<string> _away = Text("--away-seconds", "S", "the server's --away-seconds: also checks which users are away");
+    private readonly Option<bool> _accounts = Flag(
+        "--accounts", "people are renamed, signed out everywhere, and deleted, and come back; the server needs a user directory");
+    private readonly Option<string> _clockFile = Text(
+        "--clock-file", "FILE",
+        "steps the clock of a server that runs under libfaketime, by its FAKETIME_TIMESTAMP_FILE: 2 h, back, 8 h, two back, each 45 s");
+    private readonly Option<bool> _claims = Flag(
+        "--claims", "people set statuses with texts and ends, by several sources; the server needs a user directory");
+    private readonly Option<bool> _devices = Flag("--devices", "devices are named, each with a kind of its own");
+    private readonly Option<bool> _feed = Flag("--feed", "a backend follows the feed of changes, and its state is checked");
+    private readonly Option<string> _webhook = Text(
+        "--webhook", "PORT", "a backend receives a webhook on this port of 127.0.0.1, and its state is checked");
+    private readonly Option<string> _receiverDown = Text(
+        "--receiver-down-seconds", "S", "with --webhook: the receiver is down for so long");
+    private readonly Option<string> _receiverSlow = Text(
+        "--receiver-slow-seconds", "S", "with --webhook: the receiver takes a second an answer for so long");
+    private readonly Option<string> _quiet = Text("--quiet-seconds", "S", "then for so long people neither come nor go [0]");
+    private readonly Option<string> _clients = Text(
+        "--clients", "N", "besides: so many people with the .NET client, and so many with that for JavaScript");
+    private readonly Option<bool> _disturbed = Flag(
+        "--disturbed", "somebody kills nodes or stores during the run: what needs a notification may be late");
+    private readonly Option<string> _report = Text("--report", "FILE.html", "the file for an HTML report");
+    private readonly Option<string> _json = Text("--json", "FILE.json", "the file for all figures");
 
     /// <summary>The command, which calls <paramref name="run"/>.</summary>
     public RootCommand Create(Func<SwarmOptions, Task<int>> run)
@@ -161,16 +133,11 @@ internal sealed class SwarmCommand
         var command = new RootCommand(
             "aglow swarm: simulated people on a running deployment. They know what their devices really did, and compare every status and "
                 + "every change that they receive with the deployment's promises. Exit code 1 on any violation, or if nothing could be "
-                + "checked.");
-        foreach (var option in new Option[]
+                + "checked.")
         {
             _url, _people, _seconds, _seed, _first, _bulk, _registered, _session, _watchers, _watch, _away, _accounts, _clockFile, _claims,
             _devices, _feed, _webhook, _receiverDown, _receiverSlow, _quiet, _clients, _disturbed, _report, _json,
-        })
-        {
-            command.Options.Add(option);
-        }
-
+        };
         command.SetAction((parsed, _) => run(Read(parsed)));
         return command;
     }
@@ -238,6 +205,11 @@ internal sealed class SwarmCommand
 
         return options;
     }
+
+    private static Option<string> Text(string name, string value, string description) =>
+        new(name) { Description = description, HelpName = value };
+
+    private static Option<bool> Flag(string name, string description) => new(name) { Description = description };
 
     private static Uri Address(string text) =>
         Uri.TryCreate(text, UriKind.Absolute, out var url) && url.Scheme is "http" or "https"
