@@ -1,3 +1,4 @@
+using System.Reflection;
 using Aglow.Diagnostics;
 using Aglow.Durable;
 using Aglow.Heartbeats;
@@ -17,11 +18,11 @@ internal sealed class BoundedPresence : IOpenPresence
 {
     private readonly DataFolder _folder;
     private readonly MemoryPlaneStore _store;
-    private readonly BoundedDirectory _directory;
+    private readonly IUserDirectory _directory;
     private readonly AglowMetrics _metrics;
 
     private BoundedPresence(
-        DataFolder folder, MemoryPlaneStore store, BoundedDirectory directory, AglowMetrics metrics, PresenceService presence)
+        DataFolder folder, MemoryPlaneStore store, IUserDirectory directory, AglowMetrics metrics, PresenceService presence)
     {
         _folder = folder;
         _store = store;
@@ -43,7 +44,7 @@ internal sealed class BoundedPresence : IOpenPresence
         var store = new JournaledPlaneStore(PageBudget.Of(options), journal);
         var clock = new Clock(time, new StallGuard((uint)(2 * options.HeartbeatSeconds)), journal.LastAlive);
         journal.Load(store, clock, options.Lease);
-        var directory = new BoundedDirectory(SqliteUserDirectory.Open(options.DataDirectory, time));
+        var directory = BoundedDirectory.Of(SqliteUserDirectory.Open(options.DataDirectory, time));
         var presence = new PresenceService(store, directory, new LocalTransitionBus(), clock, options, metrics, log);
         journal.Start();
         await presence.StartAsync();
@@ -62,21 +63,28 @@ internal sealed class BoundedPresence : IOpenPresence
 }
 
 /// <summary>The directory on disk. When it is full, a new ID gets the index of a known one.</summary>
-internal sealed class BoundedDirectory(IUserDirectory inner) : IUserDirectory
+/// <remarks>Not sealed, because the framework derives the class that passes each call to <see cref="Invoke"/>.</remarks>
+internal class BoundedDirectory : DispatchProxy
 {
     private const uint MostUsers = 4096;
 
-    public uint NextIndex => inner.NextIndex;
+    private IUserDirectory _inner = null!;
 
-    private bool IsFull => inner.NextIndex >= UserId.FirstDirectoryNumber + MostUsers;
-
-    public ReadOnlyMemory<byte> CursorSecret => inner.CursorSecret;
-
-    public async ValueTask<int> RegisterAsync(IReadOnlyList<string> keys, Memory<uint> numbers)
+    public static IUserDirectory Of(IUserDirectory inner)
     {
-        if (!IsFull)
-            return await inner.RegisterAsync(keys, numbers);
-        await inner.FindIndexesAsync(keys, numbers);
+        var bounded = Create<IUserDirectory, BoundedDirectory>();
+        ((BoundedDirectory)(object)bounded)._inner = inner;
+        return bounded;
+    }
+
+    protected override object? Invoke(MethodInfo? targetMethod, object?[]? args) =>
+        targetMethod!.Name == nameof(IUserDirectory.RegisterAsync) && _inner.NextIndex >= UserId.FirstDirectoryNumber + MostUsers
+            ? new ValueTask<int>(FindAsync((IReadOnlyList<string>)args![0]!, (Memory<uint>)args[1]!))
+            : targetMethod.Invoke(_inner, BindingFlags.DoNotWrapExceptions, null, args, null);
+
+    private async Task<int> FindAsync(IReadOnlyList<string> keys, Memory<uint> numbers)
+    {
+        await _inner.FindIndexesAsync(keys, numbers);
         for (var i = 0; i < keys.Count; i++)
         {
             if (numbers.Span[i] == 0)
@@ -89,49 +97,4 @@ internal sealed class BoundedDirectory(IUserDirectory inner) : IUserDirectory
 
         return 0;
     }
-
-    public ValueTask FindIndexesAsync(IReadOnlyList<string> keys, Memory<uint> numbers) => inner.FindIndexesAsync(keys, numbers);
-
-    public ValueTask FindIdsAsync(ReadOnlyMemory<uint> numbers, Memory<string?> names) => inner.FindIdsAsync(numbers, names);
-
-    public ValueTask<Profile?> FindProfileAsync(uint user) => inner.FindProfileAsync(user);
-
-    public ValueTask<ProfileResult> WriteProfilesAsync(IReadOnlyList<ProfileWrite> writes, bool create) =>
-        inner.WriteProfilesAsync(writes, create);
-
-    public ValueTask DeleteAsync(uint user, long at) => inner.DeleteAsync(user, at);
-
-    public ValueTask NoteDeletionAsync(uint user, long at) => inner.NoteDeletionAsync(user, at);
-
-    public ValueTask RevokeAsync(uint user, long at) => inner.RevokeAsync(user, at);
-
-    public ValueTask SetDisabledAsync(uint user, bool disabled, uint shownLastSeen) =>
-        inner.SetDisabledAsync(user, disabled, shownLastSeen);
-
-    public ValueTask<IReadOnlyList<KeyValuePair<uint, Account>>> AccountsAsync() => inner.AccountsAsync();
-
-    public ValueTask<DirectoryPage> SearchAsync(string query, int limit, string? cursor) => inner.SearchAsync(query, limit, cursor);
-
-    public ValueTask<uint[]> SubscriptionsAsync(uint follower) => inner.SubscriptionsAsync(follower);
-
-    public ValueTask<uint[]?> FollowAsync(uint follower, IReadOnlyList<uint> followed, bool follow, int limit) =>
-        inner.FollowAsync(follower, followed, follow, limit);
-
-    public ValueTask<bool> SetClaimAsync(uint number, Claim claim, uint now) => inner.SetClaimAsync(number, claim, now);
-
-    public ValueTask RemoveClaimAsync(uint number, string source) => inner.RemoveClaimAsync(number, source);
-
-    public ValueTask<IReadOnlyList<KeyValuePair<uint, IReadOnlyList<Claim>>>> ClaimsAsync() => inner.ClaimsAsync();
-
-    public ValueTask SetVisibilityAsync(uint number, OnlineVisibility? online, LastSeenVisibility? lastSeen) =>
-        inner.SetVisibilityAsync(number, online, lastSeen);
-
-    public ValueTask<uint[]?> RelateAsync(uint number, Relation relation, IReadOnlyList<uint> others, bool add, int limit) =>
-        inner.RelateAsync(number, relation, others, add, limit);
-
-    public ValueTask<IReadOnlyList<KeyValuePair<uint, Visibility>>> VisibilitiesAsync() => inner.VisibilitiesAsync();
-
-    public ValueTask<uint[]> WaitingAsync(uint number, uint from, int limit) => inner.WaitingAsync(number, from, limit);
-
-    public ValueTask DisposeAsync() => inner.DisposeAsync();
 }
