@@ -32,7 +32,7 @@ internal sealed class EngineBenchmark : Benchmark
     public override IReadOnlyList<Option> Options { get; } =
     [
         new("users", "10m,100m,1b", "registered users, one table after the other"),
-        new("parts", "all", "exchange, threads, sweep, memory"),
+        new("parts", "all", "exchange, sweep, memory"),
         new("ids", "16m", "random users a leg, each once"),
         new("active", "5m", "users online while sweeping and while memory is measured"),
         new("warm-up", "5", "seconds before the first pair of each table"),
@@ -40,7 +40,7 @@ internal sealed class EngineBenchmark : Benchmark
 
     public override async Task RunAsync(Run run)
     {
-        var parts = run.Settings.Choices("parts", "exchange", "threads", "sweep", "memory");
+        var parts = run.Settings.Choices("parts", "exchange", "sweep", "memory");
         foreach (var users in run.Settings.Numbers("users", least: 1_000_000))
         {
             if (users > 4_000_000_000)
@@ -113,39 +113,24 @@ internal sealed class EngineBenchmark : Benchmark
         if (parts.Contains("exchange"))
         {
             var pairs = await Pairs.RunAsync(
-                new Leg($"{title}: exchange, batches of {BatchSize:#,0}", () => Exchange(store, ids, threads: 1)),
-                new Leg($"{title}: plain random stores", () => Store(store, ids, threads: 1)),
+                new Leg($"{title}: exchange, batches of {BatchSize:#,0}", () => Exchange(store, ids)),
+                new Leg($"{title}: plain random stores", () => Store(store, ids)),
                 run.PairCount,
                 warmUp);
             run.Add(
-                $"{title}: exchanges a second against plain random stores, one thread",
+                $"{title}: exchanges a second against plain random stores",
                 pairs,
                 s => s.CpuNanoseconds,
                 Goal.Least(goal),
                 inverse: true,
                 "exchange");
             pairs = await Pairs.RunAsync(
-                new Leg($"{title}: exchange, batches of {BatchSize:#,0}", () => Exchange(store, ids, threads: 1)),
-                new Leg($"{title}: plain random stores, touched ahead", () => Store(store, ids, threads: 1, ahead: 32)),
+                new Leg($"{title}: exchange, batches of {BatchSize:#,0}", () => Exchange(store, ids)),
+                new Leg($"{title}: plain random stores, touched ahead", () => Store(store, ids, ahead: 32)),
                 run.PairCount,
                 warmUp / 5);
             run.Add(
                 $"{title}: exchanges a second against plain random stores that are touched ahead",
-                pairs,
-                s => s.CpuNanoseconds,
-                inverse: true,
-                operation: "exchange");
-        }
-
-        if (parts.Contains("threads"))
-        {
-            var pairs = await Pairs.RunAsync(
-                new Leg($"{title}: exchange, 2 threads", () => Exchange(store, ids, threads: 2)),
-                new Leg($"{title}: plain random stores, 2 threads", () => Store(store, ids, threads: 2)),
-                run.PairCount,
-                warmUp / 2);
-            run.Add(
-                $"{title}: exchanges a second against plain random stores, 2 threads",
                 pairs,
                 s => s.CpuNanoseconds,
                 inverse: true,
@@ -206,21 +191,18 @@ internal sealed class EngineBenchmark : Benchmark
         run.Add($"{title}: sweeping", "% of a core", [100 * share], Goal.Most(100 * Sweep.CoreShare));
     }
 
-    private Sample Exchange(MemoryPlaneStore store, uint[] ids, int threads)
+    private Sample Exchange(MemoryPlaneStore store, uint[] ids)
     {
         var word = ++_second;
         long sum = 0;
-        var sample = Sample.Of(
-            ids.Length,
-            () => Parallel(
-                threads, ids.Length, (from, to) => Interlocked.Add(ref sum, ExchangeSome(store, ids.AsSpan(from, to - from), word))));
+        var sample = Sample.Of(ids.Length, () => sum = ExchangeAll(store, ids, word));
         // checks the returned old words: each is from an earlier leg, and none was refused
         Expect(sum < (long)word * ids.Length && sum > (long)FirstSecond * ids.Length, "old words that are not the words that stood there");
         ExpectSum(store, ids, word);
         return sample;
     }
 
-    private static long ExchangeSome(MemoryPlaneStore store, ReadOnlySpan<uint> ids, uint word)
+    private static long ExchangeAll(MemoryPlaneStore store, ReadOnlySpan<uint> ids, uint word)
     {
         Span<uint> words = stackalloc uint[BatchSize];
         Span<uint> old = stackalloc uint[BatchSize];
@@ -236,19 +218,18 @@ internal sealed class EngineBenchmark : Benchmark
         return sum;
     }
 
-    private unsafe Sample Store(MemoryPlaneStore store, uint[] ids, int threads, int ahead = 0)
+    private unsafe Sample Store(MemoryPlaneStore store, uint[] ids, int ahead = 0)
     {
         var word = ++_second;
         // pages were allocated in order, so the table is one array
         var table = (nint)Unsafe.AsPointer(ref MemoryMarshal.GetReference(store.PageForLoading(Plane.Pulse, 0)));
-        var sample = Sample.Of(ids.Length, () => Parallel(threads, ids.Length, (from, to) =>
+        var sample = Sample.Of(ids.Length, () =>
         {
-            var some = ids.AsSpan(from, to - from);
             if (ahead == 0)
-                StoreSome((uint*)table, some, word);
+                StoreAll((uint*)table, ids, word);
             else
-                StoreSomeAhead((uint*)table, some, word, ahead);
-        }));
+                StoreAllAhead((uint*)table, ids, word, ahead);
+        });
         long sum = 0;
         foreach (var id in ids)
             sum += ((uint*)table)[id];
@@ -257,14 +238,14 @@ internal sealed class EngineBenchmark : Benchmark
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static unsafe void StoreSome(uint* table, ReadOnlySpan<uint> ids, uint word)
+    private static unsafe void StoreAll(uint* table, ReadOnlySpan<uint> ids, uint word)
     {
         foreach (var id in ids)
             table[id] = word;
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static unsafe void StoreSomeAhead(uint* table, ReadOnlySpan<uint> ids, uint word, int ahead)
+    private static unsafe void StoreAllAhead(uint* table, ReadOnlySpan<uint> ids, uint word, int ahead)
     {
         for (var i = 0; i < ids.Length; i++)
         {
@@ -279,18 +260,6 @@ internal sealed class EngineBenchmark : Benchmark
         var words = new uint[ids.Length];
         words.AsSpan().Fill(word);
         store.Exchange(Plane.Pulse, ids, words, new uint[ids.Length]);
-    }
-
-    private static void Parallel(int threads, int count, Action<int, int> work)
-    {
-        var others = Enumerable.Range(1, threads - 1).Select(t => new Thread(() => Part(t))).ToArray();
-        foreach (var other in others)
-            other.Start();
-        Part(0);
-        foreach (var other in others)
-            other.Join();
-
-        void Part(int t) => work((int)((long)count * t / threads), (int)((long)count * (t + 1) / threads));
     }
 
     private static void ExpectSum(MemoryPlaneStore store, uint[] ids, uint word)

@@ -116,7 +116,9 @@ internal sealed class Statuses(People people, int batch, Statuses.Form form) : L
     public override int Receive(Connection connection)
     {
         var body = connection.ReceiveHttp();
-        var online = form == Form.Packed ? MemoryMarshal.Cast<byte, int>(body).CountLess(0) : body.Count("\"is_online\":true"u8);
+        var online = form == Form.Packed
+            ? MemoryMarshal.Cast<byte, int>(body).ToArray().Count(int.IsNegative)
+            : body.Count("\"is_online\":true"u8);
         if (online != batch)
             throw new BenchmarkException($"{online} of {batch} users were shown online.");
         return batch;
@@ -228,17 +230,5 @@ internal sealed class OneBatch(People people, int count) : Load
         _batch.Receive(connection);
         Milliseconds.Add(System.Diagnostics.Stopwatch.GetElapsedTime(_sentAt).TotalMilliseconds);
         return 1;
-    }
-}
-
-internal static class Counting
-{
-    /// <summary>The number of values below a bound.</summary>
-    public static int CountLess(this ReadOnlySpan<int> numbers, int bound)
-    {
-        var count = 0;
-        foreach (var number in numbers)
-            count += number < bound ? 1 : 0;
-        return count;
     }
 }
