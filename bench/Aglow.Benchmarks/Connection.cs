@@ -1,7 +1,6 @@
 using System.Net;
 using System.Net.Sockets;
 using Aglow.AspNetCore.Access;
-using Aglow.AspNetCore.Endpoints;
 
 namespace Aglow.Benchmarks;
 

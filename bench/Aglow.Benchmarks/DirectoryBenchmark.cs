@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using Aglow.AspNetCore.Access;
 using Aglow.Model;
 using Aglow.Postgres;
 using Aglow.Storage;

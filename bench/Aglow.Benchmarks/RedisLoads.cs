@@ -1,6 +1,5 @@
 using System.Buffers.Text;
 using Aglow.Model;
-using Aglow.Redis;
 using StackExchange.Redis;
 
 namespace Aglow.Benchmarks;

@@ -1,4 +1,3 @@
-using Aglow.Changes;
 using Aglow.Changes.Shared;
 using Aglow.Diagnostics;
 using Aglow.Model;

@@ -8,7 +8,6 @@ using Aglow.AspNetCore;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Http;
 using Aglow.Diagnostics;
-using Aglow.Durable;
 using Aglow.Files;
 using Aglow.Storage;
 using Microsoft.Extensions.Logging;

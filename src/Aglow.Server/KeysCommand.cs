@@ -1,9 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using System.Text;
-using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Http;
-using Aglow.Durable;
 using Aglow.Files;
 using Aglow.Storage;
 

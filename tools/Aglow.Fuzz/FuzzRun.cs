@@ -1,7 +1,6 @@
 using System.Diagnostics;
 using Aglow.Fuzz.Targets;
 using Aglow.Server;
-using Aglow.Watching;
 
 namespace Aglow.Fuzz;
 

@@ -1,6 +1,5 @@
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Endpoints;
-using Aglow.AspNetCore.Hosting;
 using Aglow.AspNetCore.Http;
 using Aglow.Model;
 using Aglow.Watching;

@@ -2,7 +2,6 @@ using System.Diagnostics;
 using System.Net.Http.Headers;
 using System.Net.WebSockets;
 using Aglow.Model;
-using Aglow.Redis;
 using Aglow.Redis.Connections;
 
 namespace Aglow.Benchmarks.Nodes;

@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using Aglow.AspNetCore.Access;
-using Aglow.AspNetCore.Endpoints;
 using Aglow.Benchmarks.Sockets;
 using SocketLoad = Aglow.Benchmarks.Sockets.Load;
 

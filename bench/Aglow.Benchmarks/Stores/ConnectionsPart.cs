@@ -2,7 +2,6 @@ using System.Diagnostics;
 using System.Text;
 using Aglow.AspNetCore.Access;
 using Aglow.Benchmarks.Baselines;
-using Aglow.Redis;
 
 namespace Aglow.Benchmarks.Stores;
 

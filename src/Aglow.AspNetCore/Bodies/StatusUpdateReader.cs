@@ -1,5 +1,4 @@
 using System.Text.Json;
-using Aglow.AspNetCore.Endpoints;
 using Aglow.AspNetCore.Http;
 using Aglow.Model;
 using Aglow.Users;

@@ -2,7 +2,6 @@ using System.Buffers;
 using System.Text;
 using System.Text.Json;
 using Aglow.AspNetCore.Http;
-using Aglow.AspNetCore.Sockets;
 using Aglow.Model;
 using Aglow.Users;
 

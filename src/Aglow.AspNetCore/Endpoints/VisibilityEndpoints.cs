@@ -2,7 +2,6 @@ using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Bodies;
 using Aglow.AspNetCore.Hosting;
 using Aglow.AspNetCore.Http;
-using Aglow.AspNetCore.Sockets;
 using Aglow.Model;
 using Aglow.Users;
 using Microsoft.AspNetCore.Http;

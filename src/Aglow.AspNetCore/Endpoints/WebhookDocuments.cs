@@ -1,5 +1,4 @@
 using System.Text.Json.Serialization;
-using Aglow.AspNetCore.Http;
 using Aglow.Changes.Webhooks;
 
 namespace Aglow.AspNetCore.Endpoints;

@@ -1,4 +1,3 @@
-using Aglow.AspNetCore.Hosting;
 using System.Text;
 using System.Text.Json;
 using Aglow.AspNetCore.Access;

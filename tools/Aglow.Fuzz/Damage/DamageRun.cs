@@ -1,4 +1,3 @@
-using Aglow.Durable;
 using Aglow.Files;
 using Aglow.Storage;
 

@@ -1,7 +1,6 @@
 using System.Text.Json;
 using Aglow.AspNetCore;
 using Aglow.AspNetCore.Bodies;
-using Aglow.AspNetCore.Endpoints;
 using Aglow.AspNetCore.Http;
 using Aglow.Model;
 using Aglow.Users;

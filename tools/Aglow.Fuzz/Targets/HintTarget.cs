@@ -1,5 +1,4 @@
 using System.Buffers.Binary;
-using Aglow.Redis;
 using Aglow.Redis.Hints;
 
 namespace Aglow.Fuzz.Targets;

@@ -1,7 +1,6 @@
 using System.Globalization;
 using System.Text;
 using Aglow.AspNetCore;
-using Aglow.AspNetCore.Endpoints;
 using Aglow.AspNetCore.Http;
 using Aglow.Model;
 using Aglow.Users;
