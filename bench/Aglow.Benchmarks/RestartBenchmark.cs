@@ -95,9 +95,9 @@ internal sealed class RestartBenchmark : Benchmark
         EngineBenchmark.Register(store, Plane.Pulse, users, clock.Now - 3600);
         // one word per page, so that each page is in the journal and its image is due
         journal.Add(Plane.Pulse, [.. store.Pages(Plane.Pulse).Select(page => PageLayout.User(page, 0))]);
-        journal.Commit();
+        journal.Writer.Commit();
         var began = Stopwatch.GetTimestamp();
-        journal.CheckpointNow();
+        journal.Writer.CheckpointNow();
         var took = Stopwatch.GetElapsedTime(began);
         run.Add(
             Figure.Of(
@@ -135,7 +135,7 @@ internal sealed class RestartBenchmark : Benchmark
             if (journal.IsStarted)
                 await store.KeptAsync();
             else
-                journal.Commit();
+                journal.Writer.Commit();
         }
     }
 
@@ -144,7 +144,7 @@ internal sealed class RestartBenchmark : Benchmark
     {
         uint next = 0;
         var before = journal.Checkpoints;
-        journal.BeginCheckpoint();
+        journal.Writer.Rows.BeginCheckpoint();
         journal.Start();
         await MeasureAsync("during a checkpoint", together: 1, took => journal.Checkpoints > before || took == 20_000);
         run.Add(Figure.Of($"{title}: a checkpoint of every page, with its pauses", "s", [journal.LastCheckpointTook.TotalSeconds]));

@@ -73,17 +73,17 @@ public class AwayTests
         var rig = JournalRig.Begin();
         var options = new AglowOptions { AwaySeconds = Away };
         await BeatAsync(active: true);
-        rig.Journal.Commit();
+        rig.Journal.Writer.Commit();
         rig = await rig.CrashAsync(20);
         for (var i = 0; i < 9; i++)
             await BeatAsync();
         Status().ShouldBe(PresenceStatus.Away);
-        rig.Journal.Tick();
+        rig.Journal.Writer.Tick();
 
         rig = await rig.CrashAsync(60);
         await BeatAsync();
         Status().ShouldBe(PresenceStatus.Online);
-        rig.Journal.Commit();
+        rig.Journal.Writer.Commit();
         // what was marked is kept
         rig = await rig.CrashAsync(5);
         await BeatAsync();
@@ -96,7 +96,7 @@ public class AwayTests
             await using var writer = new HeartbeatWriter(
                 rig.Store, new LocalTransitionBus(), rig.Clock, new Definitions(options), options, new AglowMetrics());
             var written = writer.WriteAsync(1, active);
-            rig.Journal.Commit();
+            rig.Journal.Writer.Commit();
             await written;
         }
 

@@ -144,21 +144,21 @@ public class ChangeFeedProperties
                     Sweep();
                     break;
                 case Act.Commit:
-                    Rig.Journal.Commit();
+                    Rig.Journal.Writer.Commit();
                     await ShouldAgreeAsync();
                     break;
                 case Act.FailedCommit:
                     FailToCommit();
                     break;
                 case Act.Tick:
-                    Rig.Journal.Tick();
+                    Rig.Journal.Writer.Tick();
                     break;
                 case Act.BeginCheckpoint:
-                    Rig.Journal.BeginCheckpoint();
+                    Rig.Journal.Writer.Rows.BeginCheckpoint();
                     break;
                 case Act.StepCheckpoint:
                     for (var i = 0; i <= step.Seconds % 3; i++)
-                        Rig.Journal.StepCheckpoint();
+                        Rig.Journal.Writer.Rows.StepCheckpoint();
                     break;
                 case Act.Crash:
                     await EndAsync(isCrash: true, step.Seconds * step.Seconds / 10);
@@ -180,9 +180,9 @@ public class ChangeFeedProperties
                 user => Rig.Word(user) != Pulse.Never && Pulse.ToUnix(Pulse.Second(Rig.Word(user))) <= _accounts.Of(user).RevokedAt))
                 Rig.Erase(user);
             // the first transaction finds what was chosen meanwhile, and the next records it
-            Rig.Journal.Commit();
-            Rig.Journal.Tick();
-            Rig.Journal.Commit();
+            Rig.Journal.Writer.Commit();
+            Rig.Journal.Writer.Tick();
+            Rig.Journal.Writer.Commit();
             await ReadAsync();
             foreach (var user in Users)
             {
@@ -198,7 +198,7 @@ public class ChangeFeedProperties
         public async Task ShouldAgreeAsync()
         {
             Sweep();
-            Rig.Journal.Commit();
+            Rig.Journal.Writer.Commit();
             await ReadAsync();
             foreach (var user in Users)
                 Shown(user).ShouldBe(Rig.Online.IsMet(Rig.Word(user), Pulse.Never, Rig.Clock.Moment)
@@ -249,7 +249,7 @@ public class ChangeFeedProperties
                 for (var i = 0; i < 3; i++)
                 {
                     Rig.Store.Keep(Plane.Pulse, [.. Enumerable.Range(0, 20_000).Select(static _ => Users[0])]);
-                    Rig.Journal.Commit();
+                    Rig.Journal.Writer.Commit();
                 }
             }
             catch (Microsoft.Data.Sqlite.SqliteException)

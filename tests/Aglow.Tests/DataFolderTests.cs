@@ -206,12 +206,12 @@ public sealed class DataFolderTests : IDisposable
         }
 
         _seen = rig.Now;
-        rig.Journal.Commit();
-        rig.Journal.CheckpointNow();
+        rig.Journal.Writer.Commit();
+        rig.Journal.Writer.CheckpointNow();
         for (uint row = 0; row < 3; row++)
         {
             rig.Heartbeat(2 + (256 * row));
-            rig.Journal.Commit();
+            rig.Journal.Writer.Commit();
         }
 
         await rig.Journal.AbandonAsync();

@@ -119,7 +119,7 @@ public class DurabilityProperties
                 case Act.Activity:
                     Rig.Store.Exchange(Plane.Activity, user, Rig.Now);
                     Rig.Store.Keep(Plane.Activity, [user]);
-                    Rig.Journal.Commit();
+                    Rig.Journal.Writer.Commit();
                     _unkept.Clear();
                     break;
                 case Act.Advance:
@@ -132,18 +132,18 @@ public class DurabilityProperties
                     Sweep();
                     break;
                 case Act.Commit:
-                    Rig.Journal.Commit();
+                    Rig.Journal.Writer.Commit();
                     _unkept.Clear();
                     break;
                 case Act.Tick:
-                    Rig.Journal.Tick();
+                    Rig.Journal.Writer.Tick();
                     break;
                 case Act.BeginCheckpoint:
-                    Rig.Journal.BeginCheckpoint();
+                    Rig.Journal.Writer.Rows.BeginCheckpoint();
                     break;
                 case Act.StepCheckpoint:
                     for (var i = 0; i <= step.Seconds % 3; i++)
-                        Rig.Journal.StepCheckpoint();
+                        Rig.Journal.Writer.Rows.StepCheckpoint();
                     break;
                 case Act.Crash:
                     await CrashAsync(step.Seconds * step.Seconds / 10);

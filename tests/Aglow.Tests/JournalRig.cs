@@ -138,7 +138,7 @@ internal sealed class JournalRig : IAsyncDisposable
         if (Changes is not null)
             await Changes.DisposeAsync();
         if (!Journal.IsStarted)
-            Journal.CommitLast();
+            Journal.Writer.CommitLast();
         await Store.DisposeAsync();
     }
 

@@ -68,7 +68,7 @@ public class JournalTests
         for (var ticks = 1; ticks <= 3; ticks++)
         {
             rig.Advance(5);
-            await UntilAsync(() => rig.Journal.LastTick == start + ((uint)ticks * 5));
+            await UntilAsync(() => rig.Journal.Writer.LastTick == start + ((uint)ticks * 5));
         }
 
         await using var next = await rig.CrashAsync(1);

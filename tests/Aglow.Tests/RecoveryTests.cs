@@ -24,7 +24,7 @@ public class RecoveryTests
         var rig = JournalRig.Begin();
         rig.Heartbeat(1);
         rig.Heartbeat(2);
-        rig.Journal.Commit();
+        rig.Journal.Writer.Commit();
         rig.Advance(10);
         rig.Heartbeat(1);
         var (lapsed, left) = (rig.Now, rig.Now + 7);
@@ -32,9 +32,9 @@ public class RecoveryTests
         rig.Leave(2);
         rig.Advance(40);
         rig.Store.Keep(Plane.Pulse, [1]);
-        rig.Journal.Commit();
+        rig.Journal.Writer.Commit();
         rig.Advance(5);
-        rig.Journal.Tick();
+        rig.Journal.Writer.Tick();
 
         await using var next = await rig.CrashAsync(3);
         next.Word(1).ShouldBe(lapsed);
@@ -48,12 +48,12 @@ public class RecoveryTests
     {
         var rig = JournalRig.Begin();
         rig.Heartbeat(1);
-        rig.Journal.Commit();
+        rig.Journal.Writer.Commit();
         for (var i = 0; i < 12; i++)
         {
             rig.Advance(5);
             rig.Heartbeat(1).ShouldBeFalse();
-            rig.Journal.Tick();
+            rig.Journal.Writer.Tick();
         }
 
         var tick = rig.Now;
@@ -82,7 +82,7 @@ public class RecoveryTests
         var rig = JournalRig.Begin();
         rig.Heartbeat(1);
         rig.Heartbeat(2);
-        rig.Journal.Commit();
+        rig.Journal.Writer.Commit();
         rig.Advance(20);
         rig.Heartbeat(1);
         rig.Store.Exchange(Plane.Activity, 1, rig.Now - 4);
@@ -103,18 +103,18 @@ public class RecoveryTests
         var rig = JournalRig.Begin();
         foreach (var user in new uint[] { 1, 2, 3 })
             rig.Heartbeat(user);
-        rig.Journal.Commit();
+        rig.Journal.Writer.Commit();
         rig.Advance(10);
         var seen = rig.Now;
         foreach (var user in new uint[] { 1, 2 })
             rig.Store.Exchange(Plane.Activity, user, seen);
         rig.Leave(1);
         rig.Leave(3);
-        rig.Journal.Commit();
+        rig.Journal.Writer.Commit();
         rig.Advance((int)JournalRig.Lease);
         // what a sweep does when it has found a lapse
         rig.Store.Keep(Plane.Pulse, [2]);
-        rig.Journal.Commit();
+        rig.Journal.Writer.Commit();
 
         await using var next = await rig.CrashAsync(1);
         next.Store.Read(Plane.Activity, 1).ShouldBe(seen);
@@ -139,13 +139,13 @@ public class RecoveryTests
             rig.Advance(every);
             var written = heartbeats.WriteAsync(1, active: true);
             var batch = heartbeats.WriteAsync(users.AsMemory(1), active: true, durable: false);
-            rig.Journal.Commit();
+            rig.Journal.Writer.Commit();
             await written;
             await batch;
         }
 
         var lastActive = rig.Now;
-        rig.Journal.Commit();
+        rig.Journal.Writer.Commit();
         await using var next = await rig.CrashAsync(1);
         foreach (var user in users)
             next.Store.Read(Plane.Activity, user).ShouldBeInRange(lastActive - 60, lastActive);
@@ -158,9 +158,9 @@ public class RecoveryTests
         rig.Heartbeat(1);
         rig = await rig.RestartAsync(2);
         rig.Heartbeat(1);
-        rig.Journal.Commit();
+        rig.Journal.Writer.Commit();
         rig.Advance(5);
-        rig.Journal.Tick();
+        rig.Journal.Writer.Tick();
         var tick = rig.Now;
 
         await using var next = await rig.CrashAsync(1);
@@ -174,8 +174,8 @@ public class RecoveryTests
         var rig = JournalRig.Begin();
         rig.Heartbeat(1);
         rig.Heartbeat(2);
-        rig.Journal.Commit();
-        rig.Journal.Tick();
+        rig.Journal.Writer.Commit();
+        rig.Journal.Writer.Tick();
         rig = await rig.CrashAsync(1);
         var raised = rig.Word(1);
         for (var crash = 0; crash < 10; crash++)
@@ -184,8 +184,8 @@ public class RecoveryTests
             rig.Heartbeat(2).ShouldBeTrue("the first heartbeat of a run is kept");
             rig.Advance(3);
             rig.Heartbeat(2).ShouldBeFalse();
-            rig.Journal.Commit();
-            rig.Journal.Tick();
+            rig.Journal.Writer.Commit();
+            rig.Journal.Writer.Tick();
             var now = rig.Now;
             rig = await rig.CrashAsync(1);
             rig.Word(1).ShouldBe(raised);
@@ -200,13 +200,13 @@ public class RecoveryTests
     {
         var rig = JournalRig.Begin();
         rig.Heartbeat(1);
-        rig.Journal.Commit();
+        rig.Journal.Writer.Commit();
         var seen = rig.Now;
         rig = await rig.CrashAsync(3600);
         rig.Recovery.IsWithinLease.ShouldBeFalse();
         rig.Recovery.Online.ShouldBe(0);
         rig.Advance(5);
-        rig.Journal.Tick();
+        rig.Journal.Writer.Tick();
 
         await using var next = await rig.CrashAsync(1);
         next.Word(1).ShouldBe(seen);
@@ -220,10 +220,10 @@ public class RecoveryTests
         var rig = JournalRig.Begin();
         rig.Heartbeat(1);
         rig.Heartbeat(2);
-        rig.Journal.Commit();
-        rig.Journal.CheckpointNow();
+        rig.Journal.Writer.Commit();
+        rig.Journal.Writer.CheckpointNow();
         rig.Erase(1);
-        rig.Journal.Commit();
+        rig.Journal.Writer.Commit();
 
         await using var next = await rig.CrashAsync(1);
         next.Word(1).ShouldBe(Pulse.Never);
@@ -239,7 +239,7 @@ public class RecoveryTests
         rig.Heartbeat(1);
         for (uint user = 2; user < 200; user++)
             rig.Erase(user);
-        rig.Journal.Commit();
+        rig.Journal.Writer.Commit();
 
         await using var next = await rig.CrashAsync(1);
         next.Store.Budget.Taken.ShouldBe(1);
@@ -256,15 +256,15 @@ public class RecoveryTests
         var rig = JournalRig.Begin();
         var right = rig.Now;
         rig.Heartbeat(9);
-        rig.Journal.Commit();
+        rig.Journal.Writer.Commit();
         rig.Time.StepWallClock(TimeSpan.FromSeconds(ahead));
         // as at a boot: the run before knew the right time
         rig = await rig.CrashAsync(3_600);
         right += 3_600;
         rig.Heartbeat(1);
         rig.Heartbeat(2);
-        rig.Journal.Commit();
-        rig.Journal.CheckpointNow();
+        rig.Journal.Writer.Commit();
+        rig.Journal.Writer.CheckpointNow();
         rig.Advance(100);
         // the sweep finds that 2 lapsed
         rig.Store.Keep(Plane.Pulse, [2]);
@@ -273,9 +273,9 @@ public class RecoveryTests
         rig.Leave(4);
         rig.Store.Exchange(Plane.Activity, 3, rig.Now);
         rig.Store.Keep(Plane.Activity, [3]);
-        rig.Journal.Commit();
+        rig.Journal.Writer.Commit();
         rig.Advance(20);
-        rig.Journal.Tick();
+        rig.Journal.Writer.Tick();
         rig.Time.StepWallClock(TimeSpan.FromSeconds(-ahead));
 
         rig = clean ? await rig.RestartAsync(0) : await rig.CrashAsync(0);
@@ -290,12 +290,12 @@ public class RecoveryTests
         var read = new uint[] { 1, 2, 3, 4, 9 }.ToDictionary(user => user, rig.Word);
 
         // and that is kept, though the next starts know nothing of it: at once, and when that second has come
-        rig.Journal.Commit();
+        rig.Journal.Writer.Commit();
         rig = await rig.CrashAsync(1);
         foreach (var user in new uint[] { 2, 4, 9 })
             rig.Word(user).ShouldBe(read[user]);
         rig.Word(3).ShouldBeLessThanOrEqualTo(rig.Now);
-        rig.Journal.Commit();
+        rig.Journal.Writer.Commit();
         rig.Time.StepWallClock(TimeSpan.FromSeconds(ahead));
         rig = await rig.CrashAsync(60);
         foreach (var user in new uint[] { 2, 4, 9 })
@@ -324,16 +324,16 @@ public class RecoveryTests
         rig.Clock.Beat();
         rig.Heartbeat(1);
         rig.Heartbeat(2);
-        rig.Journal.Commit();
+        rig.Journal.Writer.Commit();
         rig.Advance(100);
         rig.Clock.Beat();
         rig.Heartbeat(1);
         rig.Store.Keep(Plane.Pulse, [1, 2]);
-        rig.Journal.Commit();
+        rig.Journal.Writer.Commit();
         rig.Time.StepWallClock(TimeSpan.FromHours(-2));
         rig.Advance(1);
         rig.Clock.Beat();
-        rig.Journal.Tick();
+        rig.Journal.Writer.Tick();
 
         await using var next = await rig.CrashAsync(3);
         next.Now.ShouldBe(next.Time.Second);
@@ -347,7 +347,7 @@ public class RecoveryTests
         var rig = JournalRig.Begin();
         rig.Time.StepWallClock(TimeSpan.FromHours(2));
         rig.Clock.Beat();
-        rig.Journal.Tick();
+        rig.Journal.Writer.Tick();
         // a run that begins two hours ahead of what comes
         rig = await rig.CrashAsync(1);
         rig.Time.StepWallClock(TimeSpan.FromHours(-2));
@@ -355,11 +355,11 @@ public class RecoveryTests
         rig.Clock.Beat();
         rig.Advance(1);
         rig.Heartbeat(1);
-        rig.Journal.Commit();
+        rig.Journal.Writer.Commit();
         rig.Advance(10);
         rig.Heartbeat(1);
         rig.Advance(5);
-        rig.Journal.Tick();
+        rig.Journal.Writer.Tick();
         var tick = rig.Now;
 
         await using var next = await rig.CrashAsync(1);
@@ -372,12 +372,12 @@ public class RecoveryTests
         var rig = JournalRig.Begin();
         for (uint user = 0; user < 1000; user++)
             rig.Heartbeat(user * 77);
-        rig.Journal.Commit();
+        rig.Journal.Writer.Commit();
         rig.Store.Exchange(Plane.Activity, 77, rig.Now);
         rig.Store.Keep(Plane.Activity, [77]);
-        rig.Journal.Commit();
+        rig.Journal.Writer.Commit();
         var seen = rig.Now;
-        rig.Journal.CheckpointNow();
+        rig.Journal.Writer.CheckpointNow();
         rig.Journal.JournalBytes.ShouldBe(0);
         rig.Journal.Checkpoints.ShouldBe(1);
 
@@ -395,15 +395,15 @@ public class RecoveryTests
     {
         var rig = JournalRig.Begin();
         rig.Heartbeat(1);
-        rig.Journal.Commit();
+        rig.Journal.Writer.Commit();
         rig.Advance((int)JournalRig.Lease + 1);
-        rig.Journal.CheckpointNow();
+        rig.Journal.Writer.CheckpointNow();
         // its clock was read a second ago, so it is not an arrival, and nobody asks that it be kept
         rig.Store.Exchange(Plane.Pulse, 1, rig.Now);
         var seen = rig.Now;
         rig.Advance(5);
-        rig.Journal.Tick();
-        rig.Journal.Commit();
+        rig.Journal.Writer.Tick();
+        rig.Journal.Writer.Commit();
 
         await using var next = await rig.CrashAsync(1);
         next.Recovery.Online.ShouldBe(1);
@@ -420,7 +420,7 @@ public class RecoveryTests
         for (uint user = 0; user < 20; user++)
         {
             rig.Heartbeat(user);
-            rig.Journal.Commit();
+            rig.Journal.Writer.Commit();
         }
 
         var log = File.ReadAllBytes(rig.PresencePath + "-wal");
@@ -451,7 +451,7 @@ public class RecoveryTests
         var rig = JournalRig.Begin();
         rig.Heartbeat(1);
         rig.Heartbeat(2);
-        rig.Journal.Commit();
+        rig.Journal.Writer.Commit();
         await rig.Journal.AbandonAsync();
         await rig.Store.DisposeAsync();
         var journal = Journal.Open(rig.PresencePath, new AglowLog(Microsoft.Extensions.Logging.Abstractions.NullLogger.Instance));

@@ -71,7 +71,7 @@ public sealed class Recovery
     /// <summary>The number of rows that were replayed.</summary>
     public long Rows { get; private set; }
 
-    /// <summary>The size of the journal in bytes, as <see cref="Journal.Weight"/> counts it.</summary>
+    /// <summary>The size of the journal in bytes, as <see cref="JournalRows.Weight"/> counts it.</summary>
     internal long JournalBytes { get; private set; }
 
     /// <summary>The position of the journal's last row.</summary>
@@ -209,7 +209,7 @@ public sealed class Recovery
     {
         Rows++;
         Position = position;
-        JournalBytes += Journal.Weight(entries.Length / 2);
+        JournalBytes += JournalRows.Weight(entries.Length / 2);
         if (kind is RowKind.Resumed or RowKind.Continued)
         {
             ReplayStart(position, kind, entries[0], entries[1]);

@@ -1,0 +1,373 @@
+using System.Runtime.InteropServices;
+using Aglow.Diagnostics;
+using Aglow.Model;
+using Aglow.Sqlite;
+using Aglow.Storage;
+
+namespace Aglow.Durable;
+
+/// <summary>The thread that writes the <see cref="Journal"/>: when it commits, ticks, checkpoints and retries.</summary>
+/// <remarks>
+/// <code>
+///   Expect ─► 50 ms ─┐                    ┌─ Commit: rows for the queued users
+///   FlushedAsync ────┼─► wake ─► one turn ┼─ Tick: the node is alive
+///   5 s ─────────────┘                    └─ one slice of a checkpoint, if one is running or due
+/// </code>
+/// Timers only set a flag and wake the thread, so everything that uses the file runs one after another.
+/// Threading: <see cref="Expect"/>, <see cref="FlushedAsync"/>, <see cref="NoteStep"/> and the figures from any thread, without a lock. The
+/// thread calls everything that writes. If it was not started, a test may call that instead.
+/// </remarks>
+#pragma warning disable CA1001 // nobody disposes the event, because a timer or the clock may still set it after the end
+internal sealed class JournalWriter
+#pragma warning restore CA1001
+{
+    private readonly PresenceFile _file;
+    private readonly AglowLog _log;
+    private readonly FolderWatch? _watch;
+    private readonly JournalWork _work;
+    private readonly Clock _clock;
+    private readonly FlushWaiters _flushes;
+    private readonly AutoResetEvent _wake = new(false);
+    private readonly TaskCompletionSource _stopped = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    private Thread? _thread;
+    private ITimer? _commitTimer;
+    private ITimer? _tickTimer;
+    private ITimer? _sliceTimer;
+    private long _failingSince;
+    // the clock was set back to this second: words of later seconds were written before that
+    private uint _sinceAtMost = uint.MaxValue;
+    private long _waitingSince;
+    private volatile bool _failing;
+    private bool _failureLogged;
+    private volatile bool _commitDue;
+    private volatile bool _tickDue;
+    private volatile bool _sliceDue;
+    private volatile bool _stopping;
+    private volatile bool _abandons;
+
+    public JournalWriter(PresenceFile file, AglowLog log, FolderWatch? watch, JournalWork work, JournalRows rows)
+    {
+        _file = file;
+        _log = log;
+        _watch = watch;
+        _work = work;
+        _clock = rows.Clock;
+        Rows = rows;
+        _flushes = new FlushWaiters(() => _wake.Set());
+    }
+
+    /// <summary>Writes the rows.</summary>
+    public JournalRows Rows { get; }
+
+    /// <summary>Whether the thread was started.</summary>
+    public bool IsStarted => _thread is not null;
+
+    /// <summary>Whether the last write failed.</summary>
+    public bool IsFailing => _failing;
+
+    /// <summary>The number of failed writes since the start.</summary>
+    public long Failures { get; private set; }
+
+    /// <summary>The last second at which this node noted that it is alive.</summary>
+    public uint LastTick { get; private set; }
+
+    /// <summary>
+    /// How long the oldest queued user has waited. While nothing can be written: the time since the first failure.
+    /// </summary>
+    public TimeSpan Lag =>
+        _failing ? _clock.Time.GetElapsedTime(Volatile.Read(ref _failingSince))
+        : _work.Queue.Count > 0 ? _clock.Time.GetElapsedTime(Volatile.Read(ref _waitingSince))
+        : TimeSpan.Zero;
+
+    /// <summary>Starts the thread.</summary>
+    public void Start()
+    {
+        _commitTimer = CreateTimer(() => _commitDue = true);
+        _tickTimer = CreateTimer(() => _tickDue = true);
+        _tickTimer.Change(Journal.TickInterval, Journal.TickInterval);
+        _sliceTimer = CreateTimer(() => _sliceDue = true);
+        _sliceDue = Rows.Checkpoint.IsRunning;
+        _thread = new Thread(Run) { IsBackground = true, Name = "journal" };
+        _thread.Start();
+        _commitTimer.Change(Journal.CommitInterval, Timeout.InfiniteTimeSpan);
+    }
+
+    /// <summary>Commits soon. Called when the queue was empty and is no longer.</summary>
+    public void Expect()
+    {
+        Volatile.Write(ref _waitingSince, _clock.Time.GetTimestamp());
+        // a failing writer retries by itself
+        if (!_failing)
+            _commitTimer?.Change(Journal.CommitInterval, Timeout.InfiniteTimeSpan);
+    }
+
+    /// <summary>Completes when a commit that begins from now on has succeeded. Throws as <see cref="Journal.FlushedAsync"/> does.</summary>
+    public ValueTask FlushedAsync()
+    {
+        if (_failing && _clock.Time.GetElapsedTime(Volatile.Read(ref _failingSince)) > Journal.FlushTimeout)
+            throw Unavailable();
+        var committed = _flushes.Join();
+        return committed.IsCompletedSuccessfully ? default : WaitAsync(committed);
+    }
+
+    /// <summary>
+    /// Notes that the clock was set. After a step back, words of this run may be of earlier seconds than the end of the run before.
+    /// </summary>
+    public void NoteStep(uint from, uint to)
+    {
+        if (to < from)
+            Volatile.Write(ref _sinceAtMost, Math.Min(_sinceAtMost, to));
+        _tickDue = true;
+        _wake.Set();
+    }
+
+    /// <summary>Ends the thread and closes the file, after a last commit or as a crash would.</summary>
+    public Task StopAsync(bool abandons)
+    {
+        _abandons = abandons;
+        _stopping = true;
+        _wake.Set();
+        return _stopped.Task;
+    }
+
+    /// <summary>Commits the queued users.</summary>
+    public void Commit()
+    {
+        _commitDue = false;
+        _flushes.Take();
+        if (_failing)
+            SetAside();
+        _watch?.EnsureSame();
+        var beganAt = _clock.Time.GetTimestamp();
+        // users added from here on wait for the next commit
+        for (var left = _work.Queue.Count; _work.Take(ref left);)
+            Write();
+        if (_failing)
+            Recovered();
+        _flushes.Complete();
+        // users added during the commit found a queue that was not empty, and so set no timer
+        if (_work.Queue.Count > 0)
+        {
+            Volatile.Write(ref _waitingSince, beganAt);
+            _commitTimer?.Change(Journal.CommitInterval, Timeout.InfiniteTimeSpan);
+        }
+    }
+
+    /// <summary>Notes in the file that the node is alive.</summary>
+    public void Tick()
+    {
+        _tickDue = false;
+        _file.Write(() =>
+        {
+            var since = Math.Min(_file.State.Since, Volatile.Read(ref _sinceAtMost));
+            _file.WriteState(_file.State with { Tick = _clock.Now, Since = since });
+        });
+        _watch?.EnsureSame();
+        LastTick = _file.State.Tick;
+        var doubtful = Rows.Checkpoint.Doubtful;
+        if (doubtful.Count > 0 && _work.Queue.Add(Plane.Pulse, CollectionsMarshal.AsSpan(doubtful)))
+            Expect();
+        doubtful.Clear();
+    }
+
+    /// <summary>Commits the queued users and the exact words of users who are online, and marks the stop as clean.</summary>
+    public void CommitLast()
+    {
+        Commit();
+        var at = _clock.Moment;
+        Rows.TakeOnline(at, Write);
+        _file.Write(() => _file.WriteState(_file.State with { Tick = at.Now, IsClean = true }));
+        _watch?.EnsureSame();
+    }
+
+    /// <summary>Writes a whole checkpoint without pauses. Only if the thread was not started.</summary>
+    public void CheckpointNow()
+    {
+        Rows.BeginCheckpoint();
+        while (Rows.StepCheckpoint())
+        {
+            // to the end
+        }
+    }
+
+    private async ValueTask WaitAsync(Task committed)
+    {
+        try
+        {
+            await committed.WaitAsync(Journal.FlushTimeout, _clock.Time);
+        }
+        catch (TimeoutException)
+        {
+            throw Unavailable();
+        }
+    }
+
+    private StoreUnavailableException Unavailable() =>
+        new($"Nothing could be written to {_file.FilePath} for 2 s; it is tried again, try again later.");
+
+    // The timer is stopped at first. When it fires, it sets a flag and wakes the thread.
+    private ITimer CreateTimer(Action fire) => _clock.Time.CreateTimer(
+        _ =>
+        {
+            fire();
+            _wake.Set();
+        },
+        null,
+        Timeout.InfiniteTimeSpan,
+        Timeout.InfiniteTimeSpan);
+
+    private void Run()
+    {
+        while (!_stopping)
+        {
+            _wake.WaitOne();
+            if (!_stopping)
+                Turn();
+        }
+
+        Stop();
+    }
+
+    // Every failure leads to a retry, because no other thread can write.
+    private void Turn()
+    {
+        try
+        {
+            if (_failing ? _commitDue : _commitDue || _flushes.IsWanted)
+                Commit();
+            if (_tickDue && !_failing)
+                Tick();
+            if (Rows.Checkpoint.IsDue(Rows.JournalBytes))
+            {
+                Rows.BeginCheckpoint();
+                _sliceDue = true;
+            }
+
+            if (_sliceDue && !_failing)
+                Slice();
+        }
+        catch (Exception e)
+        {
+            Failed(e);
+        }
+    }
+
+    // After each slice, the thread leaves the disk alone for as long as the slice took.
+    private void Slice()
+    {
+        _sliceDue = false;
+        var time = _clock.Time;
+        var began = time.GetTimestamp();
+        if (Rows.StepCheckpoint())
+        {
+            var took = time.GetElapsedTime(began).TotalMilliseconds;
+            _sliceTimer!.Change(TimeSpan.FromMilliseconds(Math.Max(1, took)), Timeout.InfiniteTimeSpan);
+        }
+        else
+        {
+            _log.Checkpointed(_file.FilePath, Rows.Checkpoint.LastTook.TotalSeconds);
+        }
+    }
+
+    private void Write()
+    {
+        try
+        {
+            Rows.Write();
+        }
+        catch
+        {
+            // before the count goes down, see Journal.FlushedAsync
+            BeginFailing();
+            _work.SetAside();
+            throw;
+        }
+    }
+
+    // notes the time of the first failure in a row
+    private void BeginFailing()
+    {
+        if (_failing)
+            return;
+        Volatile.Write(ref _failingSince, _clock.Time.GetTimestamp());
+        _failing = true;
+    }
+
+    private void SetAside()
+    {
+        _work.SetQueueAside();
+        if (_watch is { Trouble: not null })
+            return;
+        try
+        {
+            // the disk may be full, and committed pages that are copied into the file free room in the WAL
+            _file.FoldWal();
+        }
+        catch (Exception e) when (e is Microsoft.Data.Sqlite.SqliteException or IOException or StoreUnavailableException)
+        {
+            // the commit that follows fails as well, and reports why
+        }
+    }
+
+    private void Failed(Exception e)
+    {
+        Failures++;
+        BeginFailing();
+        _watch?.Look();
+        if (_watch is { Trouble: { } trouble })
+        {
+            _flushes.Fail(new StoreUnavailableException(trouble));
+        }
+        else
+        {
+            if (!_failureLogged)
+                _log.CannotWrite(_file.FilePath, e.Message);
+            _failureLogged = true;
+        }
+
+        _commitTimer?.Change(Journal.RetryInterval, Timeout.InfiniteTimeSpan);
+    }
+
+    private void Recovered()
+    {
+        // if the queue was empty, no write has succeeded yet: this one proves that writes work again
+        Tick();
+        _failing = false;
+        if (_failureLogged)
+            _log.WritesAgain(_file.FilePath, _clock.Time.GetElapsedTime(_failingSince).TotalSeconds);
+        _failureLogged = false;
+        if (Rows.Checkpoint.IsRunning)
+            _sliceDue = true;
+    }
+
+    private void Stop()
+    {
+        _commitTimer!.Dispose();
+        _tickTimer!.Dispose();
+        _sliceTimer!.Dispose();
+        try
+        {
+            if (_abandons)
+            {
+                _file.Abandon();
+            }
+            else
+            {
+                CommitLast();
+                _file.Dispose();
+            }
+
+            _stopped.SetResult();
+        }
+        catch (Exception e)
+        {
+            _file.Abandon();
+            _stopped.SetException(new StoreUnavailableException(
+                $"The last words could not be written to {_file.FilePath} ({e.Message}); the next start will know them as after a crash.",
+                e));
+        }
+
+        // callers that still wait in FlushedAsync get an exception after 2 s
+    }
+}
