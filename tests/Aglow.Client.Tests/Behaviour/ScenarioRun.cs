@@ -364,17 +364,7 @@ internal sealed class ScenarioRun : IAsyncDisposable
                 Take(_states, step["are"]!.AsArray().Select(static s => s!.GetValue<string>()));
                 break;
             case "record":
-                var last = _watches[step["watch"]!.GetValue<string>()].Last.GetValueOrDefault(UserOf(step["user"]!));
-                last.Status.ToString().ToLowerInvariant().ShouldBe(step["status"]!.GetValue<string>());
-                if (step["last_seen"] is { } seen)
-                    (last.LastSeen?.ToUnixTimeSeconds()).ShouldBe(seen.GetValue<long>());
-                var until = last.Until?.ToUnixTimeSeconds().ToString();
-                foreach (var (member, has) in new[] { ("text", last.Text), ("emoji", last.Emoji), ("until", until) })
-                {
-                    if (step.ContainsKey(member))
-                        has.ShouldBe(step[member]?.ToString());
-                }
-
+                _watches[step["watch"]!.GetValue<string>()].SeeRecord(UserOf(step["user"]!), step);
                 break;
             case "told":
                 Take(
