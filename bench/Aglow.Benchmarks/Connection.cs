@@ -37,7 +37,8 @@ internal sealed class Connection : IDisposable
     public int Head(string method, string path, string? contentType, int bodyBytes)
     {
         var head = System.Text.Encoding.ASCII.GetBytes(
-            $"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{Headers}{(contentType is null ? "" : $"Content-Type: {contentType}\r\nContent-Length: {bodyBytes}\r\n")}\r\n");
+            $"{method} {path} HTTP/1.1\r\nHost: localhost\r\n"
+                + $"{Headers}{(contentType is null ? "" : $"Content-Type: {contentType}\r\nContent-Length: {bodyBytes}\r\n")}\r\n");
         if (Request.Length < head.Length + bodyBytes)
             Request = new byte[head.Length + bodyBytes];
         head.CopyTo(Request, 0);

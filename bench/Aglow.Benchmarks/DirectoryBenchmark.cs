@@ -66,7 +66,9 @@ internal sealed class DirectoryBenchmark : Benchmark
         {
             await using var directory = await PostgresUserDirectory.OpenAsync(
                 PostgresOptions.Parse(connection), TimeProvider.System, NullLoggerFactory.Instance);
-            run.Note($"{directory}; {await AskAsync("SELECT string_agg(name || ' = ' || current_setting(name), ', ') FROM unnest(ARRAY['shared_buffers', 'fsync', 'synchronous_commit']) AS name")}");
+            const string ask = "SELECT string_agg(name || ' = ' || current_setting(name), ', ') "
+                + "FROM unnest(ARRAY['shared_buffers', 'fsync', 'synchronous_commit']) AS name";
+            run.Note($"{directory}; {await AskAsync(ask)}");
             await MeasureAsync(run, directory, least: 3_000, async () =>
             {
                 await AskAsync("VACUUM ANALYZE aglow.ids, aglow.profile");

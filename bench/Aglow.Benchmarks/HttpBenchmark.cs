@@ -189,7 +189,9 @@ internal sealed class HttpBenchmark : Benchmark
         {
             var secret = RandomNumberGenerator.GetBytes(32);
             using var open = await ServeProcess.StartAsync(core, Path.Combine(folder, "open"));
-            foreach (var (how, more) in ((string, string[])[])[("no rates", ["--rate-limit", "0", "--rate-limit-key", "0", "--rate-limit-address", "0"]), ("rates counted", ["--rate-limit", "1000000", "--rate-limit-address", "1000000"])])
+            foreach (var (how, more) in ((string, string[])[])[
+                ("no rates", ["--rate-limit", "0", "--rate-limit-key", "0", "--rate-limit-address", "0"]),
+                ("rates counted", ["--rate-limit", "1000000", "--rate-limit-address", "1000000"])])
             {
                 using var guarded = await ServeProcess.StartAsync(
                     core, Path.Combine(folder, $"guarded {how}"),

@@ -31,7 +31,8 @@ internal sealed record Machine(
     }
 
     public override string ToString() =>
-        $"{Processor}, {Cores} cores, {MemoryGib.ToString(CultureInfo.InvariantCulture)} GiB; {Kernel}; huge pages {HugePages}; {Runtime}; commit {Commit}";
+        $"{Processor}, {Cores} cores, {MemoryGib.ToString(CultureInfo.InvariantCulture)} GiB; {Kernel}; huge pages {HugePages}; {Runtime}; "
+            + $"commit {Commit}";
 
     private static string FirstLine(string file, string key)
     {

@@ -55,8 +55,11 @@ internal sealed record Plot(string Title, string Unit, string Command)
         var series = _rows.SelectMany(r => r.Bars).Select(b => b.Series).Distinct().ToArray();
         var height = Top + _rows.Sum(r => (r.Bars.Length * BarHeight) + RowGap) + 62;
         var svg = new StringBuilder();
-        Line($"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {Width} {height}" width="{Width}" height="{height}" role="img" aria-label="{Escape(Title)}">""");
-        Line("<style>text{font:12px system-ui,sans-serif;fill:#24292f}.title{font-size:16px;font-weight:600}.quiet{fill:#57606a;font-size:11px}.grid{stroke:#8c959f;stroke-opacity:.35}.whisker{stroke:#24292f;stroke-width:1.5}"
+        Line($"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {Width} {height}" width="{Width}" height="{height}" """
+            + $"""role="img" aria-label="{Escape(Title)}">""");
+        Line("<style>text{font:12px system-ui,sans-serif;fill:#24292f}.title{font-size:16px;font-weight:600}"
+            + ".quiet{fill:#57606a;font-size:11px}"
+            + ".grid{stroke:#8c959f;stroke-opacity:.35}.whisker{stroke:#24292f;stroke-width:1.5}"
             + "@media(prefers-color-scheme:dark){text{fill:#e6edf3}.quiet{fill:#9ea7b3}.whisker{stroke:#e6edf3}}</style>");
         Line($"""<text class="title" x="16" y="26">{Escape(Title)}</text>""");
         for (var i = 0; i < series.Length; i++)
@@ -86,7 +89,8 @@ internal sealed record Plot(string Title, string Unit, string Command)
             y += RowGap;
         }
 
-        Line($"""<text x="{(Left + Width - Right) / 2}" y="{height - 24}" text-anchor="middle">{Escape(Unit)}, logarithmic; median, whisker: 95 % interval</text>""");
+        Line($"""<text x="{(Left + Width - Right) / 2}" y="{height - 24}" text-anchor="middle">"""
+            + $"""{Escape(Unit)}, logarithmic; median, whisker: 95 % interval</text>""");
         Line($"""<text class="quiet" x="16" y="{height - 8}">{Escape(Command)}</text>""");
         Line("</svg>");
         return svg.ToString();
@@ -100,12 +104,14 @@ internal sealed record Plot(string Title, string Unit, string Command)
             }
 
             var end = X(bar.Value.Median);
-            Line($"""<rect x="{Left}" y="{at}" width="{Number(Math.Max(1, end - Left))}" height="{BarHeight - 2}" rx="2" fill="{Colours[Array.IndexOf(series, bar.Series) % Colours.Length]}"/>""");
+            Line($"""<rect x="{Left}" y="{at}" width="{Number(Math.Max(1, end - Left))}" height="{BarHeight - 2}" """
+                + $"""rx="2" fill="{Colours[Array.IndexOf(series, bar.Series) % Colours.Length]}"/>""");
             var after = end;
             if (bar.Value.High > bar.Value.Low && double.IsFinite(bar.Value.High))
             {
                 after = X(bar.Value.High);
-                Line($"""<line class="whisker" x1="{Number(X(bar.Value.Low))}" y1="{at + (BarHeight / 2) - 1}" x2="{Number(after)}" y2="{at + (BarHeight / 2) - 1}"/>""");
+                Line($"""<line class="whisker" x1="{Number(X(bar.Value.Low))}" y1="{at + (BarHeight / 2) - 1}" """
+                    + $"""x2="{Number(after)}" y2="{at + (BarHeight / 2) - 1}"/>""");
             }
 
             Line($"""<text class="quiet" x="{Number(after + 6)}" y="{at + 10}">{Table.Number(bar.Value.Median)}</text>""");

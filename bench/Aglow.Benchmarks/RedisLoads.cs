@@ -24,7 +24,9 @@ internal sealed class RedisServer : IDisposable
     {
         var port = Programs.FreePort();
         var child = Child.Start(
-            Programs.Find("redis-server", "redis-server"), cores, ["--port", $"{port}", "--bind", "127.0.0.1", "--save", "", "--appendonly", durable ? "yes" : "no", "--appendfsync", "everysec", "--dir", folder, "--loglevel", "warning", .. flags]);
+            Programs.Find("redis-server", "redis-server"), cores, [
+                "--port", $"{port}", "--bind", "127.0.0.1", "--save", "", "--appendonly", durable ? "yes" : "no", "--appendfsync",
+                "everysec", "--dir", folder, "--loglevel", "warning", .. flags]);
         await Programs.UntilAsync("redis-server", child, () => new Connection(port).Dispose());
         return new RedisServer(child, port);
     }

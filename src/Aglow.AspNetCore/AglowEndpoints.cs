@@ -75,8 +75,10 @@ public static class AglowEndpoints
         if (!authenticates && !options.OpenMode)
         {
             throw new InvalidOperationException(
-                "Nothing identifies Aglow's callers. Call builder.Services.AddAuthentication() (also where middleware of your own sets HttpContext.User), "
-                + "or set OpenMode in AddAglow(options => options.OpenMode = true), which lets anyone who reaches the application speak for anyone.");
+                "Nothing identifies Aglow's callers. Call builder.Services.AddAuthentication() "
+                + "(also where middleware of your own sets HttpContext.User), "
+                + "or set OpenMode in AddAglow(options => options.OpenMode = true), "
+                + "which lets anyone who reaches the application speak for anyone.");
         }
     }
 

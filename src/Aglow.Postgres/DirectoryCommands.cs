@@ -53,7 +53,8 @@ internal sealed class RegisterCommand(IReadOnlyList<string> ids) : DirectoryComm
     // It runs under the lock, so it sees what another node registered meanwhile. A repeated ID gets its index at its first place.
     private const string Text = """
         WITH asked AS (
-            SELECT given.id, given.place, ids.idx FROM unnest($1) WITH ORDINALITY AS given (id, place) LEFT JOIN aglow.ids ON ids.id = given.id),
+            SELECT given.id, given.place, ids.idx FROM unnest($1) WITH ORDINALITY AS given (id, place)
+                LEFT JOIN aglow.ids ON ids.id = given.id),
         fresh AS (
             SELECT id, place, (SELECT next_index FROM aglow.state) - 1 + row_number() OVER (ORDER BY place) AS idx
             FROM (SELECT id COLLATE "C" AS id, min(place) AS place FROM asked WHERE idx IS NULL GROUP BY 1) AS once),
@@ -110,7 +111,8 @@ internal sealed class WriteProfilesCommand(IReadOnlyList<ProfileWrite> writes, b
             WHERE p.idx <> a.idx AND NOT EXISTS (SELECT FROM given WHERE given.idx = p.idx)
             UNION ALL
             SELECT 2, place FROM (
-                SELECT place, row_number() OVER (PARTITION BY name_key ORDER BY keeps DESC, place) AS nth FROM after WHERE name_key IS NOT NULL) AS named
+                SELECT place, row_number() OVER (PARTITION BY name_key ORDER BY keeps DESC, place) AS nth FROM after
+                    WHERE name_key IS NOT NULL) AS named
             WHERE nth > 1),
         first AS (SELECT kind, place FROM conflict ORDER BY place, kind LIMIT 1),
         removed AS (
@@ -120,7 +122,8 @@ internal sealed class WriteProfilesCommand(IReadOnlyList<ProfileWrite> writes, b
             INSERT INTO aglow.profile (idx, created_at, updated_at, user_name, display_name, name_key, user_search, display_search)
             SELECT idx, $9, $9, user_name, display_name, name_key, user_search, display_search FROM after
             WHERE (user_name IS NOT NULL OR display_name IS NOT NULL) AND NOT EXISTS (SELECT FROM first)
-            ON CONFLICT (idx) DO UPDATE SET updated_at = excluded.updated_at, user_name = excluded.user_name, display_name = excluded.display_name,
+            ON CONFLICT (idx) DO UPDATE SET updated_at = excluded.updated_at, user_name = excluded.user_name,
+                display_name = excluded.display_name,
                 name_key = excluded.name_key, user_search = excluded.user_search, display_search = excluded.display_search)
         SELECT (SELECT count(*) FROM after WHERE existed), (SELECT kind FROM first), (SELECT place FROM first)
         """;
@@ -193,13 +196,16 @@ internal sealed class FactCommand(string text, params NpgsqlParameter[] paramete
         """;
 
     private const string UnclaimText = $"""
-        UPDATE aglow.claim SET {ClaimCommand.Removed}, change = ({Change}), changed_at = $2 WHERE idx = $1 AND source = $3 AND status >= 0 RETURNING idx
+        UPDATE aglow.claim SET {ClaimCommand.Removed}, change = ({Change}), changed_at = $2 WHERE idx = $1 AND source = $3
+            AND status >= 0 RETURNING idx
         """;
 
     private const string VisibilityText = $"""
-        INSERT INTO aglow.visibility AS old (idx, online, last_seen, change, changed_at) VALUES ($1, coalesce($3, 0), coalesce($4, 0), ({Change}), $2)
+        INSERT INTO aglow.visibility AS old (idx, online, last_seen, change, changed_at)
+            VALUES ($1, coalesce($3, 0), coalesce($4, 0), ({Change}), $2)
         ON CONFLICT (idx) DO UPDATE SET
-            online = coalesce($3, old.online), last_seen = coalesce($4, old.last_seen), change = excluded.change, changed_at = excluded.changed_at
+            online = coalesce($3, old.online), last_seen = coalesce($4, old.last_seen), change = excluded.change,
+            changed_at = excluded.changed_at
         RETURNING idx
         """;
 
@@ -251,7 +257,8 @@ internal sealed class ClaimCommand(uint user, Claim claim, uint now) : Directory
         claimed AS (
             INSERT INTO aglow.claim (idx, source, status, text, emoji, until, priority, set_at, shown_last_seen, change, changed_at)
             SELECT $1, $3, $4, $5, $6, $7, $8, $9, $10, ({Change}), $2 WHERE (SELECT yes FROM admitted)
-            ON CONFLICT (idx, source) DO UPDATE SET status = excluded.status, text = excluded.text, emoji = excluded.emoji, until = excluded.until,
+            ON CONFLICT (idx, source) DO UPDATE SET status = excluded.status, text = excluded.text, emoji = excluded.emoji,
+                until = excluded.until,
                 priority = excluded.priority, set_at = excluded.set_at, shown_last_seen = excluded.shown_last_seen,
                 change = excluded.change, changed_at = excluded.changed_at)
         SELECT yes FROM admitted
@@ -316,7 +323,8 @@ internal sealed class ListCommand(string text, bool isNews, uint user, Relation 
     // nodes find changes by the user's row
     private const string Touched = """
         touched AS (
-            INSERT INTO aglow.visibility (idx, online, last_seen, change, changed_at) VALUES ($1, 0, 0, (SELECT change FROM aglow.state), $5)
+            INSERT INTO aglow.visibility (idx, online, last_seen, change, changed_at)
+                VALUES ($1, 0, 0, (SELECT change FROM aglow.state), $5)
             ON CONFLICT (idx) DO UPDATE SET change = excluded.change, changed_at = excluded.changed_at)
         """;
 

@@ -95,9 +95,11 @@ internal static class PostgresFailure
         if (failure.Message.Contains("No password has been provided", StringComparison.Ordinal))
             return $"PostgreSQL at {options} wants a password for {options.User}: set AGLOW_POSTGRES_PASSWORD.";
         if (failure is TimeoutException or OperationCanceledException || failure.InnerException is TimeoutException)
-            return $"PostgreSQL at {options} does not answer in time: see that it runs there, what holds it up, and that nothing stands between.";
+            return $"PostgreSQL at {options} does not answer in time: "
+                + "see that it runs there, what holds it up, and that nothing stands between.";
         var reason = (failure.InnerException ?? failure).Message.TrimEnd('.');
         var end = reason.IndexOfAny(['\r', '\n']);
-        return $"PostgreSQL at {options} cannot be reached ({(end < 0 ? reason : reason[..end])}): start it, or name where it is with --postgres.";
+        return $"PostgreSQL at {options} cannot be reached ({(end < 0 ? reason : reason[..end])}): "
+            + "start it, or name where it is with --postgres.";
     }
 }

@@ -62,16 +62,19 @@ internal static class PostgresSchema
         CREATE INDEX profile_display_beginning ON aglow.profile (display_search, idx) WHERE display_search IS DISTINCT FROM user_search;
         CREATE INDEX profile_inside ON aglow.profile USING gin ({Names} gin_trgm_ops);
         CREATE TABLE aglow.account (
-            idx bigint PRIMARY KEY, disabled boolean NOT NULL, shown_last_seen bigint NOT NULL, revoked_at bigint NOT NULL, deleted boolean NOT NULL,
+            idx bigint PRIMARY KEY, disabled boolean NOT NULL, shown_last_seen bigint NOT NULL, revoked_at bigint NOT NULL,
+            deleted boolean NOT NULL,
             change bigint NOT NULL, changed_at bigint NOT NULL);
         CREATE INDEX account_change ON aglow.account (change);
         CREATE INDEX account_undone ON aglow.account (changed_at) WHERE NOT disabled AND revoked_at = 0;
         CREATE TABLE aglow.manual_status (
-            idx bigint PRIMARY KEY, kind smallint NOT NULL, shown_last_seen bigint NOT NULL, change bigint NOT NULL, changed_at bigint NOT NULL);
+            idx bigint PRIMARY KEY, kind smallint NOT NULL, shown_last_seen bigint NOT NULL, change bigint NOT NULL,
+            changed_at bigint NOT NULL);
         CREATE INDEX manual_status_change ON aglow.manual_status (change);
         CREATE INDEX manual_status_undone ON aglow.manual_status (changed_at) WHERE kind = 0;
         CREATE TABLE aglow.visibility (
-            idx bigint PRIMARY KEY, online smallint NOT NULL, last_seen smallint NOT NULL, change bigint NOT NULL, changed_at bigint NOT NULL);
+            idx bigint PRIMARY KEY, online smallint NOT NULL, last_seen smallint NOT NULL, change bigint NOT NULL,
+            changed_at bigint NOT NULL);
         CREATE INDEX visibility_change ON aglow.visibility (change);
         CREATE INDEX visibility_undone ON aglow.visibility (changed_at) WHERE online = 0 AND last_seen = 0;
         CREATE TABLE aglow.relation (idx bigint, kind smallint, other bigint, PRIMARY KEY (idx, kind, other));
@@ -82,10 +85,13 @@ internal static class PostgresSchema
         // before this version a user had only one claim, the person's own
         $"""
         CREATE TABLE aglow.claim (
-            idx bigint, source text COLLATE "C", status smallint NOT NULL, text text, emoji text, until bigint NOT NULL, priority integer NOT NULL,
-            set_at bigint NOT NULL, shown_last_seen bigint NOT NULL, change bigint NOT NULL, changed_at bigint NOT NULL, PRIMARY KEY (idx, source));
+            idx bigint, source text COLLATE "C", status smallint NOT NULL, text text, emoji text, until bigint NOT NULL,
+            priority integer NOT NULL,
+            set_at bigint NOT NULL, shown_last_seen bigint NOT NULL, change bigint NOT NULL, changed_at bigint NOT NULL,
+            PRIMARY KEY (idx, source));
         INSERT INTO aglow.claim
-        SELECT idx, '{Claim.UserSource}', kind, NULL, NULL, 0, 0, 0, shown_last_seen, change, changed_at FROM aglow.manual_status WHERE kind <> 0;
+        SELECT idx, '{Claim.UserSource}', kind, NULL, NULL, 0, 0, 0, shown_last_seen, change, changed_at FROM aglow.manual_status
+            WHERE kind <> 0;
         DROP TABLE aglow.manual_status;
         CREATE INDEX claim_change ON aglow.claim (change);
         CREATE INDEX claim_undone ON aglow.claim (changed_at) WHERE status < 0;
@@ -182,7 +188,11 @@ internal static class PostgresSchema
 
     // reads rows instead of to_regclass, which may see the state from before the wait for the lock
     private static async Task<bool> HasAsync(NpgsqlConnection connection, string table) => (bool)(await ScalarAsync(
-        connection, $"SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'aglow' AND c.relname = '{table}')"))!;
+        connection,
+        $"""
+        SELECT EXISTS (
+            SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'aglow' AND c.relname = '{table}')
+        """))!;
 
     private static async Task<object?> ScalarAsync(NpgsqlConnection connection, string sql)
     {

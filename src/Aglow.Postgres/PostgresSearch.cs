@@ -125,7 +125,8 @@ internal sealed class PostgresSearch(
             WITH candidate AS MATERIALIZED (
                 SELECT * FROM aglow.profile WHERE {PostgresSchema.Names} LIKE $4 AND idx + 0 > $2 LIMIT {limits.Candidates + 1}),
             found AS (SELECT {Columns}, ''::text FROM candidate AS profile WHERE {Elsewhere} ORDER BY idx LIMIT {most})
-            SELECT found.* FROM (SELECT count(*) AS candidates FROM candidate) AS counted LEFT JOIN found ON candidates <= {limits.Candidates}
+            SELECT found.* FROM (SELECT count(*) AS candidates FROM candidate) AS counted
+                LEFT JOIN found ON candidates <= {limits.Candidates}
             WHERE idx IS NOT NULL OR candidates > {limits.Candidates} ORDER BY idx
             """,
             Sql.Text(from.Name), Sql.Number(from.Index), Sql.Text(query), Sql.Text(Pattern(query))));

@@ -224,7 +224,8 @@ public sealed class PostgresUserDirectory : IUserDirectory
         [.. await ReadAsync(
             """
             SELECT follower FROM aglow.subscription
-            WHERE followed = $1 AND follower >= $2 AND follower <> $1 AND NOT EXISTS (SELECT FROM aglow.relation WHERE idx = $1 AND other = follower)
+            WHERE followed = $1 AND follower >= $2 AND follower <> $1
+                AND NOT EXISTS (SELECT FROM aglow.relation WHERE idx = $1 AND other = follower)
             ORDER BY follower LIMIT $3
             """,
             static reader => (uint)reader.GetInt64(0),

@@ -18,7 +18,8 @@ namespace Aglow.Redis;
 public static class RedisAddress
 {
     private const int DefaultPort = 6379;
-    private const string Expected = "set HOST:PORT,…, a connection string of StackExchange.Redis, or redis://USER:PASSWORD@HOST:PORT,… (rediss:// for TLS)";
+    private const string Expected =
+        "set HOST:PORT,…, a connection string of StackExchange.Redis, or redis://USER:PASSWORD@HOST:PORT,… (rediss:// for TLS)";
 
     /// <summary>
     /// Parses a connection string or a URL. User and password in a URL are percent-encoded; its port is 6379 if it names none.

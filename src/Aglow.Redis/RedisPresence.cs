@@ -79,7 +79,9 @@ public sealed class RedisPresence : IOpenPresence
     public PresenceService Presence { get; }
 
     /// <inheritdoc/>
-    public string Where => $"{_where} ({(_cluster.IsCluster ? $"a cluster of {_cluster.Map.Shards.Count}" : "a server alone")}), users {(_directory is null ? "are numbers" : $"in {_directory}")}";
+    public string Where =>
+        $"{_where} ({(_cluster.IsCluster ? $"a cluster of {_cluster.Map.Shards.Count}" : "a server alone")}), users "
+            + $"{(_directory is null ? "are numbers" : $"in {_directory}")}";
 
     /// <summary>Connects, reads every page and starts.</summary>
     /// <param name="options">Presence itself.</param>

@@ -48,5 +48,6 @@ public sealed class PlotTests
 
     // without the squares of the legend
     private static double[] Bars(Plot plot) =>
-        [.. XDocument.Parse(plot.Draw()).Descendants(Svg + "rect").Where(r => (string)r.Attribute("height")! != "12").Select(r => (double)r.Attribute("width")!)];
+        [.. XDocument.Parse(plot.Draw())
+            .Descendants(Svg + "rect").Where(r => (string)r.Attribute("height")! != "12").Select(r => (double)r.Attribute("width")!)];
 }

@@ -243,7 +243,10 @@ public sealed class AccessibilityTests(Browser browser)
                 const at = document.activeElement;
                 const seen = getComputedStyle(at.matches('[type=radio]') ? at.nextElementSibling : at);
                 const name = at.getAttribute('aria-label') ?? at.labels?.[0]?.textContent ?? at.textContent;
-                return { name: name.trim(), isSeen: (seen.outlineStyle !== 'none' && parseFloat(seen.outlineWidth) >= 2) || at.matches('.skip') };
+                return {
+                    name: name.trim(),
+                    isSeen: (seen.outlineStyle !== 'none' && parseFloat(seen.outlineWidth) >= 2) || at.matches('.skip'),
+                };
             }
             """;
         List<string> passed = [];

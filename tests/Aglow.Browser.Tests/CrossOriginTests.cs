@@ -27,17 +27,20 @@ public sealed class CrossOriginTests(Browser browser)
                     const calls = http({ url, user: 41 });
                     await calls.heartbeat();
                     heard.push('call ' + (await calls.statusOf(41)).status);
-                    heard.push('refused ' + (await (await fetch(`${url}/status/batch`, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{}' })).json()).title);
-                    const next = (connection, user) => new Promise((resolve) => connection.watch(user, ({ status }) => status !== 'unknown' && resolve(status)));
+                    const json = (method, body) => ({ method, headers: { 'Content-Type': 'application/json' }, body });
+                    heard.push('refused ' + (await (await fetch(`${url}/status/batch`, json('POST', '{}'))).json()).title);
+                    const next = (connection, user) =>
+                        new Promise((resolve) => connection.watch(user, ({ status }) => status !== 'unknown' && resolve(status)));
                     const own = connect({ url, user: 42 });
                     heard.push('socket ' + await next(own, 41));
                     const shared = connect({ url, user: 43, WebSocket: shareTabs('43') });
                     heard.push('tabs ' + await next(shared, 41));
                     const events = new EventSource(`${url}/watch?users=41`);
-                    heard.push('stream ' + await new Promise((resolve) => events.addEventListener('presence', ({ data }) => resolve(JSON.parse(data).users[0].status))));
-                    const made = await fetch(`${url}/users`, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{"user_name":"ann"}' });
+                    heard.push('stream ' + await new Promise(
+                        (resolve) => events.addEventListener('presence', ({ data }) => resolve(JSON.parse(data).users[0].status))));
+                    const made = await fetch(`${url}/users`, json('POST', '{"user_name":"ann"}'));
                     heard.push(`header ${made.headers.get('Location')}`);
-                    heard.push(`put ${(await fetch(`${url}/users/ann/status`, { method: 'PUT', headers: { 'Content-Type': 'application/json' }, body: '{"status":"busy"}' })).status}`);
+                    heard.push(`put ${(await fetch(`${url}/users/ann/status`, json('PUT', '{"status":"busy"}'))).status}`);
                     heard.push(`delete ${(await fetch(`${url}/users/ann`, { method: 'DELETE' })).status}`);
                     events.close();
                     await own.leave();
@@ -48,7 +51,9 @@ public sealed class CrossOriginTests(Browser browser)
             }
             """,
             new[] { server.Address.GetLeftPart(UriPartial.Authority) });
-        seen.ShouldBe(["call online", "refused Malformed request", "socket online", "tabs online", "stream online", "header /users/ann", "put 200", "delete 204"]);
+        seen.ShouldBe([
+            "call online", "refused Malformed request", "socket online", "tabs online", "stream online", "header /users/ann", "put 200",
+            "delete 204"]);
         await page.Context.CloseAsync();
     }
 
@@ -63,12 +68,15 @@ public sealed class CrossOriginTests(Browser browser)
                 const { connect, http } = await import('/client/index.js');
                 const heard = [];
                 heard.push(await http({ url, user: 51 }).heartbeat().catch(({ title }) => title));
-                const simple = (type, body) => fetch(`${url}/heartbeat`, { method: 'POST', mode: 'no-cors', headers: type ? { 'Content-Type': type } : {}, body }).then(({ type }) => type);
+                const simple = (type, body) =>
+                    fetch(`${url}/heartbeat`, { method: 'POST', mode: 'no-cors', headers: type ? { 'Content-Type': type } : {}, body })
+                        .then(({ type }) => type);
                 heard.push(await simple('text/plain', '{"user_id":51}'));
                 heard.push(await simple('application/x-www-form-urlencoded', '{"user_id":51}'));
                 heard.push(await simple('', new Blob(['{"user_id":51}'])));
                 const refused = connect({ url, user: 51 });
-                heard.push(await new Promise((resolve) => refused.onState((state) => state === 'refused' && resolve(`${refused.reason.title} ${refused.reason.detail}`))));
+                heard.push(await new Promise((resolve) =>
+                    refused.onState((state) => state === 'refused' && resolve(`${refused.reason.title} ${refused.reason.detail}`))));
                 return heard;
             }
             """,

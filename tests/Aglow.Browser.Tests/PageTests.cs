@@ -76,7 +76,10 @@ public sealed partial class PageTests(Browser browser)
         var anns = await (await window.OpenTabAsync()).ArriveAsync(ann);
         var bens = await (await window.OpenTabAsync()).ArriveAsync(ben);
         await bens.SearchAsync(ann);
-        foreach (var (chosen, seen) in new[] { ("Busy", "Busy"), ("Away", "Away"), ("Appear offline", "Last seen just now"), ("Auto", "Online") })
+        foreach (var (chosen, seen) in new[]
+        {
+            ("Busy", "Busy"), ("Away", "Away"), ("Appear offline", "Last seen just now"), ("Auto", "Online"),
+        })
         {
             await anns.ChooseAsync(chosen);
             await Expect(bens.Seen(ann)).ToHaveTextAsync(seen);
@@ -371,7 +374,9 @@ public sealed partial class PageTests(Browser browser)
     {
         var name = NewName("Dora");
         await CallAsync(HttpMethod.Post, "/users", $$"""{"user_name":"{{name}}"}""");
-        await CallAsync(HttpMethod.Post, "/status/update", $$"""{"user_id":"{{name}}","timestamp":{{DateTimeOffset.UtcNow.ToUnixTimeSeconds() - 600}}}""");
+        await CallAsync(
+            HttpMethod.Post, "/status/update",
+            $$"""{"user_id":"{{name}}","timestamp":{{DateTimeOffset.UtcNow.ToUnixTimeSeconds() - 600}}}""");
         await using var window = await browser.OpenAsync();
         window.MayBeRefused = true;
         var tab = await window.OpenTabAsync(async page =>

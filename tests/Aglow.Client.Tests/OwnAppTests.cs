@@ -321,7 +321,11 @@ public class OwnAppTests
     {
         await using var app = await AuthenticatedAsync(static app => app.MapAglow("/presence").RequireAuthorization());
         using var nobody = app.Http();
-        foreach (var path in new[] { "status/1", "status/users?ids=1", "online", "users", "watch?users=1", "ws?user_id=1", "metrics", "openapi/v1.json", "health/live" })
+        foreach (var path in new[]
+        {
+            "status/1", "status/users?ids=1", "online", "users", "watch?users=1", "ws?user_id=1", "metrics", "openapi/v1.json",
+            "health/live",
+        })
             (await nobody.GetAsync($"/presence/{path}")).StatusCode.ShouldBe(HttpStatusCode.Unauthorized, path);
         using var ann = app.Http("ann");
         (await ann.GetAsync("/presence/status/1")).StatusCode.ShouldBe(HttpStatusCode.OK);

@@ -21,7 +21,8 @@ public sealed partial class ReadmeTests(ServerFixture server) : IClassFixture<Se
     private static readonly string Readme = File.ReadAllText(Path.Combine(AglowProcess.Root, "README.md"));
 
     public static TheoryData<string> Documents =>
-        [.. Directory.EnumerateFiles(AglowProcess.Root, "*.md").Concat(Directory.EnumerateFiles(Path.Combine(AglowProcess.Root, "docs"), "*.md", SearchOption.AllDirectories))
+        [.. Directory.EnumerateFiles(AglowProcess.Root, "*.md")
+            .Concat(Directory.EnumerateFiles(Path.Combine(AglowProcess.Root, "docs"), "*.md", SearchOption.AllDirectories))
             .Append(Path.Combine(AglowProcess.Root, "clients", "js", "README.md"))
             .Concat(Directory.EnumerateFiles(Path.Combine(AglowProcess.Root, "src"), "README.md", SearchOption.AllDirectories))
             .Select(static file => Path.GetRelativePath(AglowProcess.Root, file))];
@@ -187,7 +188,12 @@ public sealed partial class ReadmeTests(ServerFixture server) : IClassFixture<Se
 
     private static async Task<string> RunAsync(string program, string[] arguments)
     {
-        using var process = Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true, UseShellExecute = false })!;
+        using var process = Process.Start(new ProcessStartInfo(program, arguments)
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            UseShellExecute = false,
+        })!;
         using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(1));
         try
         {
@@ -203,13 +209,16 @@ public sealed partial class ReadmeTests(ServerFixture server) : IClassFixture<Se
         }
     }
 
-    [GeneratedRegex("^ +\\./aglow (?<name>serve|keys \\w+|backup|swarm)\\b(?<rest>.*)$", RegexOptions.ExplicitCapture | RegexOptions.Multiline, matchTimeoutMilliseconds: 1000)]
+    [GeneratedRegex(
+        "^ +\\./aglow (?<name>serve|keys \\w+|backup|swarm)\\b(?<rest>.*)$", RegexOptions.ExplicitCapture | RegexOptions.Multiline,
+        matchTimeoutMilliseconds: 1000)]
     private static partial Regex Command();
 
     [GeneratedRegex("--[a-z-]+", RegexOptions.None, matchTimeoutMilliseconds: 1000)]
     private static partial Regex Flag();
 
-    [GeneratedRegex("""\]\((?!https?:)(?<file>[^)#\s]*)(#(?<heading>[^)\s]+))?\)""", RegexOptions.ExplicitCapture, matchTimeoutMilliseconds: 1000)]
+    [GeneratedRegex(
+        """\]\((?!https?:)(?<file>[^)#\s]*)(#(?<heading>[^)\s]+))?\)""", RegexOptions.ExplicitCapture, matchTimeoutMilliseconds: 1000)]
     private static partial Regex Link();
 
     [GeneratedRegex("[^\\w\\- ]", RegexOptions.None, matchTimeoutMilliseconds: 1000)]

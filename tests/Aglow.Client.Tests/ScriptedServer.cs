@@ -87,7 +87,9 @@ internal sealed class ScriptedSocket(WebSocket socket)
         socket.SendAsync(Encoding.UTF8.GetBytes(json), WebSocketMessageType.Text, endOfMessage: true, CancellationToken.None);
 
     public Task SayAsync(int user, string status) =>
-        SayAsync($"{{\"type\":\"presence\",\"users\":[{{\"user_id\":{user},\"is_online\":{(status == "offline" ? "false" : "true")},\"status\":\"{status}\",\"last_seen\":1763763300}}]}}");
+        SayAsync(
+            $"{{\"type\":\"presence\",\"users\":[{{\"user_id\":{user},\"is_online\":{(status == "offline" ? "false" : "true")},"
+                + $"\"status\":\"{status}\",\"last_seen\":1763763300}}]}}");
 
     public Task CloseAsync(int code) => socket.CloseOutputAsync((WebSocketCloseStatus)code, null, CancellationToken.None);
 

@@ -65,7 +65,9 @@ public partial class FuzzerTests
     [InlineData("ok", "breaks off")]
     [InlineData("HTTP/9 ok\r\n\r\n", "no answer")]
     [InlineData("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{]", "not JSON")]
-    [InlineData("HTTP/1.1 400 X\r\nContent-Type: application/problem+json\r\nContent-Length: 71\r\n\r\n{\"status\":400,\"title\":\"x\",\"detail\":\"a JsonException at somewhere here\"}", "no problem document")]
+    [InlineData(
+        "HTTP/1.1 400 X\r\nContent-Type: application/problem+json\r\nContent-Length: 71\r\n\r\n{\"status\":400,\"title\":\"x\","
+            + "\"detail\":\"a JsonException at somewhere here\"}", "no problem document")]
     public void An_answer_is_read_strictly(string answer, string? wrong)
     {
         var bytes = Encoding.Latin1.GetBytes(answer);
@@ -117,7 +119,8 @@ public partial class FuzzerTests
     [Fact]
     public void A_corpus_holds_any_bytes() => Prop.ForAll(
         ArbMap.Default.ArbFor<byte[]>(),
-        static bytes => Corpus.Unescape(Corpus.Escape(bytes)).SequenceEqual(bytes) && !Corpus.Escape(bytes).ContainsAny(['\r', '\n'])).QuickCheckThrowOnFailure();
+        static bytes => Corpus.Unescape(Corpus.Escape(bytes)).SequenceEqual(bytes)
+            && !Corpus.Escape(bytes).ContainsAny(['\r', '\n'])).QuickCheckThrowOnFailure();
 
     [Fact]
     public void Pieces_make_the_whole() => Prop.ForAll(

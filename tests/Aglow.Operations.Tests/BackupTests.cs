@@ -34,7 +34,8 @@ public sealed class BackupTests
             (await GetAsync(restored, "/users/alice/subscriptions")).ToJsonString().ShouldBe("""{"user_ids":[7,"bob"]}""");
             (await GetAsync(restored, "/users?q=ali"))["users"]![0]!["display_name"]!.GetValue<string>().ShouldBe("Alice");
             (await GetAsync(restored, "/status/bob"))["status"]!.GetValue<string>().ShouldBe("busy");
-            (await GetAsync(restored, "/status/7")).ToJsonString().ShouldBe($$"""{"user_id":7,"is_online":false,"status":"offline","last_seen":{{gone}}}""");
+            (await GetAsync(restored, "/status/7")).ToJsonString().ShouldBe(
+                $$"""{"user_id":7,"is_online":false,"status":"offline","last_seen":{{gone}}}""");
             (await GetAsync(restored, "/status/8"))["is_online"]!.GetValue<bool>().ShouldBeTrue();
         }
 
@@ -66,7 +67,9 @@ public sealed class BackupTests
     private static async Task LoadAsync(AglowProcess server, int worker, CancellationToken enough)
     {
         for (var i = 0; !enough.IsCancellationRequested; i++)
-            (await server.Http.PostAsync("/heartbeat", Json($$"""{"user_ids":[{{(worker * 1_000_000) + 100 + i}},"key-{{worker}}-{{i}}"]}"""), CancellationToken.None)).Dispose();
+            (await server.Http.PostAsync(
+                "/heartbeat", Json($$"""{"user_ids":[{{(worker * 1_000_000) + 100 + i}},"key-{{worker}}-{{i}}"]}"""),
+                CancellationToken.None)).Dispose();
     }
 
     private static async Task PostAsync(AglowProcess server, string path, string json) =>

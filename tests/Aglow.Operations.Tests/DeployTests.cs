@@ -121,7 +121,10 @@ public sealed partial class DeployTests(Servers servers)
     {
         var compose = await YamlAsync(Path.Combine(Deploy, "docker", "compose.yaml"));
         var services = compose["services"]!.AsObject();
-        services.Select(static s => s.Key).ShouldBe(["node-1", "node-2", "node-3", "haproxy", "redis-1", "redis-2", "redis-3", "redis-4", "redis-5", "redis-6", "cluster", "keys", "postgres", "prometheus", "grafana"], ignoreOrder: true);
+        services.Select(static s => s.Key).ShouldBe(
+            [
+                "node-1", "node-2", "node-3", "haproxy", "redis-1", "redis-2", "redis-3", "redis-4", "redis-5", "redis-6", "cluster",
+                "keys", "postgres", "prometheus", "grafana"], ignoreOrder: true);
         foreach (var (name, service) in services)
         {
             var needs =
@@ -184,9 +187,11 @@ public sealed partial class DeployTests(Servers servers)
         pod["terminationGracePeriodSeconds"]!.GetValue<int>().ShouldBeGreaterThan(hook + await SecondsToStopAsync());
 
         foreach (var probe in new[] { "startupProbe", "readinessProbe", "livenessProbe" })
-            (await servers.Alone.Http.GetAsync(node[probe]!["httpGet"]!["path"]!.GetValue<string>())).IsSuccessStatusCode.ShouldBeTrue(probe);
+            (await servers.Alone.Http.GetAsync(node[probe]!["httpGet"]!["path"]!.GetValue<string>()))
+                .IsSuccessStatusCode.ShouldBeTrue(probe);
         await SettingsAreThereAsync(node["env"]!.AsArray().Select(static v => v!["name"]!.GetValue<string>()));
-        (await YamlAsync(Path.Combine(Deploy, "kubernetes", "kustomization.yaml")))["resources"]!.ToJsonString().ShouldBe("""["aglow.yaml"]""");
+        (await YamlAsync(Path.Combine(Deploy, "kubernetes", "kustomization.yaml")))["resources"]!.ToJsonString()
+            .ShouldBe("""["aglow.yaml"]""");
     }
 
     [Fact]
@@ -203,8 +208,10 @@ public sealed partial class DeployTests(Servers servers)
     // What a node may take from being told to stop to its end, and a margin.
     private static async Task<int> SecondsToStopAsync()
     {
-        var stop = int.Parse(StopAtMost().Match(await File.ReadAllTextAsync(Path.Combine(AglowProcess.Root, "src", "Aglow.Server", "ServerProcess.cs"))).Groups["seconds"].Value);
-        var drain = int.Parse(DrainSecondsOfMany().Match(await File.ReadAllTextAsync(Path.Combine(AglowProcess.Root, "src", "Aglow.AspNetCore", "Hosting", "PresenceHost.cs"))).Groups["seconds"].Value);
+        var stop = int.Parse(StopAtMost().Match(await File.ReadAllTextAsync(
+            Path.Combine(AglowProcess.Root, "src", "Aglow.Server", "ServerProcess.cs"))).Groups["seconds"].Value);
+        var drain = int.Parse(DrainSecondsOfMany().Match(await File.ReadAllTextAsync(
+            Path.Combine(AglowProcess.Root, "src", "Aglow.AspNetCore", "Hosting", "PresenceHost.cs"))).Groups["seconds"].Value);
         return stop + drain + 5;
     }
 
@@ -218,12 +225,19 @@ public sealed partial class DeployTests(Servers servers)
     private static async Task<JsonNode> YamlAsync(string file) => (await YamlsAsync(file)).Single()!;
 
     private static async Task<JsonArray> YamlsAsync(string file) =>
-        JsonNode.Parse(await RunAsync("python3", "-c", "import json, sys, yaml; json.dump(list(yaml.safe_load_all(open(sys.argv[1]))), sys.stdout)", file))!.AsArray();
+        JsonNode.Parse(await RunAsync(
+            "python3", "-c", "import json, sys, yaml; json.dump(list(yaml.safe_load_all(open(sys.argv[1]))), sys.stdout)",
+            file))!.AsArray();
 
     // Its output, where it succeeds; what it says is wrong, where it does not.
     private static async Task<string> RunAsync(string program, params string[] arguments)
     {
-        using var process = Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true, UseShellExecute = false })!;
+        using var process = Process.Start(new ProcessStartInfo(program, arguments)
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            UseShellExecute = false,
+        })!;
         var (output, errors) = (process.StandardOutput.ReadToEndAsync(), process.StandardError.ReadToEndAsync());
         await process.WaitForExitAsync();
         process.ExitCode.ShouldBe(0, $"{program} {string.Join(' ', arguments)}: {await output}{await errors}");
@@ -236,7 +250,8 @@ public sealed partial class DeployTests(Servers servers)
     [GeneratedRegex(@"^### (?<alert>Aglow\w+)$", RegexOptions.ExplicitCapture | RegexOptions.Multiline, matchTimeoutMilliseconds: 1000)]
     private static partial Regex Heading();
 
-    [GeneratedRegex(@"sed -e .*?/haproxy\.cfg(?= >)", RegexOptions.ExplicitCapture | RegexOptions.Singleline, matchTimeoutMilliseconds: 1000)]
+    [GeneratedRegex(
+        @"sed -e .*?/haproxy\.cfg(?= >)", RegexOptions.ExplicitCapture | RegexOptions.Singleline, matchTimeoutMilliseconds: 1000)]
     private static partial Regex Sed();
 
     [GeneratedRegex(@"StopAtMost = TimeSpan\.FromSeconds\((?<seconds>\d+)\)", RegexOptions.ExplicitCapture, matchTimeoutMilliseconds: 1000)]
@@ -245,7 +260,8 @@ public sealed partial class DeployTests(Servers servers)
     [GeneratedRegex(@"DrainSecondsOfMany = (?<seconds>\d+)", RegexOptions.ExplicitCapture, matchTimeoutMilliseconds: 1000)]
     private static partial Regex DrainSecondsOfMany();
 
-    [GeneratedRegex(@"^TimeoutStopSec=(?<seconds>\d+)s$", RegexOptions.ExplicitCapture | RegexOptions.Multiline, matchTimeoutMilliseconds: 1000)]
+    [GeneratedRegex(
+        @"^TimeoutStopSec=(?<seconds>\d+)s$", RegexOptions.ExplicitCapture | RegexOptions.Multiline, matchTimeoutMilliseconds: 1000)]
     private static partial Regex StopSeconds();
 
     [GeneratedRegex(@"AGLOW_[A-Z_]*", RegexOptions.ExplicitCapture, matchTimeoutMilliseconds: 1000)]

@@ -79,7 +79,8 @@ public sealed partial class MetricsTests(Servers servers)
     [Fact]
     public async Task A_lapse_is_a_transition()
     {
-        await servers.Alone.Http.PostAsync("/heartbeat", new StringContent("""{"user_id":99}""", System.Text.Encoding.UTF8, "application/json"));
+        await servers.Alone.Http.PostAsync(
+            "/heartbeat", new StringContent("""{"user_id":99}""", System.Text.Encoding.UTF8, "application/json"));
         await Eventually.HoldsAsync(
             async () => await Servers.ValueAsync(servers.Alone, "aglow_transitions_total{kind=\"offline\",reason=\"lapse\"}") >= 1);
     }
@@ -121,12 +122,18 @@ public sealed partial class MetricsTests(Servers servers)
         described.Order(StringComparer.Ordinal).ShouldBe(page.Keys.Order(StringComparer.Ordinal));
     }
 
-    [GeneratedRegex("""^(# HELP [a-z_]+ .+|# TYPE [a-z_]+ (counter|gauge|histogram)|[a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? -?[0-9.E+-]+)$""", RegexOptions.ExplicitCapture, matchTimeoutMilliseconds: 1000)]
+    [GeneratedRegex(
+        """^(# HELP [a-z_]+ .+|# TYPE [a-z_]+ (counter|gauge|histogram)|[a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? -?[0-9.E+-]+)$""",
+        RegexOptions.ExplicitCapture, matchTimeoutMilliseconds: 1000)]
     private static partial Regex Line();
 
-    [GeneratedRegex("""aglow_notification_lag_seconds_bucket\{kind="online",le="(?<bound>[^"]+)"\} (?<count>\d+)""", RegexOptions.ExplicitCapture, matchTimeoutMilliseconds: 1000)]
+    [GeneratedRegex(
+        """aglow_notification_lag_seconds_bucket\{kind="online",le="(?<bound>[^"]+)"\} (?<count>\d+)""", RegexOptions.ExplicitCapture,
+        matchTimeoutMilliseconds: 1000)]
     private static partial Regex Bucket();
 
-    [GeneratedRegex("""^\| `(?<name>(aglow|process|dotnet)_[a-z_]+)""", RegexOptions.ExplicitCapture | RegexOptions.Multiline, matchTimeoutMilliseconds: 1000)]
+    [GeneratedRegex(
+        """^\| `(?<name>(aglow|process|dotnet)_[a-z_]+)""", RegexOptions.ExplicitCapture | RegexOptions.Multiline,
+        matchTimeoutMilliseconds: 1000)]
     private static partial Regex Described();
 }

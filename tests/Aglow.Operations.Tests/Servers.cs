@@ -41,7 +41,12 @@ public sealed class Servers : IAsyncLifetime
         Node = AglowProcess.Run(
             null,
             ["--redis", redis, "--postgres", _postgres.Address()],
-            new() { ["AGLOW_POSTGRES_PASSWORD"] = PostgresProcess.Password, ["OTEL_EXPORTER_OTLP_ENDPOINT"] = Collector.Url, ["OTEL_METRIC_EXPORT_INTERVAL"] = "500" });
+            new()
+            {
+                ["AGLOW_POSTGRES_PASSWORD"] = PostgresProcess.Password,
+                ["OTEL_EXPORTER_OTLP_ENDPOINT"] = Collector.Url,
+                ["OTEL_METRIC_EXPORT_INTERVAL"] = "500",
+            });
         await Alone.ReadyAsync();
         await Node.ReadyAsync();
         await UseAsync();
@@ -98,7 +103,11 @@ public sealed class Servers : IAsyncLifetime
         await PostAsync($"/users/{Bob}/subscriptions", $$"""{"user_ids":["carol-{{Mark}}"]}""");
         await Alone.Http.PutAsync($"/users/{Bob}/status", Json("""{"status":"busy"}"""));
         await Alone.Http.PutAsync($"/users/{Bob}/status", Json($$"""{"status":"{{Mark}}"}"""));
-        foreach (var path in new[] { $"/status/{Bob}", $"/status/users?ids={Bob}", $"/users/{Bob}", $"/users?q={Mark}", $"/users?q=a&cursor={Mark}", $"/status/{Bob}/explain", $"/{Mark}", $"/status/{Bob}?definition={Mark}", "/online" })
+        foreach (var path in new[]
+        {
+            $"/status/{Bob}", $"/status/users?ids={Bob}", $"/users/{Bob}", $"/users?q={Mark}", $"/users?q=a&cursor={Mark}",
+            $"/status/{Bob}/explain", $"/{Mark}", $"/status/{Bob}?definition={Mark}", "/online",
+        })
             await Alone.Http.GetAsync(path);
         await PostAsync("/offline", $$"""{"user_id":"{{Bob}}"}""");
         await Alone.Http.DeleteAsync($"/users/carol-{Mark}");
@@ -151,7 +160,8 @@ public sealed class Servers : IAsyncLifetime
     {
         var port = Ports.Free();
         _redisFolder = Directory.CreateTempSubdirectory("aglow-redis-").FullName;
-        _redis = Process.Start(new ProcessStartInfo("redis-server", ["--port", $"{port}", "--bind", "127.0.0.1", "--dir", _redisFolder, "--save", "", "--logfile", "redis.log"]))!;
+        _redis = Process.Start(new ProcessStartInfo(
+            "redis-server", ["--port", $"{port}", "--bind", "127.0.0.1", "--dir", _redisFolder, "--save", "", "--logfile", "redis.log"]))!;
         await Eventually.HoldsAsync(async () =>
         {
             try

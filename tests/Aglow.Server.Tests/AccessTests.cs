@@ -17,7 +17,8 @@ public class AccessTests(TokenServer shared)
     /// One call about the user ME, and its status for ME, for another user, and for keys with one scope each. Without a valid token it is
     /// 401.
     /// </summary>
-    public sealed record Row(string Call, string? Body, int Self, int Other, int Heartbeat, int Read, int Users, int Operate, bool IsPacked = false)
+    public sealed record Row(
+        string Call, string? Body, int Self, int Other, int Heartbeat, int Read, int Users, int Operate, bool IsPacked = false)
     {
         public override string ToString() => $"{Call} {Body}";
 
@@ -137,7 +138,8 @@ public class AccessTests(TokenServer shared)
             .SelectMany(static path => path.Value!.AsObject().Select(call => $"{call.Key.ToUpperInvariant()} {path.Key}"))
             .Where(static call => !call.Contains("/health/") && call != "GET /docs")
             .Order();
-        ((IEnumerable<object[]>)Table).Select(static row => ((Row)row[0]).Call.Split('?')[0].Replace(Me, "{user}")).Distinct().Order().ShouldBe(described);
+        ((IEnumerable<object[]>)Table).Select(static row => ((Row)row[0]).Call.Split('?')[0].Replace(Me, "{user}")).Distinct().Order()
+            .ShouldBe(described);
     }
 
     [Fact]
@@ -149,7 +151,8 @@ public class AccessTests(TokenServer shared)
         refused.Headers.WwwAuthenticate.ToString().ShouldBe("Bearer error=\"invalid_token\"");
         refused.Text.ShouldNotContain("IDX");
         (await _server.AskAsync(Token.Of("a", seconds: -61), "GET", "/status/1")).ShouldBeProblem(401, "has expired");
-        (await _server.AskAsync(shared.Keys["read"], "POST", "/heartbeat", "{\"user_id\":1}")).ShouldBeProblem(403, "lacks the scope \"heartbeat\"");
+        (await _server.AskAsync(shared.Keys["read"], "POST", "/heartbeat", "{\"user_id\":1}"))
+            .ShouldBeProblem(403, "lacks the scope \"heartbeat\"");
     }
 
     [Fact]
@@ -163,7 +166,8 @@ public class AccessTests(TokenServer shared)
             (await _server.AskAsync(shared.Keys["read"], "GET", $"/users/{one}")).ShouldBeProblem(404);
         (await _server.AskAsync(Token.Of(me), "POST", "/heartbeat")).Status.ShouldBe(200);
         (await _server.AskAsync(shared.Keys["read"], "GET", $"/users/{me}")).Status.ShouldBe(200);
-        (await _server.AskAsync(Token.Of(me), "POST", $"/users/{me}/subscriptions", $"{{\"user_ids\":[\"{other}\"]}}")).Status.ShouldBe(200);
+        (await _server.AskAsync(Token.Of(me), "POST", $"/users/{me}/subscriptions", $"{{\"user_ids\":[\"{other}\"]}}"))
+            .Status.ShouldBe(200);
         (await _server.AskAsync(shared.Keys["read"], "GET", $"/users/{other}")).ShouldBeProblem(404);
     }
 
@@ -228,7 +232,8 @@ public class AccessTests(TokenServer shared)
             before[somebody] = (await _server.AskAsync(Token.Of(somebody), "GET", $"/users/{somebody}")).Text;
         }
 
-        string Named(string text) => text.Replace("NUMBER", $"{number}").Replace("OTHER", other).Replace("%4fTHER", "%4f" + other[1..]).Replace("\"ME\"", $"\"{me}\"").Replace("=ME", $"={me}").Replace("/ME", $"/{me}");
+        string Named(string text) => text.Replace("NUMBER", $"{number}").Replace("OTHER", other).Replace("%4fTHER", "%4f" + other[1..])
+            .Replace("\"ME\"", $"\"{me}\"").Replace("=ME", $"={me}").Replace("/ME", $"/{me}");
         (await _server.AskAsync(Token.Of(me), method, Named(path), body is null ? null : Named(body))).ShouldBeProblem(403);
         foreach (var (somebody, was) in before)
             (await _server.AskAsync(Token.Of(somebody), "GET", $"/users/{somebody}")).Text.ShouldBe(was, "and nothing happened");
@@ -244,9 +249,12 @@ public class AccessTests(TokenServer shared)
         { "another secret", user => Token.Signed(Token.Claims(user), new byte[32]) },
         { "no signature", user => Token.Of(user)[..(Token.Of(user).LastIndexOf('.') + 1)] },
         { "half a signature", user => Token.Of(user)[..^20] },
-        { "alg HS512 over the HS256 secret", user => Token.Signed(Token.Claims(user), Token.Secret, new JsonObject { ["alg"] = "HS512", ["typ"] = "JWT" }) },
-        { "alg RS256 over the secret", user => Token.Signed(Token.Claims(user), Token.Secret, new JsonObject { ["alg"] = "RS256", ["typ"] = "JWT" }) },
-        { "claims of somebody else under the signature", user => string.Join('.', Token.Of("x").Split('.')[0], Token.Of(user).Split('.')[1], Token.Of("x").Split('.')[2]) },
+        { "alg HS512 over the HS256 secret",
+            user => Token.Signed(Token.Claims(user), Token.Secret, new JsonObject { ["alg"] = "HS512", ["typ"] = "JWT" }) },
+        { "alg RS256 over the secret",
+            user => Token.Signed(Token.Claims(user), Token.Secret, new JsonObject { ["alg"] = "RS256", ["typ"] = "JWT" }) },
+        { "claims of somebody else under the signature",
+            user => string.Join('.', Token.Of("x").Split('.')[0], Token.Of(user).Split('.')[1], Token.Of("x").Split('.')[2]) },
         { "wrong audience", user => Token.Signed(Token.Claims(user, c => c["aud"] = "another"), Token.Secret) },
         { "no audience", user => Token.Signed(Token.Claims(user, c => c.Remove("aud")), Token.Secret) },
         { "wrong issuer", user => Token.Signed(Token.Claims(user, c => c["iss"] = "https://evil.example"), Token.Secret) },
@@ -258,7 +266,8 @@ public class AccessTests(TokenServer shared)
         { "issued in the future", user => Token.Signed(Token.Claims(user, c => c["iat"] = Token.Now + 90), Token.Secret) },
         { "no subject", user => Token.Signed(Token.Claims(user, c => c.Remove("sub")), Token.Secret) },
         { "an empty subject", user => Token.Signed(Token.Claims(user, c => c["sub"] = ""), Token.Secret) },
-        { "a subject with a line break", user => Token.Signed(Token.Claims(user, c => c["sub"] = $"{user}\r\nX-User: root"), Token.Secret) },
+        { "a subject with a line break",
+            user => Token.Signed(Token.Claims(user, c => c["sub"] = $"{user}\r\nX-User: root"), Token.Secret) },
         { "a subject with NUL", user => Token.Signed(Token.Claims(user, c => c["sub"] = $"{user}\0"), Token.Secret) },
         { "a subject of 256 bytes", user => Token.Signed(Token.Claims(user, c => c["sub"] = new string('a', 256)), Token.Secret) },
         { "a negative number as subject", user => Token.Signed(Token.Claims(user, c => c["sub"] = -1), Token.Secret) },
@@ -268,10 +277,30 @@ public class AccessTests(TokenServer shared)
         { "true as subject", user => Token.Signed(Token.Claims(user, c => c["sub"] = true), Token.Secret) },
         { "a list as subject", user => Token.Signed(Token.Claims(user, c => c["sub"] = new JsonArray(user)), Token.Secret) },
         { "two subjects", TwoSubjects },
-        { "kid as a path to an empty file", user => Token.Signed(Token.Claims(user), new byte[32], new JsonObject { ["alg"] = "HS256", ["kid"] = "../../../../dev/null" }) },
-        { "kid as SQL", user => Token.Signed(Token.Claims(user), Encoding.UTF8.GetBytes("x"), new JsonObject { ["alg"] = "HS256", ["kid"] = "' UNION SELECT 'x" }) },
-        { "its own key in the header", user => Token.Signed(Token.Claims(user), new byte[32], new JsonObject { ["alg"] = "HS256", ["jwk"] = new JsonObject { ["kty"] = "oct", ["k"] = Convert.ToBase64String(new byte[32]) } }) },
-        { "keys at an address of its own", user => Token.Signed(Token.Claims(user), new byte[32], new JsonObject { ["alg"] = "HS256", ["jku"] = "http://127.0.0.1:1/keys" }) },
+        { "kid as a path to an empty file",
+            user => Token.Signed(Token.Claims(user), new byte[32], new JsonObject
+            {
+                ["alg"] = "HS256",
+                ["kid"] = "../../../../dev/null",
+            }) },
+        { "kid as SQL",
+            user => Token.Signed(Token.Claims(user), Encoding.UTF8.GetBytes("x"), new JsonObject
+            {
+                ["alg"] = "HS256",
+                ["kid"] = "' UNION SELECT 'x",
+            }) },
+        { "its own key in the header",
+            user => Token.Signed(Token.Claims(user), new byte[32], new JsonObject
+            {
+                ["alg"] = "HS256",
+                ["jwk"] = new JsonObject { ["kty"] = "oct", ["k"] = Convert.ToBase64String(new byte[32]) },
+            }) },
+        { "keys at an address of its own",
+            user => Token.Signed(Token.Claims(user), new byte[32], new JsonObject
+            {
+                ["alg"] = "HS256",
+                ["jku"] = "http://127.0.0.1:1/keys",
+            }) },
         { "four parts", user => Token.Of(user) + ".AAAA" },
         { "an encrypted one", _ => "eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2R0NNIn0..AAAA.AAAA.AAAA" },
         { "9,000 characters", user => Token.Signed(Token.Claims(user, c => c["pad"] = new string('a', 9000)), Token.Secret) },
@@ -309,8 +338,11 @@ public class AccessTests(TokenServer shared)
     {
         var user = SharedServer.NewKey("me");
         (await _server.AskAsync(Token.Of(user, seconds: -30), "POST", "/heartbeat")).Status.ShouldBe(200);
-        (await _server.AskAsync(Token.Signed(Token.Claims(user, c => c["nbf"] = Token.Now + 30), Token.Secret), "POST", "/heartbeat")).Status.ShouldBe(200);
-        (await _server.AskAsync(Token.Signed(Token.Claims(user, c => c["aud"] = new JsonArray("another", Token.Audience)), Token.Secret), "POST", "/heartbeat")).Status.ShouldBe(200);
+        (await _server.AskAsync(Token.Signed(Token.Claims(user, c => c["nbf"] = Token.Now + 30), Token.Secret), "POST", "/heartbeat"))
+            .Status.ShouldBe(200);
+        (await _server.AskAsync(
+            Token.Signed(Token.Claims(user, c => c["aud"] = new JsonArray("another", Token.Audience)), Token.Secret), "POST", "/heartbeat"))
+            .Status.ShouldBe(200);
     }
 
     [Fact]
@@ -328,9 +360,15 @@ public class AccessTests(TokenServer shared)
     {
         var (me, other) = (SharedServer.NewKey("me"), SharedServer.NewKey("other"));
         using var http = new HttpClient(new SocketsHttpHandler { MaxConnectionsPerServer = 1 }) { BaseAddress = _server.Address };
-        foreach (var (token, user, status) in new[] { (Token.Of(me), me, 200), (Token.Of(other), me, 403), (Token.Of(me), me, 200), ("junk", me, 401), (Token.Of(other), other, 200) })
+        foreach (var (token, user, status) in new[]
         {
-            using var request = new HttpRequestMessage(HttpMethod.Post, "/heartbeat") { Content = new StringContent($"{{\"user_id\":\"{user}\"}}", Encoding.UTF8, "application/json") };
+            (Token.Of(me), me, 200), (Token.Of(other), me, 403), (Token.Of(me), me, 200), ("junk", me, 401), (Token.Of(other), other, 200),
+        })
+        {
+            using var request = new HttpRequestMessage(HttpMethod.Post, "/heartbeat")
+            {
+                Content = new StringContent($"{{\"user_id\":\"{user}\"}}", Encoding.UTF8, "application/json"),
+            };
             request.Headers.TryAddWithoutValidation("Authorization", $"Bearer {token}");
             using var answer = await http.SendAsync(request);
             ((int)answer.StatusCode).ShouldBe(status);
@@ -342,7 +380,8 @@ public class AccessTests(TokenServer shared)
     {
         (await _server.GetAsync($"/status/1?access_token={Token.Of("me")}")).ShouldBeProblem(401);
         (await _server.SendAsync(HttpMethod.Post, $"/heartbeat?access_token={Token.Of("me")}")).ShouldBeProblem(401);
-        (await StatusOfAsync(new Row($"GET /watch?users=1&access_token={Token.Of("me")}", null, 0, 0, 0, 0, 0, 0), "me", null)).ShouldBe(200);
+        (await StatusOfAsync(new Row($"GET /watch?users=1&access_token={Token.Of("me")}", null, 0, 0, 0, 0, 0, 0), "me", null))
+            .ShouldBe(200);
     }
 
     // Sockets are upgraded. Of a stream only the head is read.
@@ -358,7 +397,8 @@ public class AccessTests(TokenServer shared)
 
         using var request = new HttpRequestMessage(HttpMethod.Parse(method), path);
         if (row.Body is not null)
-            request.Content = row.IsPacked ? new ByteArrayContent(Calling.Pack([1, 2])) : new StringContent(row.Body.Replace(Me, me).Replace("NEW", SharedServer.NewKey("new")));
+            request.Content = row.IsPacked ? new ByteArrayContent(Calling.Pack([1, 2])) : new StringContent(
+                row.Body.Replace(Me, me).Replace("NEW", SharedServer.NewKey("new")));
         if (request.Content is not null)
             request.Content.Headers.ContentType = new(row.IsPacked ? Calling.Packed : "application/json");
         if (token is not null)

@@ -15,7 +15,8 @@ internal sealed partial class AglowProcess : IAsyncDisposable
         typeof(AglowProcess).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>().Single(static a => a.Key == "RepositoryRoot").Value!;
 
     /// <summary>The program under test: <c>./aglow</c>, or the native file that <c>./test</c> names in TEST_SERVER.</summary>
-    public static readonly string Program = Environment.GetEnvironmentVariable("TEST_SERVER") is { Length: > 0 } native ? native : Path.Combine(Root, "aglow");
+    public static readonly string Program =
+        Environment.GetEnvironmentVariable("TEST_SERVER") is { Length: > 0 } native ? native : Path.Combine(Root, "aglow");
 
     // generous, because the machine may be building at the same time; this is not a measured figure
     private static readonly TimeSpan StartsWithin = TimeSpan.FromMinutes(3);
@@ -73,8 +74,8 @@ internal sealed partial class AglowProcess : IAsyncDisposable
     /// <param name="descriptors">The most file descriptors that it may open.</param>
     /// <param name="through">A program that starts it, with its arguments.</param>
     public static AglowProcess Run(
-        string? folder, string[] flags, Dictionary<string, string>? environment = null, string? workingFolder = null, string? urls = "http://127.0.0.1:0", int? descriptors = null,
-        string[]? through = null)
+        string? folder, string[] flags, Dictionary<string, string>? environment = null, string? workingFolder = null,
+        string? urls = "http://127.0.0.1:0", int? descriptors = null, string[]? through = null)
     {
         var own = folder is null;
         folder ??= NewFolder();
@@ -92,21 +93,24 @@ internal sealed partial class AglowProcess : IAsyncDisposable
     public static async Task<(int Code, string Output, string Errors)> RunToEndAsync(
         string[] arguments, Dictionary<string, string>? environment = null, string? workingFolder = null, string? program = null)
     {
-        await using var run = new AglowProcess(Launch(program ?? Program, arguments, environment, workingFolder), "", ownsFolder: false).Listen();
+        await using var run = new AglowProcess(
+            Launch(program ?? Program, arguments, environment, workingFolder), "", ownsFolder: false).Listen();
         var code = await run.ExitAsync();
         return (code, run.Output, run.Errors);
     }
 
     /// <summary>Starts <c>./aglow</c> with these arguments. It is stopped at the end.</summary>
-    public static AglowProcess Start(params string[] arguments) => new AglowProcess(Launch(Program, arguments, null, null), "", ownsFolder: false).Listen();
+    public static AglowProcess Start(params string[] arguments) =>
+        new AglowProcess(Launch(Program, arguments, null, null), "", ownsFolder: false).Listen();
 
     public static string NewFolder() => Directory.CreateTempSubdirectory("aglow-server-tests-").FullName;
 
-    public HttpClient Client() => new(new SocketsHttpHandler { UseCookies = false, AllowAutoRedirect = false, AutomaticDecompression = DecompressionMethods.None })
-    {
-        BaseAddress = Address,
-        Timeout = TimeSpan.FromMinutes(1),
-    };
+    public HttpClient Client() =>
+        new(new SocketsHttpHandler { UseCookies = false, AllowAutoRedirect = false, AutomaticDecompression = DecompressionMethods.None })
+        {
+            BaseAddress = Address,
+            Timeout = TimeSpan.FromMinutes(1),
+        };
 
     /// <summary>Sends a signal.</summary>
     public void Signal(int signal) => _ = kill(_process.Id, signal);

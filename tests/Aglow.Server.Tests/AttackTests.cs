@@ -46,7 +46,8 @@ public class AttackTests(SharedServer shared)
     {
         // a number written as text is returned unchanged
         var bare = asText?.Trim('"');
-        (await IdAsync(() => _server.PostAsync("/status/batch", $$"""{"user_ids":[{{text}}]}"""), static a => a.Json[0])).ShouldBe(asNumber ?? "", $"in JSON {text}");
+        (await IdAsync(() => _server.PostAsync("/status/batch", $$"""{"user_ids":[{{text}}]}"""), static a => a.Json[0]))
+            .ShouldBe(asNumber ?? "", $"in JSON {text}");
         (await IdAsync(() => _server.PostAsync("/status/batch", $$"""[{"user_id":"{{text}}"}]"""), static a => a.Json[0]))
             .ShouldBe(asText is null ? "" : $"\"{bare}\"", $"in JSON \"{text}\"");
         if (text.Length > 0)
@@ -74,7 +75,8 @@ public class AttackTests(SharedServer shared)
         var told = await socket.ReadMessageAsync();
         return told.GetProperty("type").GetString() == "error"
             ? null
-            : $"[{string.Join(',', told.GetProperty("users").EnumerateArray().Select(static record => record.GetProperty("user_id").GetRawText()))}]";
+            : $"[{string.Join(',', told.GetProperty("users").EnumerateArray()
+                .Select(static record => record.GetProperty("user_id").GetRawText()))}]";
     }
 
     // pairs that look alike, or that a careless reader would treat as equal
@@ -232,7 +234,8 @@ public class AttackTests(SharedServer shared)
 
             var user = SharedServer.NewUsers();
             using var newcomer = _server.Client();
-            (await newcomer.PostAsync("/heartbeat", new StringContent($$"""{"user_id":{{user}}}""", Encoding.UTF8, "application/json"))).IsSuccessStatusCode.ShouldBeTrue();
+            (await newcomer.PostAsync("/heartbeat", new StringContent($$"""{"user_id":{{user}}}""", Encoding.UTF8, "application/json")))
+                .IsSuccessStatusCode.ShouldBeTrue();
             await using var socket = await RawSocket.OpenAsync(_server.Address, $"{user}");
             await socket.SendAsync($$"""{"type":"watch","users":[{{user}}]}""");
             (await socket.ReadPresenceAsync()).ShouldBe($"{user}:online");
@@ -293,26 +296,36 @@ public class AttackTests(SharedServer shared)
     public static TheoryData<string, string, int[]> Smuggled() => new()
     {
         { "an upgrade in a body is a body", Post(Upgrade, $"Content-Length: {Upgrade.Length}\r\n{Close}"), [400] },
-        { "an upgrade in a chunk is a body", Post($"{Upgrade.Length:x}\r\n{Upgrade}\r\n0\r\n\r\n", "Transfer-Encoding: chunked\r\n" + Close), [400] },
+        { "an upgrade in a chunk is a body",
+            Post($"{Upgrade.Length:x}\r\n{Upgrade}\r\n0\r\n\r\n", "Transfer-Encoding: chunked\r\n" + Close), [400] },
         { "two lengths that differ", Post("{\"user_id\":1}", "Content-Length: 13\r\nContent-Length: 0\r\n") + Upgrade, [400] },
-        { "a length and chunks: chunks, and the end", Post("0\r\n\r\n", "Content-Length: 60\r\nTransfer-Encoding: chunked\r\n") + Upgrade, [400] },
+        { "a length and chunks: chunks, and the end", Post("0\r\n\r\n", "Content-Length: 60\r\nTransfer-Encoding: chunked\r\n") + Upgrade,
+            [400] },
         { "a length that is not a number", Post("{\"user_id\":1}", "Content-Length: 0xd\r\n") + Upgrade, [400] },
         { "chunks hidden by a space", Post("0\r\n\r\n", "Transfer-Encoding : chunked\r\n") + Upgrade, [400] },
         { "chunks and something else", Post("0\r\n\r\n", "Transfer-Encoding: chunked, gzip\r\n") + Upgrade, [400] },
         { "a chunk of no length", Post("zz\r\nabc\r\n0\r\n\r\n", "Transfer-Encoding: chunked\r\n") + Upgrade, [400] },
         { "a chunk of more than there is memory", Post("FFFFFFFFFFFFFFFFF\r\n", "Transfer-Encoding: chunked\r\n") + Upgrade, [400] },
-        { "a trailer that is not text", Post("d\r\n{\"user_id\":1}\r\n0\r\nX: \u00E9\r\n\r\n", "Transfer-Encoding: chunked\r\n") + Upgrade, [400] },
+        { "a trailer that is not text", Post("d\r\n{\"user_id\":1}\r\n0\r\nX: \u00E9\r\n\r\n", "Transfer-Encoding: chunked\r\n") + Upgrade,
+            [400] },
         { "a folded header", "GET /health/live HTTP/1.1\r\nHost: a\r\nX: y\r\n z\r\n\r\n" + Upgrade, [400] },
         { "two hosts", "GET /health/live HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n" + Upgrade, [400] },
         { "no host", "GET /health/live HTTP/1.1\r\n\r\n" + Upgrade, [400] },
         { "a NUL in a header", "GET /health/live HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n" + Upgrade, [400] },
         { "a NUL in the path", "GET /health/live\0 HTTP/1.1\r\nHost: a\r\n\r\n" + Upgrade, [400] },
         { "HTTP/2 without TLS", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", [] },
-        { "an upgrade to HTTP/2 is passed over", "GET /health/live HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n" + Close + "\r\n", [200] },
-        { "requests behind each other are answered in order", "GET /health/live HTTP/1.1\r\nHost: a\r\n\r\nGET /nope HTTP/1.1\r\nHost: a\r\n\r\n" + Post("{\"user_id\":1}", "Content-Length: 13\r\n" + Close), [200, 404, 200] },
-        { "an upgrade with a body is not an upgrade", RawSocket.Handshake("/ws?user_id=987654321", "Content-Length: 4\r\n" + Close) + "GET ", [400] },
-        { "an upgrade with chunks is not an upgrade", RawSocket.Handshake("/ws?user_id=987654321", "Transfer-Encoding: chunked\r\n" + Close) + "0\r\n\r\n", [400] },
-        { "look-alikes of the path", RawSocket.Handshake("/ws/x?user_id=987654321") + RawSocket.Handshake("/WSX?user_id=987654321", Close), [404, 404] },
+        { "an upgrade to HTTP/2 is passed over",
+            "GET /health/live HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\n"
+                + "Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n" + Close + "\r\n", [200] },
+        { "requests behind each other are answered in order",
+            "GET /health/live HTTP/1.1\r\nHost: a\r\n\r\nGET /nope HTTP/1.1\r\nHost: a\r\n\r\n"
+                + Post("{\"user_id\":1}", "Content-Length: 13\r\n" + Close), [200, 404, 200] },
+        { "an upgrade with a body is not an upgrade",
+            RawSocket.Handshake("/ws?user_id=987654321", "Content-Length: 4\r\n" + Close) + "GET ", [400] },
+        { "an upgrade with chunks is not an upgrade",
+            RawSocket.Handshake("/ws?user_id=987654321", "Transfer-Encoding: chunked\r\n" + Close) + "0\r\n\r\n", [400] },
+        { "look-alikes of the path", RawSocket.Handshake("/ws/x?user_id=987654321") + RawSocket.Handshake("/WSX?user_id=987654321", Close),
+            [404, 404] },
         { "a key twice", RawSocket.Handshake("/ws?user_id=987654321", $"Sec-WebSocket-Key: {RawSocket.SampleKey}\r\n{Close}"), [400] },
         { "by POST", RawSocket.Handshake("/ws?user_id=987654321", Close).Replace("GET ", "POST "), [405] },
         { "by an older protocol", RawSocket.Handshake("/ws?user_id=987654321", Close).Replace("HTTP/1.1", "HTTP/1.0"), [400] },
@@ -349,6 +362,7 @@ public class AttackTests(SharedServer shared)
         }
 
         var text = Encoding.Latin1.GetString(answer.ToArray());
-        return [.. text.Split("HTTP/1.1 ", StringSplitOptions.RemoveEmptyEntries).Where(static part => part.Length > 4 && char.IsAsciiDigit(part[0])).Select(static part => $"HTTP/1.1 {part}")];
+        return [.. text.Split("HTTP/1.1 ", StringSplitOptions.RemoveEmptyEntries)
+            .Where(static part => part.Length > 4 && char.IsAsciiDigit(part[0])).Select(static part => $"HTTP/1.1 {part}")];
     }
 }

@@ -56,7 +56,8 @@ public class AwayTests
         var activeAt = record["active_at"]!.GetValue<long>();
         activeAt.ShouldBe(record["last_seen"]!.GetValue<long>());
         (await server.GetAsync("/status/4")).Members.ShouldNotContain("active_at");
-        ActiveAt((await server.PostAsync("/status/batch", """[{"user_id":3},{"user_id":4},{"user_id":"eve"}]""")).Json.AsArray()).ShouldBe([activeAt, null, activeAt]);
+        ActiveAt((await server.PostAsync("/status/batch", """[{"user_id":3},{"user_id":4},{"user_id":"eve"}]""")).Json.AsArray())
+            .ShouldBe([activeAt, null, activeAt]);
         (await server.GetAsync("/status/users?ids=3,4")).Json["3"]!["active_at"]!.GetValue<long>().ShouldBe(activeAt);
 
         await using (var socket = await RawSocket.OpenAsync(server.Address, "9"))
@@ -80,7 +81,8 @@ public class AwayTests
         }
 
         await server.SendAsync(HttpMethod.Put, "/users/3/visibility", """{"last_seen":"hidden"}"""u8.ToArray(), "application/json");
-        ActiveAt((await server.PostAsync("/status/batch?viewer=9", """[{"user_id":3},{"user_id":"eve"}]""")).Json.AsArray()).ShouldBe([null, activeAt]);
+        ActiveAt((await server.PostAsync("/status/batch?viewer=9", """[{"user_id":3},{"user_id":"eve"}]""")).Json.AsArray())
+            .ShouldBe([null, activeAt]);
     }
 
     [Fact]
@@ -92,7 +94,8 @@ public class AwayTests
         await ChooseAsync("offline");
         for (var beat = 0; DateTimeOffset.UtcNow.ToUnixTimeSeconds() < activeAt + 5; beat++)
         {
-            await server.PostAsync("/heartbeat", beat % 2 == 0 ? """{"user_id":3,"active":true}""" : """{"user_ids":[3,4],"active":true}""");
+            await server.PostAsync(
+                "/heartbeat", beat % 2 == 0 ? """{"user_id":3,"active":true}""" : """{"user_ids":[3,4],"active":true}""");
             var record = (await server.GetAsync("/status/3")).Json;
             record["status"]!.GetValue<string>().ShouldBe("offline");
             record["active_at"]!.GetValue<long>().ShouldBe(activeAt);
@@ -105,7 +108,9 @@ public class AwayTests
         (await server.StatusOfAsync("3")).ShouldBe("online");
 
         async Task ChooseAsync(string status) =>
-            (await server.SendAsync(HttpMethod.Put, "/users/3/status", System.Text.Encoding.UTF8.GetBytes($$"""{"status":"{{status}}"}"""), "application/json")).Status.ShouldBe(200);
+            (await server.SendAsync(
+                HttpMethod.Put, "/users/3/status", System.Text.Encoding.UTF8.GetBytes($$"""{"status":"{{status}}"}"""), "application/json"))
+                .Status.ShouldBe(200);
     }
 
     private static long?[] ActiveAt(JsonArray records) => [.. records.Select(static record => record!["active_at"]?.GetValue<long>())];

@@ -26,9 +26,14 @@ internal static partial class BothVersions
     }
 
     /// <summary>A request of this version, with the given credential, if any.</summary>
-    public static HttpRequestMessage Request(Version version, Uri address, string method, string path, string? token = null, string? json = null)
+    public static HttpRequestMessage Request(
+        Version version, Uri address, string method, string path, string? token = null, string? json = null)
     {
-        var request = new HttpRequestMessage(HttpMethod.Parse(method), new Uri(address, path)) { Version = version, VersionPolicy = HttpVersionPolicy.RequestVersionExact };
+        var request = new HttpRequestMessage(HttpMethod.Parse(method), new Uri(address, path))
+        {
+            Version = version,
+            VersionPolicy = HttpVersionPolicy.RequestVersionExact,
+        };
         if (token is not null)
             request.Headers.TryAddWithoutValidation("Authorization", $"Bearer {token}");
         if (json is not null)

@@ -208,7 +208,8 @@ public class ClaimTests(TokenServer shared)
         (await ByKeyAsync("PUT", $"/users/{user}/status", """{"status":"busy"}""")).ShouldBeProblem(422, "8 other sources");
         await ClaimAsync(user, """{"status":"busy","source":"6"}""");
         (await ByKeyAsync("PUT", $"/users/{user}/quiet-hours", """{"from":"22:00","to":"07:00","time_zone":"UTC"}""")).Status.ShouldBe(200);
-        await Eventually.TrueAsync(async () => (await ByKeyAsync("PUT", $"/users/{user}/status", """{"status":"busy"}""")).Status == 200, 20, "there is room");
+        await Eventually.TrueAsync(
+            async () => (await ByKeyAsync("PUT", $"/users/{user}/status", """{"status":"busy"}""")).Status == 200, 20, "there is room");
     }
 
     // ---- quiet hours ----------------------------------------------------------------------------------------------------------
@@ -267,7 +268,8 @@ public class ClaimTests(TokenServer shared)
                 await server.PostAsync("/heartbeat", "{\"user_id\":1}");
                 await server.PutAsync("/users/1/status", $"{{\"status\":\"busy\",{Said},\"source\":\"call\",\"for_seconds\":1000}}");
                 await server.PutAsync("/users/1/status", """{"status":"away","source":"short","for_seconds":1,"priority":1}""");
-                await server.PutAsync("/users/1/quiet-hours", """{"days":["mon"],"from":"22:00","to":"07:00","time_zone":"Europe/Berlin"}""");
+                await server.PutAsync(
+                    "/users/1/quiet-hours", """{"days":["mon"],"from":"22:00","to":"07:00","time_zone":"Europe/Berlin"}""");
                 await server.KillAsync();
             }
 

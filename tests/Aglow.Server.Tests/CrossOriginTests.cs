@@ -36,7 +36,10 @@ public sealed class CrossOriginTests(CrossOriginTests.SharingServer shared) : IC
         foreach (var (method, path) in calls)
         {
             var isWrite = method != "GET";
-            foreach (var (origin, isAllowed) in new[] { (Friend, true), ("capacitor://localhost", true), (Stranger, false), ("null", false), (Friend + ".evil.example", false) })
+            foreach (var (origin, isAllowed) in new[]
+            {
+                (Friend, true), ("capacitor://localhost", true), (Stranger, false), ("null", false), (Friend + ".evil.example", false),
+            })
             {
                 // another method's 405, and a path's 404
                 Check($"BREW {path} from {origin}", await SendAsync("BREW", path, ("Origin", origin)), isAllowed);
@@ -188,7 +191,9 @@ public sealed class CrossOriginTests(CrossOriginTests.SharingServer shared) : IC
         await using var closed = await AglowProcess.StartAsync(null, Token.ServerFlags);
         foreach (var server in new[] { open, closed })
         {
-            var request = $"POST /heartbeat HTTP/1.1\r\nHost: chat.example\r\nAuthorization: Bearer {Token.Of("1")}\r\nContent-Type: {Json}\r\nContent-Length: 13\r\n\r\n{{\"user_id\":1}}";
+            var request =
+                $"POST /heartbeat HTTP/1.1\r\nHost: chat.example\r\nAuthorization: Bearer {Token.Of("1")}\r\nContent-Type: {Json}\r\n"
+                    + $"Content-Length: 13\r\n\r\n{{\"user_id\":1}}";
             (await HeadAsync(server, request)).ShouldStartWith("HTTP/1.1 200 ");
         }
     }

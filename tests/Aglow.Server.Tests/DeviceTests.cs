@@ -91,7 +91,8 @@ public sealed class DeviceTests
     }
 
     private static async Task HeartbeatAsync(AglowProcess server, string kind) =>
-        (await server.PostAsync("/heartbeat", $"{{\"user_id\":3,\"device\":{{\"id\":\"{kind}-1\",\"kind\":\"{kind}\"}}}}")).Status.ShouldBe(200);
+        (await server.PostAsync("/heartbeat", $"{{\"user_id\":3,\"device\":{{\"id\":\"{kind}-1\",\"kind\":\"{kind}\"}}}}"))
+            .Status.ShouldBe(200);
 
     private static async Task ShowAsync(AglowProcess server, string? devices)
     {

@@ -24,10 +24,12 @@ public sealed class DoorServer : IAsyncLifetime
         Key = await TokenServer.AddKeyAsync(folder, "users", "users,read");
         // the interval is so long that no tick ends a connection during a test
         (Server, Http2) = await BothVersions.StartAsync(
-            folder, "--auth", "token", "--jwt-secret", Convert.ToBase64String(Token.Secret), "--lease-seconds", "600", "--heartbeat-seconds", "200", "--rate-limit-address", "0");
+            folder, "--auth", "token", "--jwt-secret", Convert.ToBase64String(Token.Secret), "--lease-seconds", "600",
+            "--heartbeat-seconds", "200", "--rate-limit-address", "0");
     }
 
-    internal Task<(Open? Opened, int Refused)> TryOpenAsync(Transport transport, string token, string? user = null) => Open.TryAsync(transport, Http1, Http2, token, user);
+    internal Task<(Open? Opened, int Refused)> TryOpenAsync(Transport transport, string token, string? user = null) =>
+        Open.TryAsync(transport, Http1, Http2, token, user);
 
     internal async Task<Open> OpenAsync(Transport transport, string token, string? user = null)
     {
@@ -183,8 +185,11 @@ public class DoorTests(DoorServer shared) : IClassFixture<DoorServer>
             // each stream costs 55 calls, and another token of the same user does not help
             HttpResponseMessage answer;
             do
-                answer = await _server.Http.SendAsync(BothVersions.Request(HttpVersion.Version11, shared.Http1, "GET", $"/watch?users={ids}", Signed(me, 600 + i)), HttpCompletionOption.ResponseHeadersRead);
-            while (answer.StatusCode == HttpStatusCode.TooManyRequests && (await answer.Content.ReadAsStringAsync()).Contains("calls a second", StringComparison.Ordinal) && await WaitAsync(answer));
+                answer = await _server.Http.SendAsync(
+                    BothVersions.Request(HttpVersion.Version11, shared.Http1, "GET", $"/watch?users={ids}", Signed(me, 600 + i)),
+                    HttpCompletionOption.ResponseHeadersRead);
+            while (answer.StatusCode == HttpStatusCode.TooManyRequests && (await answer.Content.ReadAsStringAsync())
+                .Contains("calls a second", StringComparison.Ordinal) && await WaitAsync(answer));
             if (answer.StatusCode == HttpStatusCode.OK)
             {
                 // the web server closes a connection whose client does not read
@@ -206,7 +211,8 @@ public class DoorTests(DoorServer shared) : IClassFixture<DoorServer>
             // different users, because users already watched take no further places
             some = some.Replace("-4000-", "-4001-");
             var error = await WatchAsync(socket, 1, some);
-            (error.GetProperty("status").GetInt32(), error.GetProperty("title").GetString(), error.GetProperty("id").GetInt32()).ShouldBe((429, "Too much held", 1));
+            (error.GetProperty("status").GetInt32(), error.GetProperty("title").GetString(), error.GetProperty("id").GetInt32())
+                .ShouldBe((429, "Too much held", 1));
             streams[0].Dispose();
             // a stream's places are free when it has ended
             await Eventually.TrueAsync(
@@ -275,7 +281,10 @@ public class DoorTests(DoorServer shared) : IClassFixture<DoorServer>
                         await opened.DisposeAsync();
                     break;
                 default:
-                    answers.Add((await FloodAsync(what == "messages" ? "{\"type\":\"watch\",\"id\":1,\"users\":[1]}" : $"{{\"type\":\"watch\",\"id\":1,\"users\":[{numbers}]}}"), null));
+                    answers.Add((
+                        await FloodAsync(what == "messages"
+                            ? "{\"type\":\"watch\",\"id\":1,\"users\":[1]}"
+                            : $"{{\"type\":\"watch\",\"id\":1,\"users\":[{numbers}]}}"), null));
                     break;
             }
         }
@@ -287,7 +296,8 @@ public class DoorTests(DoorServer shared) : IClassFixture<DoorServer>
         async Task SendAsync(string method, string path, string? json = null, bool chunked = false)
         {
             var is2 = answers.Count % 2 == 1;
-            using var request = BothVersions.Request(is2 ? HttpVersion.Version20 : HttpVersion.Version11, is2 ? shared.Http2 : shared.Http1, method, path, token, json);
+            using var request = BothVersions.Request(
+                is2 ? HttpVersion.Version20 : HttpVersion.Version11, is2 ? shared.Http2 : shared.Http1, method, path, token, json);
             if (chunked)
                 request.Headers.TransferEncodingChunked = !is2;
             if (chunked && is2)
@@ -355,7 +365,8 @@ public class DoorTests(DoorServer shared) : IClassFixture<DoorServer>
         for (var i = 0; i < 60; i++)
         {
             await using var socket = await RawSocket.ConnectAsync(shared.Http1);
-            await socket.WriteAsync(RawSocket.Handshake($"/ws?access_token={token}", "Origin: http://127.0.0.1\r\nUser-Agent: Mozilla/5.0\r\n"));
+            await socket.WriteAsync(
+                RawSocket.Handshake($"/ws?access_token={token}", "Origin: http://127.0.0.1\r\nUser-Agent: Mozilla/5.0\r\n"));
             (await socket.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 101 ");
             var (opcode, payload) = await socket.ReadFrameAsync();
             if (opcode != 0x8)
@@ -395,7 +406,8 @@ public class DoorTests(DoorServer shared) : IClassFixture<DoorServer>
     {
         await using var server = await AglowProcess.StartAsync(null, [.. Token.ServerFlags, "--rate-limit-registrations", "5"]);
         var key = await TokenServer.AddKeyAsync(server.Folder, "importer", "heartbeat");
-        await Eventually.TrueAsync(async () => (await server.AskAsync(key, "POST", "/heartbeat", "{\"user_id\":1}")).Status == 200, Soon, "the key is taken");
+        await Eventually.TrueAsync(
+            async () => (await server.AskAsync(key, "POST", "/heartbeat", "{\"user_id\":1}")).Status == 200, Soon, "the key is taken");
         var statuses = new List<string>();
         for (var i = 0; i < 40; i++)
         {

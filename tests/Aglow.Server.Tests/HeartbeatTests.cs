@@ -23,7 +23,8 @@ public class HeartbeatTests(SharedServer shared)
     {
         var user = SharedServer.NewUsers(2);
         var key = SharedServer.NewKey();
-        (await _server.PostAsync("/heartbeat", $$"""{"user_ids":[{{user}},"{{user + 1}}","{{key}}"],"active":true}""")).ShouldBeJson(Success);
+        (await _server.PostAsync("/heartbeat", $$"""{"user_ids":[{{user}},"{{user + 1}}","{{key}}"],"active":true}"""))
+            .ShouldBeJson(Success);
         foreach (var one in new[] { $"{user}", $"{user + 1}", key })
             (await _server.StatusOfAsync(one)).ShouldBe("online");
     }
@@ -44,7 +45,8 @@ public class HeartbeatTests(SharedServer shared)
     }
 
     [Fact]
-    public async Task An_empty_list_is_nothing_to_do() => (await _server.PostAsync("/heartbeat", """{"user_ids":[]}""")).ShouldBeJson(Success);
+    public async Task An_empty_list_is_nothing_to_do() =>
+        (await _server.PostAsync("/heartbeat", """{"user_ids":[]}""")).ShouldBeJson(Success);
 
     [Fact]
     public async Task Nobody_is_authenticated_in_open_mode()
@@ -112,7 +114,8 @@ public class HeartbeatTests(SharedServer shared)
     {
         (await _server.PostAsync("/heartbeat", $$"""{"user_id":"{{new string('x', 256)}}"}""")).ShouldBeProblem(400, "255 bytes");
         (await _server.PostAsync("/heartbeat", $$"""{"user_id":"{{new string('é', 128)}}"}""")).ShouldBeProblem(400, "255 bytes");
-        (await _server.PostAsync("/heartbeat", $$"""{"user_id":"{{string.Concat(Enumerable.Repeat("\\u00e9", 127))}}x"}""")).ShouldBeJson(Success);
+        (await _server.PostAsync("/heartbeat", $$"""{"user_id":"{{string.Concat(Enumerable.Repeat("\\u00e9", 127))}}x"}"""))
+            .ShouldBeJson(Success);
         (await _server.StatusOfAsync(Uri.EscapeDataString(new string('é', 127) + "x"))).ShouldBe("online");
     }
 
@@ -163,7 +166,8 @@ public class HeartbeatTests(SharedServer shared)
     public async Task A_refused_user_in_a_list_refuses_the_list()
     {
         var user = SharedServer.NewUsers();
-        (await _server.PostAsync("/heartbeat", $$"""{"user_ids":[{{user}},9223372036854775808]}""")).ShouldBeProblem(400, "9223372036854775808");
+        (await _server.PostAsync("/heartbeat", $$"""{"user_ids":[{{user}},9223372036854775808]}"""))
+            .ShouldBeProblem(400, "9223372036854775808");
         (await _server.StatusOfAsync($"{user}")).ShouldBe("offline");
     }
 
@@ -185,9 +189,12 @@ public class HeartbeatTests(SharedServer shared)
     {
         var user = SharedServer.NewUsers();
         const long then = 1_763_763_300;
-        (await _server.PostAsync("/status/update", $$"""{"user_id":{{user}},"timestamp":{{then}}}""")).ShouldBeJson("""{"status":"success"}""");
-        (await _server.GetAsync($"/status/{user}")).ShouldBeJson($$"""{"user_id":{{user}},"is_online":false,"status":"offline","last_seen":{{then}}}""");
-        (await _server.PostAsync("/status/update", $$"""{"timestamp":{{then - 100}},"user_id":"{{user}}"}""")).ShouldBeJson("""{"status":"success"}""");
+        (await _server.PostAsync("/status/update", $$"""{"user_id":{{user}},"timestamp":{{then}}}"""))
+            .ShouldBeJson("""{"status":"success"}""");
+        (await _server.GetAsync($"/status/{user}")).ShouldBeJson(
+            $$"""{"user_id":{{user}},"is_online":false,"status":"offline","last_seen":{{then}}}""");
+        (await _server.PostAsync("/status/update", $$"""{"timestamp":{{then - 100}},"user_id":"{{user}}"}"""))
+            .ShouldBeJson("""{"status":"success"}""");
         (await _server.GetAsync($"/status/{user}")).Json["last_seen"]!.GetValue<long>().ShouldBe(then);
     }
 
@@ -196,7 +203,8 @@ public class HeartbeatTests(SharedServer shared)
     {
         var user = SharedServer.NewUsers();
         var before = DateTimeOffset.UtcNow.ToUnixTimeSeconds();
-        (await _server.PostAsync("/status/update", $$"""{"user_id":{{user}},"timestamp":9999999999999}""")).ShouldBeJson("""{"status":"success"}""");
+        (await _server.PostAsync("/status/update", $$"""{"user_id":{{user}},"timestamp":9999999999999}"""))
+            .ShouldBeJson("""{"status":"success"}""");
         var record = (await _server.GetAsync($"/status/{user}")).Json;
         record["status"]!.GetValue<string>().ShouldBe("online");
         record["last_seen"]!.GetValue<long>().ShouldBeInRange(before - 1, DateTimeOffset.UtcNow.ToUnixTimeSeconds() + 1);

@@ -29,7 +29,11 @@ public class IssuerTests
         (await HeartbeatAsync(Token.Signed(Claims(c => c["iss"] = "https://evil.example"), first, "one"))).ShouldBeProblem(401);
         (await HeartbeatAsync(Token.Signed(Claims(c => c["exp"] = Token.Now - 61), first, "one"))).ShouldBeProblem(401, "has expired");
         // the public key used as a secret, in each common form
-        foreach (var secret in new[] { first.ExportSubjectPublicKeyInfo(), first.ExportRSAPublicKey(), Encoding.ASCII.GetBytes(first.ExportSubjectPublicKeyInfoPem()), first.ExportParameters(false).Modulus! })
+        foreach (var secret in new[]
+        {
+            first.ExportSubjectPublicKeyInfo(), first.ExportRSAPublicKey(), Encoding.ASCII.GetBytes(first.ExportSubjectPublicKeyInfoPem()),
+            first.ExportParameters(false).Modulus!,
+        })
             (await HeartbeatAsync(Token.Signed(Claims(), secret, new JsonObject { ["alg"] = "HS256", ["kid"] = "one" })))
                 .ShouldBeProblem(401);
         (await HeartbeatAsync($"{Token.Content(new JsonObject { ["alg"] = "none", ["kid"] = "one" }, Claims())}.")).ShouldBeProblem(401);

@@ -13,7 +13,9 @@ public partial class KeysTests
         // created while the server runs
         var key = await TokenServer.AddKeyAsync(server.Folder, "gateway", "heartbeat,read");
         key.ShouldMatch("^aglow_[A-Za-z0-9_-]{8}_[A-Za-z0-9_-]{43}$");
-        await Eventually.TrueAsync(async () => (await server.AskAsync(key, "POST", "/heartbeat", """{"user_ids":[1,2,3]}""")).Status == 200, 10, "a running server takes a new key");
+        await Eventually.TrueAsync(
+            async () => (await server.AskAsync(key, "POST", "/heartbeat", """{"user_ids":[1,2,3]}""")).Status == 200, 10,
+            "a running server takes a new key");
         (await server.AskAsync(key, "GET", "/status/1")).Json["status"]!.GetValue<string>().ShouldBe("online");
         (await server.AskAsync(key, "DELETE", "/users/1")).ShouldBeProblem(403, "lacks the scope \"users\"");
 
@@ -40,7 +42,9 @@ public partial class KeysTests
         (code, _, _) = await AglowProcess.RunToEndAsync(["keys", "revoke", "--data", server.Folder, "--name", "gateway"]);
         code.ShouldBe(0);
         // also on a connection that has used the key
-        await Eventually.TrueAsync(async () => (await server.AskAsync(key, "POST", "/heartbeat", """{"user_id":1}""")).Status == 401, 10, "a revoked key is refused");
+        await Eventually.TrueAsync(
+            async () => (await server.AskAsync(key, "POST", "/heartbeat", """{"user_id":1}""")).Status == 401, 10,
+            "a revoked key is refused");
         await Should.ThrowAsync<Exception>(async () =>
         {
             while (true)
@@ -92,13 +96,16 @@ public partial class KeysTests
         (await server.AskAsync(Token.Of("slow"), "POST", "/heartbeat")).Status.ShouldBe(200);
 
         var key = await TokenServer.AddKeyAsync(server.Folder, "importer", "heartbeat");
-        await Eventually.TrueAsync(async () => (await server.AskAsync(key, "POST", "/heartbeat", """{"user_ids":["a","b"]}""")).Status == 200, 10, "a new key is taken");
+        await Eventually.TrueAsync(
+            async () => (await server.AskAsync(key, "POST", "/heartbeat", """{"user_ids":["a","b"]}""")).Status == 200, 10,
+            "a new key is taken");
         // known users are not registrations
         (await server.AskAsync(key, "POST", "/heartbeat", """{"user_ids":["a","b"]}""")).Status.ShouldBe(200);
         var many = string.Join(',', Enumerable.Range(0, 6).Select(static i => $"\"new-{i}\""));
         var registrations = new List<int>();
         for (var i = 0; i < 4; i++)
-            registrations.Add((await server.AskAsync(key, "POST", "/heartbeat", $$"""{"user_ids":[{{many.Replace("new", $"new-{i}")}}]}""")).Status);
+            registrations.Add(
+                (await server.AskAsync(key, "POST", "/heartbeat", $$"""{"user_ids":[{{many.Replace("new", $"new-{i}")}}]}""")).Status);
         registrations.ShouldContain(429);
 
         // connections that send nothing

@@ -42,15 +42,18 @@ public class OpenApiTests
             schemas.TryGetProperty(reference["#/components/schemas/".Length..], out _).ShouldBeTrue(reference);
         schemas.GetProperty("StatusUpdateBody").GetProperty("required").GetArrayLength().ShouldBe(2);
         schemas.GetProperty("HeartbeatBody").GetProperty("required").GetArrayLength().ShouldBe(0);
-        schemas.GetProperty("NewUserBody").GetProperty("required").EnumerateArray().Select(static name => name.GetString()).ShouldBe(["user_name"]);
+        schemas.GetProperty("NewUserBody").GetProperty("required").EnumerateArray().Select(static name => name.GetString())
+            .ShouldBe(["user_name"]);
         schemas.GetProperty("NamesBody").GetProperty("required").GetArrayLength().ShouldBe(0);
-        schemas.GetProperty("StatusBody").GetProperty("required").EnumerateArray().Select(static name => name.GetString()).ShouldBe(["status"]);
+        schemas.GetProperty("StatusBody").GetProperty("required").EnumerateArray().Select(static name => name.GetString())
+            .ShouldBe(["status"]);
         schemas.GetProperty("AccessBody").GetProperty("required").GetArrayLength().ShouldBe(1);
     }
 
     private static IEnumerable<string> References(JsonElement element) => element.ValueKind switch
     {
-        JsonValueKind.Object => element.EnumerateObject().SelectMany(static p => p.Name == "$ref" ? [p.Value.GetString()!] : References(p.Value)),
+        JsonValueKind.Object =>
+            element.EnumerateObject().SelectMany(static p => p.Name == "$ref" ? [p.Value.GetString()!] : References(p.Value)),
         JsonValueKind.Array => element.EnumerateArray().SelectMany(References),
         _ => [],
     };

@@ -48,7 +48,8 @@ public sealed class OperationsTests : IAsyncLifetime
     [Fact]
     public async Task The_answer_to_a_heartbeat_tells_the_settings_and_the_budget_holds()
     {
-        (await _server.PostAsync("/heartbeat", """{"user_id":2000000}""")).ShouldBeJson("""{"status":"success","next_heartbeat_seconds":2,"offline_after_seconds":4}""");
+        (await _server.PostAsync("/heartbeat", """{"user_id":2000000}""")).ShouldBeJson(
+            """{"status":"success","next_heartbeat_seconds":2,"offline_after_seconds":4}""");
         (await _server.PostAsync("/heartbeat", """{"user_id":2000001}""")).ShouldBeProblem(507, "2000000");
         (await _server.PostAsync("/heartbeat", """{"user_ids":[1,2000001]}""")).ShouldBeProblem(507, "2000000");
         (await _server.PostAsync("/status/update", """{"user_id":2000001,"timestamp":1763763300}""")).ShouldBeProblem(507, "2000000");

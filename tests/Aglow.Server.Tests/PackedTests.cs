@@ -15,7 +15,8 @@ public class PackedTests(SharedServer shared)
     public async Task Packed_heartbeats_say_how_many_were_taken()
     {
         var user = SharedServer.NewUsers(3);
-        (await _server.PostPackedAsync("/heartbeat", user, user + 1, 4_294_967_294, user + 2)).ShouldBeJson("""{"status":"success","accepted":3}""");
+        (await _server.PostPackedAsync("/heartbeat", user, user + 1, 4_294_967_294, user + 2))
+            .ShouldBeJson("""{"status":"success","accepted":3}""");
         (await _server.StatusOfAsync($"{user + 2}")).ShouldBe("online");
     }
 
@@ -150,7 +151,8 @@ public class PackedTests(SharedServer shared)
         var requests = string.Concat(users.Select((user, i) =>
         {
             var body = $$"""{"user_id":{{user}}}""";
-            return $"POST /heartbeat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{(i == users.Length - 1 ? "Connection: close\r\n" : "")}Content-Length: {body.Length}\r\n\r\n{body}";
+            return $"POST /heartbeat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                + $"{(i == users.Length - 1 ? "Connection: close\r\n" : "")}Content-Length: {body.Length}\r\n\r\n{body}";
         }));
         var answers = await RawAsync([Encoding.ASCII.GetBytes(requests)]);
         answers.Split("HTTP/1.1 200 OK").Length.ShouldBe(users.Length + 1);

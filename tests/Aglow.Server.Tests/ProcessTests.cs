@@ -66,7 +66,8 @@ public class ProcessTests
         using var client = new TcpClient();
         await client.ConnectAsync(server.Address.Host, server.Address.Port);
         var stream = client.GetStream();
-        await stream.WriteAsync(Encoding.ASCII.GetBytes("POST /heartbeat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 13\r\nExpect: 100-continue\r\n\r\n"));
+        await stream.WriteAsync(Encoding.ASCII.GetBytes(
+            "POST /heartbeat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 13\r\nExpect: 100-continue\r\n\r\n"));
         // the call has begun once the server asks for the body
         var asked = new byte[1024];
         Encoding.ASCII.GetString(asked, 0, await stream.ReadAsync(asked)).ShouldStartWith("HTTP/1.1 100");
@@ -124,7 +125,8 @@ public class ProcessTests
         await using var server = AglowProcess.Run(folder: null, flags: [], new() { ["DOTNET_GCHeapHardLimit"] = "14000000" });
         await server.ReadyAsync();
         var body = new byte[4_000_000];
-        var beginning = Encoding.ASCII.GetBytes($"POST /status/batch HTTP/1.1\r\nHost: a\r\nContent-Type: application/octet-stream\r\nContent-Length: {body.Length}\r\n\r\n");
+        var beginning = Encoding.ASCII.GetBytes(
+            $"POST /status/batch HTTP/1.1\r\nHost: a\r\nContent-Type: application/octet-stream\r\nContent-Length: {body.Length}\r\n\r\n");
         var slow = new List<TcpClient>();
         try
         {
@@ -143,7 +145,8 @@ public class ProcessTests
 
             heads.Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal).ShouldBe(["HTTP/1.1 200", "HTTP/1.1 503"]);
             using var newcomer = server.Client();
-            (await newcomer.PostAsync("/heartbeat", new StringContent("""{"user_id":1}""", Encoding.UTF8, "application/json"))).IsSuccessStatusCode.ShouldBeTrue();
+            (await newcomer.PostAsync("/heartbeat", new StringContent("""{"user_id":1}""", Encoding.UTF8, "application/json")))
+                .IsSuccessStatusCode.ShouldBeTrue();
             (await newcomer.GetStringAsync("/metrics")).ShouldContain("aglow_calls_bytes_budget 67108864\n");
         }
         finally
@@ -158,7 +161,9 @@ public class ProcessTests
     {
         // Incomplete messages may use 64 MB, and these would use 75. The server checks connections only once a minute, so none closes for
         // another reason.
-        await using var server = AglowProcess.Run(folder: null, flags: ["--lease-seconds", "180", "--heartbeat-seconds", "60"], new() { ["DOTNET_GCHeapHardLimit"] = "14000000" });
+        await using var server = AglowProcess.Run(
+            folder: null, flags: ["--lease-seconds", "180", "--heartbeat-seconds", "60"],
+            new() { ["DOTNET_GCHeapHardLimit"] = "14000000" });
         await server.ReadyAsync();
         var slow = new List<RawSocket>();
         try
@@ -175,7 +180,8 @@ public class ProcessTests
             (await newcomer.ReadPresenceAsync()).ShouldBe("5000:online");
             using var client = server.Client();
             var metrics = await client.GetStringAsync("/metrics");
-            long Gauge(string name) => long.Parse(metrics.Split('\n').Single(line => line.StartsWith($"{name} ", StringComparison.Ordinal))[name.Length..]);
+            long Gauge(string name) =>
+                long.Parse(metrics.Split('\n').Single(line => line.StartsWith($"{name} ", StringComparison.Ordinal))[name.Length..]);
             Gauge("aglow_calls_bytes_budget").ShouldBe(64 << 20);
             Gauge("aglow_calls_bytes").ShouldBeInRange(60 << 20, 64 << 20);
             (await server.StopAsync()).ShouldBe(0);
@@ -200,7 +206,9 @@ public class ProcessTests
             await using var client = await RawSocket.ConnectAsync(server.Address);
             // A chunked body, read or not, whose trailer is not text. Kestrel logs an error of two kilobytes for it.
             await client.WriteAsync([
-                .. Encoding.ASCII.GetBytes($"POST {new[] { "/heartbeat", "/users/1/subscriptions", "/nope" }[i % 3]} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nd\r\n{{\"user_id\":1}}\r\n0\r\nX: "),
+                .. Encoding.ASCII.GetBytes(
+                    $"POST {new[] { "/heartbeat", "/users/1/subscriptions", "/nope" }[i % 3]} HTTP/1.1\r\nHost: a\r\nContent-Type: "
+                        + $"application/json\r\nTransfer-Encoding: chunked\r\n\r\nd\r\n{{\"user_id\":1}}\r\n0\r\nX: "),
                 0xE9, .. "\r\n\r\n"u8]);
             (await client.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 40");
             // the server cannot continue on such a connection
@@ -208,7 +216,8 @@ public class ProcessTests
         }
 
         (await server.StopAsync()).ShouldBe(0);
-        var lines = server.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Count(static line => !line.Contains(" info: ") && !line.Contains("\"LogLevel\":\"Information\""));
+        var lines = server.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Count(
+            static line => !line.Contains(" info: ") && !line.Contains("\"LogLevel\":\"Information\""));
         // ten lines a minute, and one that counts the omitted ones, however long this took
         lines.ShouldBeLessThanOrEqualTo(11 * (1 + (int)Stopwatch.GetElapsedTime(began).TotalMinutes));
     }
@@ -269,9 +278,14 @@ public class ProcessTests
         { "--urls", ["serve", "--urls", ""] },
         { "--auth", ["serve", "--auth", "sesame"] },
         { "set --auth token, or listen on 127.0.0.1, or say --allow-open", ["serve", "--urls", "http://0.0.0.0:0"] },
-        { "set --auth token, or listen on 127.0.0.1, or say --allow-open", ["serve", "--urls", "http://127.0.0.1:0,http://[::]:0", "--auth", "open"] },
+        { "set --auth token, or listen on 127.0.0.1, or say --allow-open",
+            ["serve", "--urls", "http://127.0.0.1:0,http://[::]:0", "--auth", "open"] },
         { "for --auth token", ["serve", "--jwt-issuer", "me"] },
-        { "set one of them", ["serve", "--auth", "token", "--jwt-secret", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "--jwt-authority", "https://a.example"] },
+        { "set one of them",
+            [
+                "serve", "--auth", "token", "--jwt-secret", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+                "--jwt-authority", "https://a.example",
+            ] },
         { "--jwt-secret is not valid: it holds 3 bytes: set at least 32", ["serve", "--auth", "token", "--jwt-secret", "AAAA"] },
         { "--jwt-secret is not valid: set base64", ["serve", "--auth", "token", "--jwt-secret", "not base64!"] },
         { "--jwt-authority", ["serve", "--auth", "token", "--jwt-authority", "http://issuer.example"] },
@@ -345,7 +359,8 @@ public class ProcessTests
                 var files = Directory.GetFiles(made);
                 files.Select(Path.GetFileName).ShouldBeSubsetOf(
                     [
-                        "presence.db", "presence.db-wal", "presence.db-sums", "users.db", "users.db-wal", "users.db-sums", "keys.json", "keys.lock",
+                        "presence.db", "presence.db-wal", "presence.db-sums", "users.db", "users.db-wal", "users.db-sums",
+                        "keys.json", "keys.lock",
                         "checkpoint.lock", "lock", "pid",
                     ]);
                 foreach (var file in files)
@@ -369,7 +384,8 @@ public class ProcessTests
 
         Directory.Delete(Path.GetDirectoryName(folder)!, recursive: true);
 
-        static UnixFileMode ModeOf(string path) => OperatingSystem.IsWindows() ? throw new PlatformNotSupportedException() : File.GetUnixFileMode(path);
+        static UnixFileMode ModeOf(string path) =>
+            OperatingSystem.IsWindows() ? throw new PlatformNotSupportedException() : File.GetUnixFileMode(path);
     }
 
     [Fact]
@@ -382,13 +398,23 @@ public class ProcessTests
         var folder = AglowProcess.NewFolder();
         await File.WriteAllTextAsync(
             Path.Combine(folder, "appsettings.json"),
-            """{"Aglow":{"LeaseSeconds":101,"HeartbeatSeconds":31,"AwaySeconds":900,"Definitions":{"gamers":{"PulseSeconds":90,"EndedByLeave":false}}}}""");
+            """
+            {"Aglow":{"LeaseSeconds":101,"HeartbeatSeconds":31,"AwaySeconds":900,
+                "Definitions":{"gamers":{"PulseSeconds":90,"EndedByLeave":false}}}}
+            """);
         await using var server = AglowProcess.Run(
             Path.Combine(folder, "made", "by", "the-server"),
             ["--lease-seconds", "103"],
-            new() { ["AGLOW_LEASE_SECONDS"] = "102", ["AGLOW_HEARTBEAT_SECONDS"] = "32", ["AGLOW_PORT"] = "tcp://10.0.0.1:80", ["AGLOW_SETTINGS"] = Path.Combine(folder, "appsettings.json") });
+            new()
+            {
+                ["AGLOW_LEASE_SECONDS"] = "102",
+                ["AGLOW_HEARTBEAT_SECONDS"] = "32",
+                ["AGLOW_PORT"] = "tcp://10.0.0.1:80",
+                ["AGLOW_SETTINGS"] = Path.Combine(folder, "appsettings.json"),
+            });
         await server.ReadyAsync();
-        (await server.PostAsync("/heartbeat", """{"user_id":1}""")).ShouldBeJson("""{"status":"success","next_heartbeat_seconds":32,"offline_after_seconds":103}""");
+        (await server.PostAsync("/heartbeat", """{"user_id":1}""")).ShouldBeJson(
+            """{"status":"success","next_heartbeat_seconds":32,"offline_after_seconds":103}""");
         (await server.GetAsync("/status/1?definition=gamers")).Json["is_online"]!.GetValue<bool>().ShouldBeTrue();
         (await server.GetAsync("/status/1?definition=active")).Status.ShouldBe(200);
         server.Output.ShouldContain("AGLOW_PORT is not a setting");

@@ -112,7 +112,9 @@ public sealed class ProxyTests(ProxyTests.Servers servers) : IClassFixture<Proxy
 
         statuses.ShouldContain("429", what);
         await using var other = await RawSocket.ConnectAsync(server.Address);
-        await other.WriteAsync([.. Version2(0x21, 0x11, new IPAddress([198, 51, 100, (byte)Random.Shared.Next(256)])), .. Text(RawSocket.Handshake("/ws?user_id=2"))]);
+        await other.WriteAsync([
+            .. Version2(0x21, 0x11, new IPAddress([198, 51, 100, (byte)Random.Shared.Next(256)])),
+            .. Text(RawSocket.Handshake("/ws?user_id=2"))]);
         (await other.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 101 ");
     }
 

@@ -40,7 +40,8 @@ public class ReachTests(TokenServer shared)
 
         // Quiet hours, also of a user who hides or is shown to nobody. Such a user is then not connected, as in a batch.
         var now = DateTimeOffset.UtcNow;
-        await SetAsync($"/users/{user}/quiet-hours", $$"""{"from":"{{now.AddHours(-1):HH:mm}}","to":"{{now.AddHours(1):HH:mm}}","time_zone":"UTC"}""");
+        await SetAsync(
+            $"/users/{user}/quiet-hours", $$"""{"from":"{{now.AddHours(-1):HH:mm}}","to":"{{now.AddHours(1):HH:mm}}","time_zone":"UTC"}""");
         await SetAsync($"/users/{user}/status", """{"status":"online"}""");
         (await OfAsync(user)).ShouldBe("connected active seen");
         await SetAsync($"/users/{user}/status", """{"status":"offline"}""");
@@ -60,7 +61,8 @@ public class ReachTests(TokenServer shared)
             static user =>
                 user!["user_id"]!.ToJsonString(new() { Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
             .ShouldBe(["7", "\"8\"", "\"a \\\"b\\\" ü\"", "9223372036854775807", "7"]);
-        (await AskAsync($"{{\"user_ids\":[{string.Join(',', Enumerable.Range(0, 10_000))}]}}")).Json["users"]!.AsArray().Count.ShouldBe(10_000);
+        (await AskAsync($"{{\"user_ids\":[{string.Join(',', Enumerable.Range(0, 10_000))}]}}"))
+            .Json["users"]!.AsArray().Count.ShouldBe(10_000);
         (await AskAsync($"{{\"user_ids\":[{string.Join(',', Enumerable.Range(0, 10_001))}]}}")).ShouldBeProblem(413);
         (await AskAsync("")).ShouldBeProblem(400, "empty");
         (await AskAsync("""{"user_ids":[1],"devices":true}""")).ShouldBeProblem(400, "devices");

@@ -69,7 +69,8 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
     [InlineData("/ws?user_id=%zz", "", "13", RawSocket.SampleKey, 400)]
     [InlineData("/ws?user_id=1&device_id=", "", "13", RawSocket.SampleKey, 400)]
     [InlineData("/ws?user_id=1&device_id=a%0Ab", "", "13", RawSocket.SampleKey, 400)]
-    [InlineData("/ws?user_id=1&device_id=12345678901234567890123456789012345678901234567890123456789012345", "", "13", RawSocket.SampleKey, 400)]
+    [InlineData(
+        "/ws?user_id=1&device_id=12345678901234567890123456789012345678901234567890123456789012345", "", "13", RawSocket.SampleKey, 400)]
     [InlineData("/ws?user_id=1&device_id=a&device_kind=toaster", "", "13", RawSocket.SampleKey, 400)]
     public async Task A_handshake_that_is_not_right_is_refused_with_a_problem(
         string target, string more, string version, string key, int status)
@@ -152,7 +153,10 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
             await page.WriteAsync(RawSocket.Handshake($"/ws?user_id={user}", "Origin: http://127.0.0.1\r\n"));
             await page.ReadHeadAsync();
             (await page.ReadCloseWithReasonAsync())
-                .ShouldBe((4429, "Too many connections: This user has 20 connections to this server already. Close some tabs, or share one (shareTabs)."));
+                .ShouldBe((
+                    4429,
+                    "Too many connections: This user has 20 connections to this server already. Close some tabs, or share one "
+                        + "(shareTabs)."));
         }
         finally
         {
@@ -233,7 +237,10 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
         await File.WriteAllBytesAsync(Path.Combine(folder, "tls.pfx"), certificate.Export(X509ContentType.Pfx, "secret"));
         await File.WriteAllTextAsync(
             Path.Combine(folder, "appsettings.json"),
-            JsonSerializer.Serialize(new { Kestrel = new { Certificates = new { Default = new { Path = Path.Combine(folder, "tls.pfx"), Password = "secret" } } } }));
+            JsonSerializer.Serialize(new
+            {
+                Kestrel = new { Certificates = new { Default = new { Path = Path.Combine(folder, "tls.pfx"), Password = "secret" } } },
+            }));
         await using var tls = AglowProcess.Run(
             Path.Combine(folder, "data"), ["--settings", Path.Combine(folder, "appsettings.json")], urls: "https://127.0.0.1:0");
         foreach (var version in new[] { HttpVersion.Version11, HttpVersion.Version20 })
@@ -747,7 +754,10 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
         using var answer = await server.Process.Http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
         answer.Content.Headers.ContentType!.MediaType.ShouldBe("text/event-stream");
         using var reader = new StreamReader(await answer.Content.ReadAsStreamAsync());
-        (await EventAsync(reader)).ShouldBe(("presence", $"{{\"users\":[{{\"user_id\":{user},\"is_online\":false,\"status\":\"offline\",\"last_seen\":null}},{{\"user_id\":\"some,one\",\"is_online\":false,\"status\":\"offline\",\"last_seen\":null}}]}}"));
+        (await EventAsync(reader)).ShouldBe((
+            "presence",
+            $"{{\"users\":[{{\"user_id\":{user},\"is_online\":false,\"status\":\"offline\",\"last_seen\":null}},{{\"user_id\":\"some,one\","
+                + $"\"is_online\":false,\"status\":\"offline\",\"last_seen\":null}}]}}"));
         await PostAsync("/heartbeat", $"{{\"user_id\":{user}}}");
         var (name, data) = await EventAsync(reader);
         name.ShouldBe("presence");

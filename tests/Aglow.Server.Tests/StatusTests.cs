@@ -11,10 +11,13 @@ public class StatusTests(SharedServer shared)
     [Fact]
     public async Task Who_was_never_seen_is_offline_and_no_404()
     {
-        (await _server.GetAsync("/status/2147483000")).ShouldBeJson("""{"user_id":2147483000,"is_online":false,"status":"offline","last_seen":null}""");
-        (await _server.GetAsync("/status/4294967290")).ShouldBeJson("""{"user_id":"4294967290","is_online":false,"status":"offline","last_seen":null}""");
+        (await _server.GetAsync("/status/2147483000")).ShouldBeJson(
+            """{"user_id":2147483000,"is_online":false,"status":"offline","last_seen":null}""");
+        (await _server.GetAsync("/status/4294967290")).ShouldBeJson(
+            """{"user_id":"4294967290","is_online":false,"status":"offline","last_seen":null}""");
         var key = SharedServer.NewKey();
-        (await _server.GetAsync($"/status/{key}")).ShouldBeJson($$"""{"user_id":"{{key}}","is_online":false,"status":"offline","last_seen":null}""");
+        (await _server.GetAsync($"/status/{key}")).ShouldBeJson(
+            $$"""{"user_id":"{{key}}","is_online":false,"status":"offline","last_seen":null}""");
     }
 
     [Fact]
@@ -34,7 +37,8 @@ public class StatusTests(SharedServer shared)
     public async Task Users_are_echoed_in_the_form_they_came()
     {
         var user = SharedServer.NewUsers();
-        var answer = await _server.PostAsync("/status/batch", $$"""[{"user_id":"{{user}}"},{"user_id":{{user}}},{"user_id":"0{{user}}"}]""");
+        var answer = await _server.PostAsync(
+            "/status/batch", $$"""[{"user_id":"{{user}}"},{"user_id":{{user}}},{"user_id":"0{{user}}"}]""");
         answer.Json.AsArray().Select(static r => r!["user_id"]!.ToJsonString()).ShouldBe([$"\"{user}\"", $"{user}", $"\"0{user}\""]);
     }
 
@@ -87,7 +91,8 @@ public class StatusTests(SharedServer shared)
     {
         var user = SharedServer.NewUsers(3);
         await _server.PostAsync("/heartbeat", $$"""{"user_ids":[{{user}},{{user + 2}}]}""");
-        var objects = await _server.PostAsync("/status/batch", $$"""[{"user_id":{{user + 2}}},{"user_id":{{user + 1}}},{"user_id":{{user}}},{"user_id":{{user}}}]""");
+        var objects = await _server.PostAsync(
+            "/status/batch", $$"""[{"user_id":{{user + 2}}},{"user_id":{{user + 1}}},{"user_id":{{user}}},{"user_id":{{user}}}]""");
         objects.Json.AsArray().Select(static r => r!["is_online"]!.GetValue<bool>()).ShouldBe([true, false, true, true]);
         var list = await _server.PostAsync("/status/batch", $$"""{"user_ids":[{{user + 2}},{{user + 1}},{{user}},{{user}}]}""");
         list.Text.ShouldBe(objects.Text);
@@ -98,7 +103,8 @@ public class StatusTests(SharedServer shared)
     public async Task A_batch_holds_at_most_10000()
     {
         string Objects(int count) => $"[{string.Join(',', Enumerable.Range(0, count).Select(static i => $$"""{"user_id":{{i}}}"""))}]";
-        string List(int count) => $$"""{"user_ids":[{{string.Join(',', Enumerable.Range(0, count).Select(static i => $"\"{new string('k', 120)}{i}\""))}}]}""";
+        string List(int count) =>
+            $$"""{"user_ids":[{{string.Join(',', Enumerable.Range(0, count).Select(static i => $"\"{new string('k', 120)}{i}\""))}}]}""";
         (await _server.PostAsync("/status/batch", Objects(10_000))).Json.AsArray().Count.ShouldBe(10_000);
         (await _server.PostAsync("/status/batch", List(10_000))).Json.AsArray().Count.ShouldBe(10_000);
         (await _server.PostAsync("/status/batch", Objects(10_001))).ShouldBeProblem(413, "10000");

@@ -37,7 +37,8 @@ public class StrangerTests
     public async Task A_query_that_is_too_long_is_a_problem_that_says_how_long_it_may_be(string path, int status)
     {
         await using var server = await AglowProcess.StartAsync();
-        (await server.GetAsync(string.Format(System.Globalization.CultureInfo.InvariantCulture, path, new string('x', 20_000)))).ShouldBeProblem(status, "16384 bytes");
+        (await server.GetAsync(string.Format(System.Globalization.CultureInfo.InvariantCulture, path, new string('x', 20_000))))
+            .ShouldBeProblem(status, "16384 bytes");
     }
 
     [Fact]
@@ -87,7 +88,8 @@ public class StrangerTests
     {
         Span<byte> head = stackalloc byte[9];
         BinaryPrimitives.WriteInt32BigEndian(head[5..], id);
-        (head[0], head[1], head[2], head[3], head[4]) = ((byte)(payload.Length >> 16), (byte)(payload.Length >> 8), (byte)payload.Length, type, flags);
+        (head[0], head[1], head[2], head[3], head[4]) = (
+            (byte)(payload.Length >> 16), (byte)(payload.Length >> 8), (byte)payload.Length, type, flags);
         into.Write(head);
         into.Write(payload);
     }

@@ -29,7 +29,11 @@ public sealed partial class StrictnessTests(SharedServer shared)
             var path = bare + RequiredQuery(call);
             if (!WithBodies.Contains(HttpMethod.Parse(method)) || call["requestBody"] is null)
                 continue;
-            foreach (var type in new[] { null, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/json; charset=latin1", "application/xml" })
+            foreach (var type in new[]
+            {
+                null, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x",
+                "application/json; charset=latin1", "application/xml",
+            })
                 (await _server.SendAsync(HttpMethod.Parse(method), path, "{}"u8.ToArray(), type))
                     .ShouldBeProblem(415, "Send application/json");
             foreach (var type in new[] { "application/json", "Application/JSON", "application/json; charset=utf-8" })

@@ -21,7 +21,13 @@ public partial class TlsTests
         await using var server = await StartAsync(folder, made);
 
         bool IsOurs(X509Certificate? shown) => IsOf(made, shown);
-        using var http = new HttpClient(new HttpClientHandler { ServerCertificateCustomValidationCallback = (_, shown, _, _) => IsOurs(shown) }) { BaseAddress = server.Address };
+        using var http = new HttpClient(new HttpClientHandler
+        {
+            ServerCertificateCustomValidationCallback = (_, shown, _, _) => IsOurs(shown),
+        })
+        {
+            BaseAddress = server.Address,
+        };
         using var request = new HttpRequestMessage(HttpMethod.Post, "/heartbeat")
         {
             Content = new StringContent("{\"user_id\":1}", Encoding.UTF8, "application/json"),
@@ -187,7 +193,8 @@ public partial class TlsTests
     public async Task An_endpoint_of_a_settings_file_is_no_way_around_the_rule_for_open_mode()
     {
         var folder = AglowProcess.NewFolder();
-        await File.WriteAllTextAsync(Path.Combine(folder, "appsettings.json"), """{"Kestrel":{"Endpoints":{"All":{"Url":"http://0.0.0.0:0"}}}}""");
+        await File.WriteAllTextAsync(
+            Path.Combine(folder, "appsettings.json"), """{"Kestrel":{"Endpoints":{"All":{"Url":"http://0.0.0.0:0"}}}}""");
         var (code, _, errors) = await AglowProcess.RunToEndAsync(["serve", "--settings", Path.Combine(folder, "appsettings.json")]);
         code.ShouldBe(2);
         errors.ShouldContain("set --auth token");

@@ -74,7 +74,10 @@ public class TokenSocketTests(TokenServer shared)
     {
         var me = SharedServer.NewKey("me");
         await using var socket = await _server.OpenSocketAsync(Token.Of(me, seconds: 3));
-        foreach (var (token, says) in new[] { (Token.Of("other"), "Not yours"), ("junk", "Token refused"), (shared.Keys["heartbeat"], "Not yours") })
+        foreach (var (token, says) in new[]
+        {
+            (Token.Of("other"), "Not yours"), ("junk", "Token refused"), (shared.Keys["heartbeat"], "Not yours"),
+        })
         {
             await socket.SendAsync(JsonSerializer.Serialize(new { type = "token", token }));
             (await socket.ReadMessageAsync()).GetProperty("title").GetString().ShouldBe(says);

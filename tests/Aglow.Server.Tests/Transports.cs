@@ -31,11 +31,13 @@ internal sealed class Open : IAsyncDisposable
 
     /// <summary>Opens a transport, as <paramref name="user"/> if the credential is a key.</summary>
     /// <returns>The open transport and 0, or null and the status of the refusal.</returns>
-    public static async Task<(Open? Opened, int Refused)> TryAsync(Transport transport, Uri http1, Uri http2, string token, string? user = null)
+    public static async Task<(Open? Opened, int Refused)> TryAsync(
+        Transport transport, Uri http1, Uri http2, string token, string? user = null)
     {
         var (opened, refused) = transport switch
         {
-            Transport.RawSocket or Transport.SocketOverHttp1 => await SocketAsync(http1, token, user, isFirst: transport == Transport.RawSocket),
+            Transport.RawSocket or Transport.SocketOverHttp1 =>
+                await SocketAsync(http1, token, user, isFirst: transport == Transport.RawSocket),
             Transport.SocketOverHttp2 => await SocketOverHttp2Async(http2, token, user),
             Transport.StreamOverHttp1 => await StreamAsync(http1, HttpVersion.Version11, token),
             _ => await StreamAsync(http2, HttpVersion.Version20, token),
@@ -113,7 +115,8 @@ internal sealed class Open : IAsyncDisposable
     private static async Task<(Open?, int)> StreamAsync(Uri address, Version version, string token)
     {
         var http = new HttpClient(new SocketsHttpHandler { ResponseDrainTimeout = TimeSpan.Zero });
-        var answer = await http.SendAsync(BothVersions.Request(version, address, "GET", "/watch?users=1", token), HttpCompletionOption.ResponseHeadersRead);
+        var answer = await http.SendAsync(
+            BothVersions.Request(version, address, "GET", "/watch?users=1", token), HttpCompletionOption.ResponseHeadersRead);
         if (answer.StatusCode != HttpStatusCode.OK)
         {
             http.Dispose();

@@ -41,7 +41,8 @@ public class UserTests(SharedServer shared)
         deleted.Bytes.ShouldBeEmpty();
         (await _server.GetAsync($"/users/{name}")).ShouldBeProblem(404);
         (await _server.DeleteAsync($"/users/{name}")).ShouldBeProblem(404);
-        (await _server.GetAsync($"/status/{name}")).ShouldBeJson($$"""{"user_id":"{{name}}","is_online":false,"status":"offline","last_seen":null}""");
+        (await _server.GetAsync($"/status/{name}")).ShouldBeJson(
+            $$"""{"user_id":"{{name}}","is_online":false,"status":"offline","last_seen":null}""");
         (await SearchAsync($"q={name}")).ShouldBeEmpty();
 
         // the ID returns as a new user
@@ -57,13 +58,15 @@ public class UserTests(SharedServer shared)
         var name = SharedServer.NewKey();
         (await _server.PostAsync("/users", $$"""{"user_name":"{{name}}"}""")).Status.ShouldBe(201);
         (await TitleOfAsync(_server.PostAsync("/users", $$"""{"user_name":"{{name}}"}"""))).ShouldBe("User taken");
-        (await TitleOfAsync(_server.PostAsync("/users", $$"""{"user_name":"{{name}}","user_id":"{{SharedServer.NewKey()}}"}"""))).ShouldBe("Name taken");
+        (await TitleOfAsync(_server.PostAsync("/users", $$"""{"user_name":"{{name}}","user_id":"{{SharedServer.NewKey()}}"}""")))
+            .ShouldBe("Name taken");
         // a heartbeat reserves no name, and a user known from heartbeats may get a profile
         var key = SharedServer.NewKey();
         await _server.PostAsync("/heartbeat", $$"""{"user_id":"{{key}}"}""");
         (await _server.GetAsync($"/users/{key}")).Json["user_name"].ShouldBeNull();
         (await SearchAsync($"q={key}")).ShouldBeEmpty();
-        (await _server.PostAsync("/users", $$"""{"user_name":"{{key}}","display_name":"Known"}""")).Json["is_online"]!.GetValue<bool>().ShouldBeTrue();
+        (await _server.PostAsync("/users", $$"""{"user_name":"{{key}}","display_name":"Known"}""")).Json["is_online"]!.GetValue<bool>()
+            .ShouldBeTrue();
         (await SearchAsync($"q={key}")).ShouldBe([key]);
     }
 
@@ -220,7 +223,10 @@ public class UserTests(SharedServer shared)
     [Fact]
     public async Task A_status_is_set_before_the_person_first_comes_and_makes_them_known()
     {
-        foreach (var user in new[] { SharedServer.NewKey(), $"{SharedServer.NewUsers()}", $"{Random.Shared.NextInt64(1L << 31, long.MaxValue)}" })
+        foreach (var user in new[]
+        {
+            SharedServer.NewKey(), $"{SharedServer.NewUsers()}", $"{Random.Shared.NextInt64(1L << 31, long.MaxValue)}",
+        })
         {
             (await _server.GetAsync($"/users/{user}")).ShouldBeProblem(404);
             var answer = await _server.PutAsync($"/users/{user}/status", """{"status":"busy"}""");
@@ -263,7 +269,8 @@ public class UserTests(SharedServer shared)
         var path = $"/users/{me}/subscriptions";
         (await _server.GetAsync(path)).ShouldBeJson("""{"user_ids":[]}""");
         await _server.PostAsync("/heartbeat", $$"""{"user_id":"{{key}}"}""");
-        (await _server.PostAsync(path, $$"""{"user_ids":[{{me + 2}},"{{key}}","{{me + 1}}",{{me + 1}}]}""")).ShouldBeJson($$"""{"user_ids":[{{me + 1}},{{me + 2}},"{{key}}"]}""");
+        (await _server.PostAsync(path, $$"""{"user_ids":[{{me + 2}},"{{key}}","{{me + 1}}",{{me + 1}}]}""")).ShouldBeJson(
+            $$"""{"user_ids":[{{me + 1}},{{me + 2}},"{{key}}"]}""");
         (await _server.GetAsync(path)).ShouldBeJson($$"""{"user_ids":[{{me + 1}},{{me + 2}},"{{key}}"]}""");
         (await _server.DeleteAsync(path, $$"""{"user_ids":[{{me + 2}},77]}""")).ShouldBeJson($$"""{"user_ids":[{{me + 1}},"{{key}}"]}""");
         // a subscription keeps the ID, whatever happens to the user
@@ -279,7 +286,8 @@ public class UserTests(SharedServer shared)
         var path = $"/users/{me}/subscriptions";
         // removing a user who is not followed succeeds, and registers no user
         (await _server.DeleteAsync(path, $$"""{"user_ids":["{{key}}"]}""")).ShouldBeJson("""{"user_ids":[]}""");
-        (await _server.PostAsync(path, $$"""{"user_ids":["{{key}}",4294967294]}""")).ShouldBeJson($$"""{"user_ids":["{{key}}","4294967294"]}""");
+        (await _server.PostAsync(path, $$"""{"user_ids":["{{key}}",4294967294]}""")).ShouldBeJson(
+            $$"""{"user_ids":["{{key}}","4294967294"]}""");
         (await _server.GetAsync($"/users/{key}")).ShouldBeProblem(404);
         (await _server.GetAsync($"/users/{key}/subscriptions")).ShouldBeJson("""{"user_ids":[]}""");
         (await _server.PostAsync($"/users/{key}/subscriptions", """{"user_ids":[1]}""")).ShouldBeJson("""{"user_ids":[1]}""");

@@ -52,7 +52,8 @@ public class VisibilityTests(TokenServer shared)
         };
         if (uint.TryParse(name, out var number))
         {
-            var word = (await _server.SendAsync(HttpMethod.Post, "/status/batch", Calling.Pack([number]), Calling.Packed, token: Token.Of(viewer))).Words[0];
+            var word = (await _server.SendAsync(
+                HttpMethod.Post, "/status/batch", Calling.Pack([number]), Calling.Packed, token: Token.Of(viewer))).Words[0];
             seen["packed"] = $"{word >> 31} {(word & int.MaxValue) != 0}";
         }
 
@@ -172,7 +173,8 @@ public class VisibilityTests(TokenServer shared)
         foreach (var prefix in (string[])["bob", "eve", "kim"])
         {
             followers.Add(await ArriveAsync(prefix));
-            (await AskAsync(followers[^1], "POST", $"/users/{followers[^1]}/subscriptions", $"{{\"user_ids\":[\"{ann}\"]}}")).Status.ShouldBe(200);
+            (await AskAsync(followers[^1], "POST", $"/users/{followers[^1]}/subscriptions", $"{{\"user_ids\":[\"{ann}\"]}}"))
+                .Status.ShouldBe(200);
         }
 
         var path = $"/users/{ann}/waiting";
@@ -254,7 +256,8 @@ public class VisibilityTests(TokenServer shared)
             on.AskAsync(Token.Of(user), method, path, json);
         foreach (var user in new[] { "ann", "bob", "eve" })
             await AsAsync(server, user, "POST", "/heartbeat");
-        (await AsAsync(server, "ann", "PUT", "/users/ann/visibility", """{"online":"followers-approved","last_seen":"coarse"}""")).Status.ShouldBe(200);
+        (await AsAsync(server, "ann", "PUT", "/users/ann/visibility", """{"online":"followers-approved","last_seen":"coarse"}"""))
+            .Status.ShouldBe(200);
         (await AsAsync(server, "ann", "POST", "/users/ann/approved", """{"user_ids":["bob"]}""")).Status.ShouldBe(200);
         (await AsAsync(server, "ann", "POST", "/users/ann/blocked", """{"user_ids":["eve"]}""")).Status.ShouldBe(200);
         // she is not shown to eve, and she sees bob's last-seen time as coarsely as she shows hers

@@ -21,7 +21,12 @@ public sealed partial class WebPageTests(SharedServer shared)
         {
             var file = await _server.GetAsync(path);
             file.Status.ShouldBe(200, path);
-            file.ContentType.ShouldBe(Path.GetExtension(path) switch { ".js" => "text/javascript; charset=utf-8", ".css" => "text/css; charset=utf-8", _ => "image/svg+xml" });
+            file.ContentType.ShouldBe(Path.GetExtension(path) switch
+            {
+                ".js" => "text/javascript; charset=utf-8",
+                ".css" => "text/css; charset=utf-8",
+                _ => "image/svg+xml",
+            });
         }
 
         // A file that the page does not name is loaded late, or never. Webhooks are shown only if there are any.

@@ -25,7 +25,9 @@ internal sealed class Balancer : IAsyncDisposable
         var port = Ports.Free();
         var lines = await File.ReadAllLinesAsync(Path.Combine(AglowProcess.Root, "deploy", "haproxy.cfg"));
         var file = Path.GetTempFileName();
-        await File.WriteAllLinesAsync(file, lines.Where(line => !line.Contains("10.0.0.1") || nodes.Where((_, i) => line.Contains(Documented(i))).Any()).Select(line =>
+        await File.WriteAllLinesAsync(file, lines
+            .Where(line => !line.Contains("10.0.0.1") || nodes.Where((_, i) => line.Contains(Documented(i))).Any())
+            .Select(line =>
         {
             line = line.Replace("bind :8080", $"bind 127.0.0.1:{port}");
             for (var i = 0; i < nodes.Length; i++)

@@ -39,7 +39,8 @@ public sealed class DeviceTests(RedisServers servers)
         await other.Http.PostAsJsonAsync("/heartbeat", new { user_id = 7, device = new { id = "m", kind = "mobile" } });
         foreach (var node in new[] { one, other })
             await Eventually.HoldsAsync(async () => await DevicesAsync(node) is ["desktop", "mobile"]);
-        (await other.Http.GetFromJsonAsync<JsonElement>("/status/7?definition=desktop")).GetProperty("is_online").GetBoolean().ShouldBeTrue();
+        (await other.Http.GetFromJsonAsync<JsonElement>("/status/7?definition=desktop")).GetProperty("is_online").GetBoolean()
+            .ShouldBeTrue();
 
         await one.Http.PostAsJsonAsync("/offline", new { user_id = 7 });
         await one.Http.PostAsJsonAsync("/heartbeat", new { user_id = 7, device = new { id = "w", kind = "web" } });
@@ -48,7 +49,8 @@ public sealed class DeviceTests(RedisServers servers)
     }
 
     private static async Task<string[]> DevicesAsync(AglowProcess node) =>
-        (await node.Http.GetFromJsonAsync<JsonElement>("/status/7")).TryGetProperty("devices", out var devices) ? devices.Deserialize<string[]>()! : [];
+        (await node.Http.GetFromJsonAsync<JsonElement>("/status/7"))
+            .TryGetProperty("devices", out var devices) ? devices.Deserialize<string[]>()! : [];
 
     private static async Task JudgeAsync(Uri[] nodes, int times)
     {

@@ -53,7 +53,8 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
         await Eventually.HoldsAsync(() => watcher.Statuses("alice") is [.., "online"]);
 
         // the profile of a user whom the other node does not know
-        var created = await (await One.Http.PostAsJsonAsync("/users", new { user_name = "bob", display_name = "Bob Builder" })).Content.ReadFromJsonAsync<JsonElement>();
+        var created = await (await One.Http.PostAsJsonAsync("/users", new { user_name = "bob", display_name = "Bob Builder" }))
+            .Content.ReadFromJsonAsync<JsonElement>();
         created.GetProperty("user_id").GetString().ShouldBe("bob");
         (await HeartbeatAsync(Other, "bob")).StatusCode.ShouldBe(HttpStatusCode.OK);
         (await Other.Http.PostAsJsonAsync("/users", new { user_name = "Bob", user_id = 5 })).StatusCode.ShouldBe(HttpStatusCode.Conflict);
@@ -273,7 +274,8 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
         (await node.Http.GetFromJsonAsync<JsonElement>("/online/count")).GetProperty("online").GetInt64();
 
     private static async Task<string[]> SubscriptionsAsync(AglowProcess node, string user) =>
-        [.. (await node.Http.GetFromJsonAsync<JsonElement>($"/users/{user}/subscriptions")).GetProperty("user_ids").EnumerateArray().Select(static u => u.ToString())];
+        [.. (await node.Http.GetFromJsonAsync<JsonElement>($"/users/{user}/subscriptions"))
+            .GetProperty("user_ids").EnumerateArray().Select(static u => u.ToString())];
 
     private static async Task<string?[]> SearchAsync(AglowProcess node, string query)
     {

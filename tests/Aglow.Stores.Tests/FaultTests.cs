@@ -56,7 +56,8 @@ public sealed class FaultTests(FaultyCluster servers)
             await Eventually.HoldsAsync(() => ofKept.Statuses(newcomer)[^1] == "offline");
             (await StatusAsync(other, kept[0])).ShouldBe("online");
             // unless this machine is so busy that another shard did not answer for 2 s
-            ofKept.Heard("stale").ShouldBe(other.Output.Split('\n').Any(line => line.Contains(" is away (", StringComparison.Ordinal) && !shard.Any(server => line.Contains($"{server.Endpoint} ", StringComparison.Ordinal))));
+            ofKept.Heard("stale").ShouldBe(other.Output.Split('\n').Any(line => line.Contains(" is away (", StringComparison.Ordinal)
+                && !shard.Any(server => line.Contains($"{server.Endpoint} ", StringComparison.Ordinal))));
             ofLost.Heard("fresh").ShouldBeFalse();
             (await other.Http.GetAsync("/health/ready")).StatusCode.ShouldBe(HttpStatusCode.OK);
         }
@@ -107,7 +108,8 @@ public sealed class FaultTests(FaultyCluster servers)
         await servers.Cluster.FlushAsync();
         await using var ahead = AglowProcess.Run(null, ["--redis", servers.Cluster.Address, .. Flags], new()
         {
-            ["LD_PRELOAD"] = Directory.GetDirectories("/usr/lib", "*-linux-gnu").Select(folder => Path.Combine(folder, "faketime", "libfaketimeMT.so.1")).First(File.Exists),
+            ["LD_PRELOAD"] = Directory.GetDirectories("/usr/lib", "*-linux-gnu")
+                .Select(folder => Path.Combine(folder, "faketime", "libfaketimeMT.so.1")).First(File.Exists),
             ["FAKETIME"] = "+3600",
             ["FAKETIME_DONT_FAKE_MONOTONIC"] = "1",
             ["FAKETIME_FORCE_MONOTONIC_FIX"] = "0",
@@ -118,9 +120,11 @@ public sealed class FaultTests(FaultyCluster servers)
         using var others = new Crowd(Everybody[128..], Second, right.Address);
         await using var watcher = await Watcher.ConnectAsync(right, 1, Everybody);
         await using var aheads = await Watcher.ConnectAsync(ahead, 2, Everybody);
-        await Eventually.HoldsAsync(() => Everybody.All(user => watcher.Statuses(user)[^1] == "online" && aheads.Statuses(user)[^1] == "online"));
+        await Eventually.HoldsAsync(
+            () => Everybody.All(user => watcher.Statuses(user)[^1] == "online" && aheads.Statuses(user)[^1] == "online"));
         // the node logs that, and uses the servers' time
-        await Eventually.HoldsAsync(() => ahead.Output.Contains("clock is 3600.0 s off", StringComparison.Ordinal) || ahead.Output.Contains("clock is 3599.", StringComparison.Ordinal));
+        await Eventually.HoldsAsync(() => ahead.Output.Contains("clock is 3600.0 s off", StringComparison.Ordinal)
+            || ahead.Output.Contains("clock is 3599.", StringComparison.Ordinal));
         right.Output.ShouldNotContain("off that of Redis");
         foreach (var node in (AglowProcess[])[ahead, right])
         {
@@ -170,14 +174,20 @@ public sealed class FaultTests(FaultyCluster servers)
     {
         await Eventually.HoldsAsync(async () => (await RedisCliAsync("check", $"{from.Endpoint}")).ExitCode == 0);
         var (exitCode, said) = await RedisCliAsync(
-            "reshard", $"{from.Endpoint}", "--cluster-from", (string)(await from.CallAsync("CLUSTER", "MYID"))!, "--cluster-to", (string)(await to.CallAsync("CLUSTER", "MYID"))!,
+            "reshard", $"{from.Endpoint}", "--cluster-from", (string)(await from.CallAsync("CLUSTER", "MYID"))!,
+            "--cluster-to", (string)(await to.CallAsync("CLUSTER", "MYID"))!,
             "--cluster-slots", $"{MovedSlots}", "--cluster-yes", "--cluster-pipeline", "50");
         exitCode.ShouldBe(0, said);
     }
 
     private static async Task<(int ExitCode, string Said)> RedisCliAsync(params string[] words)
     {
-        using var cli = Process.Start(new ProcessStartInfo("redis-cli", ["--cluster", .. words]) { RedirectStandardOutput = true, RedirectStandardError = true, UseShellExecute = false })!;
+        using var cli = Process.Start(new ProcessStartInfo("redis-cli", ["--cluster", .. words])
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            UseShellExecute = false,
+        })!;
         var said = Task.WhenAll(cli.StandardOutput.ReadToEndAsync(), cli.StandardError.ReadToEndAsync());
         await cli.WaitForExitAsync();
         return (cli.ExitCode, string.Join('\n', (await said).Select(static text => text.Length > 2000 ? text[^2000..] : text)));

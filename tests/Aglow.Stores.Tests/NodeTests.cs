@@ -64,7 +64,8 @@ public sealed class NodeTests(RedisServers servers)
         (await PagesCountedAsync() - before).ShouldBeLessThanOrEqualTo(256 * (2 + (long)Stopwatch.GetElapsedTime(began).TotalSeconds));
 
         // the two nodes return alternate parts of the list
-        await Eventually.HoldsAsync(async () => (await ListAsync(one, other)).SequenceEqual(await ListAsync(other, one)) && (await ListAsync(one, other)).Count == people);
+        await Eventually.HoldsAsync(async () =>
+            (await ListAsync(one, other)).SequenceEqual(await ListAsync(other, one)) && (await ListAsync(one, other)).Count == people);
         (await ListAsync(one, other)).Order().ShouldBe(Enumerable.Range(0, people).Select(i => (uint)i));
 
         async Task<long> PagesCountedAsync()
@@ -81,7 +82,8 @@ public sealed class NodeTests(RedisServers servers)
             string? next = "";
             for (var part = 0; next is not null; part++)
             {
-                var page = await (part % 2 == 0 ? first : second).Http.GetFromJsonAsync<JsonElement>($"/online?limit=300{(next.Length > 0 ? $"&cursor={next}" : "")}");
+                var page = await (part % 2 == 0 ? first : second).Http.GetFromJsonAsync<JsonElement>(
+                    $"/online?limit=300{(next.Length > 0 ? $"&cursor={next}" : "")}");
                 listed.AddRange(page.GetProperty("users").EnumerateArray().Select(user => user.GetUInt32()));
                 next = page.GetProperty("next").GetString();
             }
@@ -156,7 +158,8 @@ public sealed class NodeTests(RedisServers servers)
         refused.Headers.RetryAfter.ShouldNotBeNull();
         (await refused.Content.ReadFromJsonAsync<JsonElement>()).GetProperty("title").GetString().ShouldBe("Store away");
         (await node.Http.GetAsync("/status/100")).StatusCode.ShouldBe(HttpStatusCode.ServiceUnavailable);
-        await Eventually.HoldsAsync(async () => (await node.Http.GetAsync("/health/ready")).StatusCode == HttpStatusCode.ServiceUnavailable);
+        await Eventually.HoldsAsync(
+            async () => (await node.Http.GetAsync("/health/ready")).StatusCode == HttpStatusCode.ServiceUnavailable);
         (await node.Http.GetAsync("/health/live")).StatusCode.ShouldBe(HttpStatusCode.OK);
         await Eventually.HoldsAsync(() => watcher.Heard("stale"));
         await Task.Delay(TimeSpan.FromSeconds(6));
@@ -205,7 +208,8 @@ public sealed class NodeTests(RedisServers servers)
             await killed.RestartAsync();
         }
 
-        await Eventually.HoldsAsync(async () => ((string)(await killed.CallAsync("INFO", "replication"))!).Contains("master_link_status:up", StringComparison.Ordinal));
+        await Eventually.HoldsAsync(async () =>
+            ((string)(await killed.CallAsync("INFO", "replication"))!).Contains("master_link_status:up", StringComparison.Ordinal));
     }
 
     [Fact]
@@ -239,7 +243,8 @@ public sealed class NodeTests(RedisServers servers)
         await Task.Delay(1100);
         await HeartbeatAsync(one, 42);
         (await one.StopAsync()).ShouldBe(0);
-        ((long)((object?[])(await servers.Alone.CallAsync("BITFIELD_RO", "{p:42}:pulse", "GET", "u32", "#0"))!)[0]!).ShouldBeGreaterThan(first);
+        ((long)((object?[])(await servers.Alone.CallAsync("BITFIELD_RO", "{p:42}:pulse", "GET", "u32", "#0"))!)[0]!)
+            .ShouldBeGreaterThan(first);
     }
 
     [Fact]
@@ -277,9 +282,12 @@ public sealed class NodeTests(RedisServers servers)
         }
 
         (await node.Http.GetFromJsonAsync<JsonElement>("/status/alice")).GetProperty("is_online").GetBoolean().ShouldBeFalse();
-        var packed = await node.Http.PostAsync("/heartbeat", new ByteArrayContent([1, 0, 0, 0, 0, 0, 0, 0x80]) { Headers = { ContentType = new("application/octet-stream") } });
+        var packed = await node.Http.PostAsync(
+            "/heartbeat",
+            new ByteArrayContent([1, 0, 0, 0, 0, 0, 0, 0x80]) { Headers = { ContentType = new("application/octet-stream") } });
         (await packed.Content.ReadFromJsonAsync<JsonElement>()).GetProperty("accepted").GetInt32().ShouldBe(1);
-        (await node.Http.PostAsJsonAsync("/status/update", new { user_id = 5, timestamp = DateTimeOffset.UtcNow.ToUnixTimeSeconds() - 2 })).StatusCode.ShouldBe(HttpStatusCode.OK);
+        (await node.Http.PostAsJsonAsync("/status/update", new { user_id = 5, timestamp = DateTimeOffset.UtcNow.ToUnixTimeSeconds() - 2 }))
+            .StatusCode.ShouldBe(HttpStatusCode.OK);
         (await StatusAsync(node, 5)).ShouldBe("online");
         (await node.Http.PostAsJsonAsync("/heartbeat", new { user_id = 6, active = true })).StatusCode.ShouldBe(HttpStatusCode.OK);
         (await node.Http.GetFromJsonAsync<JsonElement>("/status/6?definition=active")).GetProperty("is_online").GetBoolean().ShouldBeTrue();
@@ -289,8 +297,10 @@ public sealed class NodeTests(RedisServers servers)
     public async Task A_primary_behind_Sentinel_is_killed_and_its_replica_takes_over()
     {
         await using var primary = await RedisProcess.StartAsync();
-        await using var replica = await RedisProcess.StartAsync("--replicaof", "127.0.0.1", $"{primary.Port}", "--repl-diskless-sync-delay", "0");
-        await Eventually.HoldsAsync(async () => ((string)(await replica.CallAsync("INFO", "replication"))!).Contains("master_link_status:up"));
+        await using var replica = await RedisProcess.StartAsync(
+            "--replicaof", "127.0.0.1", $"{primary.Port}", "--repl-diskless-sync-delay", "0");
+        await Eventually.HoldsAsync(
+            async () => ((string)(await replica.CallAsync("INFO", "replication"))!).Contains("master_link_status:up"));
         await using var sentinel = await RedisProcess.StartSentinelAsync(primary.Port);
         await Eventually.HoldsAsync(async () => ((object?[])(await sentinel.CallAsync("SENTINEL", "REPLICAS", "presence"))!).Length == 1);
         await using var one = await NodeAsync($"{sentinel.Endpoint},serviceName=presence");
@@ -319,7 +329,8 @@ public sealed class NodeTests(RedisServers servers)
     {
         using var certificates = new TestCertificates();
         await using var redis = await RedisProcess.StartAsync(
-            "--tls-port", "BUS-PORT", "--tls-cert-file", certificates.Server, "--tls-key-file", certificates.Key, "--tls-ca-cert-file", certificates.Authority, "--tls-auth-clients", "no");
+            "--tls-port", "BUS-PORT", "--tls-cert-file", certificates.Server, "--tls-key-file", certificates.Key,
+            "--tls-ca-cert-file", certificates.Authority, "--tls-auth-clients", "no");
         var address = $"rediss://127.0.0.1:{redis.BusPort}";
         await using (var node = AglowProcess.Run(null, ["--redis", address], new() { ["SSL_CERT_FILE"] = certificates.Authority }))
         {
@@ -357,5 +368,6 @@ public sealed class NodeTests(RedisServers servers)
 
     private static Task<AglowProcess> NodeAsync(string redis) => AglowProcess.StartAsync(null, ["--redis", redis, .. ShortLease]);
 
-    private static async Task<int> CountAsync(AglowProcess node) => (await node.Http.GetFromJsonAsync<JsonElement>("/online/count")).GetProperty("online").GetInt32();
+    private static async Task<int> CountAsync(AglowProcess node) =>
+        (await node.Http.GetFromJsonAsync<JsonElement>("/online/count")).GetProperty("online").GetInt32();
 }

@@ -140,7 +140,8 @@ internal sealed partial class PostgresProcess : IAsyncDisposable
         string[] command = [Binary(program), .. arguments];
         if (Environment.IsPrivilegedProcess)
             command = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", .. command];
-        return Process.Start(new ProcessStartInfo("sh", ["-c", "log=$1; shift; exec \"$@\" >>\"$log\" 2>&1", "sh", Path.Combine(_folder, "log"), .. command])
+        return Process.Start(new ProcessStartInfo(
+            "sh", ["-c", "log=$1; shift; exec \"$@\" >>\"$log\" 2>&1", "sh", Path.Combine(_folder, "log"), .. command])
         {
             WorkingDirectory = _folder,
         })!;

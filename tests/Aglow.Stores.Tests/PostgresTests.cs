@@ -229,7 +229,9 @@ public sealed class PostgresTests(PostgresServer server)
         await Process.ExecuteAsync(
             """
             DROP TABLE aglow.claim;
-            CREATE TABLE aglow.manual_status (idx bigint PRIMARY KEY, kind smallint NOT NULL, shown_last_seen bigint NOT NULL, change bigint NOT NULL, changed_at bigint NOT NULL);
+            CREATE TABLE aglow.manual_status (
+                idx bigint PRIMARY KEY, kind smallint NOT NULL, shown_last_seen bigint NOT NULL, change bigint NOT NULL,
+                changed_at bigint NOT NULL);
             INSERT INTO aglow.manual_status VALUES (3, 3, 0, 0, 0), (4, 4, 77, 0, 0), (5, 0, 0, 0, 0);
             UPDATE aglow.state SET version = 1
             """,
@@ -703,7 +705,9 @@ public sealed class PostgresTests(PostgresServer server)
         var buffer = new byte[1024];
         _ = await stream.ReadAsync(buffer);
         var parameter = Encoding.ASCII.GetBytes($"server_version\0{version}\0");
-        await stream.WriteAsync((byte[])[(byte)'R', 0, 0, 0, 8, 0, 0, 0, 0, (byte)'S', 0, 0, 0, (byte)(4 + parameter.Length), .. parameter, (byte)'Z', 0, 0, 0, 5, (byte)'I']);
+        await stream.WriteAsync((byte[])[
+            (byte)'R', 0, 0, 0, 8, 0, 0, 0, 0, (byte)'S', 0, 0, 0, (byte)(4 + parameter.Length), .. parameter, (byte)'Z', 0, 0, 0, 5,
+            (byte)'I']);
         while (await stream.ReadAsync(buffer) > 0)
         {
         }

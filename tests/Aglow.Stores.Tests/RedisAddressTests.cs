@@ -14,7 +14,8 @@ public sealed class RedisAddressTests
     [InlineData("redis://one:7000,two", "one:7000, two:6379", null, null, false)]
     [InlineData("redis://:secret@[::1]:7000/", "[::1]:7000", null, "secret", false)]
     [InlineData("rediss://me:s3cret%3A%40@one", "one:6379", "me", "s3cret:@", true)]
-    public void An_address_says_where_the_servers_are_and_how_to_log_in(string text, string servers, string? user, string? password, bool tls)
+    public void An_address_says_where_the_servers_are_and_how_to_log_in(
+        string text, string servers, string? user, string? password, bool tls)
     {
         var options = RedisAddress.Parse(text);
         RedisAddress.Describe(options).ShouldBe(servers);
@@ -24,7 +25,8 @@ public sealed class RedisAddressTests
     [Fact]
     public void A_connection_string_of_the_library_is_taken_as_it_is()
     {
-        var options = RedisAddress.Parse("one:26379,two:26379,serviceName=presence,sslHost=redis.example,protocol=resp3,name=mine,defaultDatabase=3");
+        var options = RedisAddress.Parse(
+            "one:26379,two:26379,serviceName=presence,sslHost=redis.example,protocol=resp3,name=mine,defaultDatabase=3");
         options.ServiceName.ShouldBe("presence");
         options.SslHost.ShouldBe("redis.example");
         options.ClientName.ShouldBe("mine");

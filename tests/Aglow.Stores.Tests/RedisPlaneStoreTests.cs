@@ -103,7 +103,8 @@ public sealed class RedisAloneTests(RedisServers servers) : RedisPlaneStoreTests
     {
         await using var server = await RedisProcess.StartAsync();
         var time = new TimeWithoutTimers();
-        await using var cluster = await RedisCluster.ConnectAsync(RedisAddress.Parse($"{server.Endpoint}"), time, new RedisLog(NullLogger.Instance));
+        await using var cluster = await RedisCluster.ConnectAsync(
+            RedisAddress.Parse($"{server.Endpoint}"), time, new RedisLog(NullLogger.Instance));
         var store = new RedisPlaneStore(cluster);
         await store.ExchangeAsync(Plane.Pulse, 42, 100);
         await server.KillAsync();
@@ -138,7 +139,8 @@ public sealed class RedisAloneTests(RedisServers servers) : RedisPlaneStoreTests
         (await ConnectFailsAsync(address.Replace("redis:", "rediss:"))).ShouldContain("cannot be used");
         (await ConnectFailsAsync("127.0.0.1:1")).ShouldContain("127.0.0.1:1 cannot be used: Connection refused");
 
-        static async Task<string> ConnectFailsAsync(string address) => (await Should.ThrowAsync<StoreUnavailableException>(() => ConnectAsync(address))).Message;
+        static async Task<string> ConnectFailsAsync(string address) =>
+            (await Should.ThrowAsync<StoreUnavailableException>(() => ConnectAsync(address))).Message;
     }
 
     /// <summary>Time that advances only on request, and that never wakes a loop.</summary>
@@ -260,7 +262,8 @@ public abstract class RedisPlaneStoreTests : PlaneStoreContract
         // another rule has its own key
         await other.PageCounts.ReadAsync(new Definition("reachable", 30, EndedByLeave: false), counts);
         counts.ShouldAllBe(count => count == default);
-        var before = await Task.WhenAll(Enumerable.Range(0, 20).Select(async i => await (i % 2 == 0 ? one.PageCounts : other.PageCounts).ClaimAsync(chat, 500)));
+        var before = await Task.WhenAll(
+            Enumerable.Range(0, 20).Select(async i => await (i % 2 == 0 ? one.PageCounts : other.PageCounts).ClaimAsync(chat, 500)));
         before.Count(claim => claim == 0).ShouldBe(1);
     }
 

@@ -102,7 +102,8 @@ internal sealed partial class RedisProcess : IAsyncDisposable
                 ? [await WriteSentinelAsync(), "--sentinel"]
                 :
                 [
-                    "--port", $"{Port}", "--bind", "127.0.0.1", "--dir", _folder, "--save", "", "--daemonize", "no", "--logfile", "redis.log",
+                    "--port", $"{Port}", "--bind", "127.0.0.1", "--dir", _folder, "--save", "", "--daemonize", "no",
+                    "--logfile", "redis.log",
                     .. _flags.Select(f => f.Replace("BUS-PORT", $"{BusPort}")),
                 ];
         // ./test installs it there
@@ -178,7 +179,9 @@ internal sealed class RedisClusterProcesses : IAsyncDisposable
         try
         {
             string[] all =
-                ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", "BUS-PORT", "--appendonly", "yes", .. flags];
+                [
+                    "--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", "BUS-PORT", "--appendonly", "yes",
+                    .. flags];
             cluster._servers.AddRange(await Task.WhenAll(Enumerable.Range(0, 6).Select(_ =>
                 hasGates ? RedisProcess.StartAsync(new ServerGate(), all) : RedisProcess.StartAsync(all))));
             await cluster.JoinAsync();
@@ -233,7 +236,8 @@ internal sealed class RedisClusterProcesses : IAsyncDisposable
     /// <summary>Waits until every slot is served, and every primary has its replica.</summary>
     public Task HealedAsync() => UntilAsync(async server =>
         ((string)(await server.CallAsync("CLUSTER", "INFO"))!).Contains("cluster_slots_ok:16384")
-        && (string)(await server.CallAsync("INFO", "replication"))! is var said && (said.Contains("role:slave") ? said.Contains("master_link_status:up") : said.Contains("connected_slaves:1")));
+        && (string)(await server.CallAsync("INFO", "replication"))! is var said && (
+            said.Contains("role:slave") ? said.Contains("master_link_status:up") : said.Contains("connected_slaves:1")));
 
     /// <summary>Deletes all keys.</summary>
     public Task FlushAsync() => Task.WhenAll(_servers.Select(async server =>
@@ -266,14 +270,17 @@ internal sealed class RedisClusterProcesses : IAsyncDisposable
         for (var i = 1; i < 6; i++)
         {
             await _servers[i].CallAsync("CLUSTER", "SET-CONFIG-EPOCH", $"{i + 1}");
-            await _servers[i].CallAsync("CLUSTER", "MEET", "127.0.0.1", $"{_servers[0].Endpoint.Port}", $"{_servers[0].Gate?.BusPort ?? _servers[0].BusPort}");
+            await _servers[i].CallAsync(
+                "CLUSTER", "MEET", "127.0.0.1", $"{_servers[0].Endpoint.Port}", $"{_servers[0].Gate?.BusPort ?? _servers[0].BusPort}");
         }
 
-        await UntilAsync(async server => ((string)(await server.CallAsync("CLUSTER", "NODES"))!).Split('\n', StringSplitOptions.RemoveEmptyEntries).Count(line => !line.Contains("handshake")) == 6);
+        await UntilAsync(async server => ((string)(await server.CallAsync("CLUSTER", "NODES"))!)
+            .Split('\n', StringSplitOptions.RemoveEmptyEntries).Count(line => !line.Contains("handshake")) == 6);
         for (var i = 3; i < 6; i++)
             await _servers[i].CallAsync("CLUSTER", "REPLICATE", (string)(await _servers[i - 3].CallAsync("CLUSTER", "MYID"))!);
         await UntilAsync(async server => ((string)(await server.CallAsync("CLUSTER", "INFO"))!).Contains("cluster_state:ok"));
-        await UntilAsync(async server => (string)(await server.CallAsync("INFO", "replication"))! is var said && (said.Contains("role:slave") ? said.Contains("master_link_status:up") : said.Contains("connected_slaves:1")));
+        await UntilAsync(async server => (string)(await server.CallAsync("INFO", "replication"))! is var said && (
+            said.Contains("role:slave") ? said.Contains("master_link_status:up") : said.Contains("connected_slaves:1")));
         await UntilAsync(async server => (await PortsOfSlotsAsync(server)).Distinct().Count() == 3);
     }
 

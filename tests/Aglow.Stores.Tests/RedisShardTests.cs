@@ -18,7 +18,8 @@ public sealed class RedisShardTests
     {
         // a timestamp of 0 means that nothing has failed
         _time.Advance(Second);
-        _shard = new RedisShard(new IPEndPoint(IPAddress.Loopback, 1), _time, (_, since) => _told.Add(_time.GetElapsedTime(since).TotalSeconds));
+        _shard = new RedisShard(
+            new IPEndPoint(IPAddress.Loopback, 1), _time, (_, since) => _told.Add(_time.GetElapsedTime(since).TotalSeconds));
     }
 
     [Fact]

@@ -189,7 +189,9 @@ public abstract class UserDirectoryContract
         await using var directory = await OpenAsync();
         await directory.WriteProfilesAsync([new(1, "ann", null), new(2, null, "Ben"), new(3, "carol", "Carol")], create: true);
         await directory.WriteProfilesAsync(
-            [new(1, null, null, ProfileParts.UserName), new(2, null, null, ProfileParts.DisplayName), new(3, null, null), new(4, null, null)], create: false);
+            [
+                new(1, null, null, ProfileParts.UserName), new(2, null, null, ProfileParts.DisplayName), new(3, null, null),
+                new(4, null, null)], create: false);
         foreach (var user in (uint[])[1, 2, 3, 4])
             (await directory.FindProfileAsync(user)).ShouldBeNull();
         await ShouldFindAsync(directory, "", []);
@@ -234,7 +236,8 @@ public abstract class UserDirectoryContract
     {
         await using var directory = await OpenAsync();
         string[] names = ["jurg", "jürg", "jûrg", "bob", "bob ", "b.ob", "bøb"];
-        (await directory.WriteProfilesAsync([.. names.Select((name, i) => new ProfileWrite((uint)i, name, null))], create: true)).Created.ShouldBe(names.Length);
+        (await directory.WriteProfilesAsync([.. names.Select((name, i) => new ProfileWrite((uint)i, name, null))], create: true))
+            .Created.ShouldBe(names.Length);
         await ShouldFindAsync(directory, "jurg", ["0", "1", "2"]);
     }
 
@@ -740,7 +743,8 @@ public abstract class UserDirectoryContract
     // ---- helpers ----------------------------------------------------------------------------------------------------------------
 
     private static async Task<Claim[]> ClaimsOfAsync(IUserDirectory directory, uint user) =>
-        [.. (await directory.ClaimsAsync()).Single(pair => pair.Key == user).Value.OrderBy(static claim => claim.Source, StringComparer.Ordinal)];
+        [.. (await directory.ClaimsAsync()).Single(pair => pair.Key == user).Value.OrderBy(
+            static claim => claim.Source, StringComparer.Ordinal)];
 
     /// <summary>The index of an ID.</summary>
     internal static async Task<uint> IndexAsync(IUserDirectory directory, string id)

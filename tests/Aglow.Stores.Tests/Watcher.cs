@@ -134,7 +134,10 @@ internal sealed class Watcher : IAsyncDisposable
             foreach (var user in users.EnumerateArray())
             {
                 _told.Add($"{user.GetProperty("user_id")}:{user.GetProperty("status")}");
-                _times.Add(($"{user.GetProperty("user_id")}", $"{TimeProvider.System.GetUtcNow():HH:mm:ss.f} told {user.GetProperty("status")}, last seen {user.GetProperty("last_seen")}"));
+                _times.Add((
+                    $"{user.GetProperty("user_id")}",
+                    $"{TimeProvider.System.GetUtcNow():HH:mm:ss.f} told {user.GetProperty("status")}, last seen "
+                        + $"{user.GetProperty("last_seen")}"));
             }
         }
     }

@@ -48,7 +48,9 @@ public class SwarmTests
         var folder = Directory.CreateTempSubdirectory("aglow-swarm-tests-");
         var json = Path.Combine(folder.FullName, "run.json");
         var (code, output, errors) = await AglowProcess.RunToEndAsync(
-            ["swarm", "--url", server.Address.ToString(), "--people", "300", "--seconds", "20", "--first", $"{First}", "--seed", "5", "--accounts", "--json", json]);
+            [
+                "swarm", "--url", server.Address.ToString(), "--people", "300", "--seconds", "20", "--first", $"{First}", "--seed", "5",
+                "--accounts", "--json", json]);
         code.ShouldBe(0, output + errors);
         output.ShouldContain("0 violations (300 people");
         JsonNode.Parse(await File.ReadAllTextAsync(json))!["account_changes"]!.GetValue<long>().ShouldBeGreaterThan(20);
@@ -64,7 +66,8 @@ public class SwarmTests
         // somebody who is there all the time, and whom others watch
         var follows = Plan.Draw(People, Seconds, 1, Seed).People.SelectMany(static p => p.Follows).ToHashSet();
         var liedAbout = First + Plan.Draw(People, Seconds, 1, Seed).People.First(p =>
-            follows.Contains(p.Person) && p.Sessions is [[{ StartAt: < 2, EndAt: > Seconds, Outages: [] or [{ At: > Seconds }, ..] }, ..], ..]).Person;
+            follows.Contains(p.Person) && p.Sessions is [
+                [{ StartAt: < 2, EndAt: > Seconds, Outages: [] or [{ At: > Seconds }, ..] }, ..], ..]).Person;
         await using var server = await AglowProcess.StartAsync(null, ShortLease);
         using var proxy = new LyingProxy(server.Address, (uint)liedAbout);
         var (code, output, errors) = await AglowProcess.RunToEndAsync(

@@ -48,7 +48,8 @@ public class ChangeHandlerTests
         // off and on again: what happened meanwhile is lost, and that is said
         using (var host = await StartAsync(folder.Path, null, hours: 0))
         {
-            Should.Throw<InvalidOperationException>(() => host.Services.GetRequiredService<IPresenceEvents>().GetAsyncEnumerator().MoveNextAsync().AsTask().GetAwaiter().GetResult())
+            Should.Throw<InvalidOperationException>(() =>
+                host.Services.GetRequiredService<IPresenceEvents>().GetAsyncEnumerator().MoveNextAsync().AsTask().GetAwaiter().GetResult())
                 .Message.ShouldContain("ChangesHours");
             await host.StopAsync();
         }
@@ -60,7 +61,8 @@ public class ChangeHandlerTests
             await host.StopAsync();
         }
 
-        (await Should.ThrowAsync<InvalidOperationException>(() => StartAsync(folder.Path, heard, hours: 0))).Message.ShouldContain("ChangesHours");
+        (await Should.ThrowAsync<InvalidOperationException>(() => StartAsync(folder.Path, heard, hours: 0)))
+            .Message.ShouldContain("ChangesHours");
         if (!OperatingSystem.IsWindows())
             File.GetUnixFileMode(Path.Combine(folder.Path, "consumers.db")).ShouldBe(UnixFileMode.UserRead | UnixFileMode.UserWrite);
     }

@@ -23,7 +23,8 @@ internal sealed class JournalRig : IAsyncDisposable
         Clock = new Clock(time, Guard, Journal.LastAlive);
         Store = new JournaledPlaneStore(new PageBudget(4096), Journal);
         if (records)
-            Changes = EmbeddedChanges.Open(PresencePath, new FakeDirectory(), Journal, Store, Clock, new AglowOptions { LeaseSeconds = (int)Lease });
+            Changes = EmbeddedChanges.Open(
+                PresencePath, new FakeDirectory(), Journal, Store, Clock, new AglowOptions { LeaseSeconds = (int)Lease });
     }
 
     /// <summary>The feed of changes, where the rig records them.</summary>

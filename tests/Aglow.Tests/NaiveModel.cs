@@ -149,7 +149,8 @@ internal sealed class NaiveModel(int users)
     }
 
     public bool IsOnline(int user, uint now) =>
-        _people[user] is { SeenAt: > 0, HasLeft: false } person && person.SeenAt + (person.DeviceHasLeft ? AfterDevice : Lease) >= Against(now);
+        _people[user] is { SeenAt: > 0, HasLeft: false } person
+            && person.SeenAt + (person.DeviceHasLeft ? AfterDevice : Lease) >= Against(now);
 
     // the server does not know any more which devices were heard: each may be alive
     private void HeardAllNow(uint now)

@@ -157,7 +157,8 @@ public sealed class OnlineCountsTests : IAsyncDisposable
         }
 
         static uint[] Words(Random random, int count) =>
-            [.. Enumerable.Range(0, count).Select(_ => random.Next(4) == 0 ? Pulse.Never : (uint)random.Next(880, 1001) | (random.Next(3) == 0 ? Pulse.LeftBit : 0))];
+            [.. Enumerable.Range(0, count).Select(
+                _ => random.Next(4) == 0 ? Pulse.Never : (uint)random.Next(880, 1001) | (random.Next(3) == 0 ? Pulse.LeftBit : 0))];
     }
 
     private OnlineCounts Node()

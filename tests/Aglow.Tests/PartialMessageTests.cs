@@ -131,7 +131,8 @@ public sealed class PartialMessageTests
             var options = new AglowOptions { MemoryMegabytes = 512, KnownKeys = 1024 };
             var clock = new Clock(_time, new StallGuard(20));
             _presence = new PresenceService(
-                new MemoryPlaneStore(PageBudget.Of(options)), null, new LocalTransitionBus(), clock, options, new AglowMetrics(), new AglowLog(NullLogger.Instance));
+                new MemoryPlaneStore(PageBudget.Of(options)), null, new LocalTransitionBus(), clock, options,
+                new AglowMetrics(), new AglowLog(NullLogger.Instance));
             _host = new SocketHost(_presence, options, tokens: null, gate: null) { Memory = memory };
         }
 
@@ -182,7 +183,8 @@ public sealed class PartialMessageTests
         private readonly Task _running;
         private readonly Heard _heard = new();
 
-        public Client(SocketHost host, uint user) => _running = host.RunAsync(_toServer.Reader, _heard, new Arrival(UserId.Of(user), user, new Aglow.AspNetCore.Sockets.Client(Caller: null, Address: null, Device.Unnamed())));
+        public Client(SocketHost host, uint user) => _running = host.RunAsync(_toServer.Reader, _heard, new Arrival(
+            UserId.Of(user), user, new Aglow.AspNetCore.Sockets.Client(Caller: null, Address: null, Device.Unnamed())));
 
         /// <summary>The code that the server closed with; null: it did not.</summary>
         public int? CloseCode => _heard.CloseCode;

@@ -12,8 +12,8 @@ using Microsoft.Extensions.Logging.Abstractions;
 namespace Aglow.Tests;
 
 /// <summary>
-/// Any sequence of heartbeats, late heartbeats, goodbyes, manual statuses, lapses, pauses, wall clocks being set and restarts: every status agrees with a
-/// naive model that keeps what happened as it was told.
+/// Any sequence of heartbeats, late heartbeats, leaves, manual statuses, expired leases, pauses, steps of the wall clock and restarts:
+/// every status agrees with a naive model that keeps each event as it was reported.
 /// </summary>
 public class PresenceModelProperties
 {

@@ -22,7 +22,10 @@ public class QuietHoursTests
     [InlineData("UTC", "2026-06-01", 3)]
     public void A_schedule_is_in_force_when_the_clock_on_the_wall_says_so(string zone, string from, int days)
     {
-        foreach (var (begin, end) in new[] { ("22:00", "07:00"), ("02:15", "02:45"), ("01:30", "03:30"), ("02:30", "02:00"), ("00:00", "23:59"), ("09:00", "17:00") })
+        foreach (var (begin, end) in new[]
+        {
+            ("22:00", "07:00"), ("02:15", "02:45"), ("01:30", "03:30"), ("02:30", "02:00"), ("00:00", "23:59"), ("09:00", "17:00"),
+        })
         {
             foreach (var names in new[] { "mon,tue,wed,thu,fri,sat,sun", "sun", "sat,mon" })
             {

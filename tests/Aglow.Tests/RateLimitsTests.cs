@@ -74,7 +74,10 @@ public class RateLimitsTests
         buckets.TryTake(1, perSecond / 3).ShouldBeTrue();
     }
 
-    /// <summary>Steps of a crowd that calls at once, with pauses between: exactly as many go through as one bucket that is emptied by one after another lets through.</summary>
+    /// <summary>
+    /// Steps of a crowd that calls at once, with pauses between. Exactly as many calls go through as through one bucket that one caller
+    /// after another empties.
+    /// </summary>
     [Fact]
     public void However_many_call_at_once_no_more_go_through_than_the_rate_allows()
     {
@@ -170,7 +173,8 @@ public class RateLimitsTests
     [Fact]
     public void Asking_takes_no_memory()
     {
-        var limits = new RateLimits(new AccessOptions { CallsPerUser = 1_000_000, CallsPerAddress = 1_000_000, CallsPerKey = 1_000_000 }, TimeProvider.System);
+        var limits = new RateLimits(
+            new AccessOptions { CallsPerUser = 1_000_000, CallsPerAddress = 1_000_000, CallsPerKey = 1_000_000 }, TimeProvider.System);
         IPAddress[] addresses = [IPAddress.Parse("192.0.2.1"), IPAddress.Parse("2001:db8::1"), IPAddress.Parse("::ffff:192.0.2.1")];
         var (person, key) = (Person("ann"), Caller.Backend("gateway", Scopes.All));
         AskAll();

@@ -89,7 +89,8 @@ public sealed class SocketMiddlewareTests
 
     private Task Serve(Client client)
     {
-        var middleware = new SocketMiddleware(ToHttpAsync, static () => null, gate: null!, new TrustedProxies([], readsProxyProtocol: false), _time, isFirst: true);
+        var middleware = new SocketMiddleware(
+            ToHttpAsync, static () => null, gate: null!, new TrustedProxies([], readsProxyProtocol: false), _time, isFirst: true);
         return middleware.OnConnectionAsync(client.Connection);
 
         async Task ToHttpAsync(ConnectionContext connection)

@@ -268,7 +268,8 @@ public sealed class SqliteUserDirectoryTests : UserDirectoryContract, IDisposabl
         await using var directory = Open();
         const int Users = UserSearch.MaxRows + 500;
         await directory.WriteProfilesAsync(
-            [.. Enumerable.Range(0, Users).Select(i => new ProfileWrite((uint)i, $"user {i:00000}", i == Users - 1 ? "a user" : "user"))], create: true);
+            [.. Enumerable.Range(0, Users).Select(i => new ProfileWrite((uint)i, $"user {i:00000}", i == Users - 1 ? "a user" : "user"))],
+            create: true);
         // all but one begin with it, so part three passes over nearly all
         var found = new List<uint>();
         var shortPages = 0;

@@ -467,7 +467,9 @@ public class WatchHubTests
         await _world.BeatAsync();
         var told = watcher.Take();
         told.Length.ShouldBe(4);
-        told[1].ShouldBe("{\"type\":\"error\",\"status\":413,\"title\":\"Too many watches\",\"detail\":\"A connection may watch 10000 users: nothing of this message was watched; unwatch some, or open another connection.\"}");
+        told[1].ShouldBe(
+            "{\"type\":\"error\",\"status\":413,\"title\":\"Too many watches\",\"detail\":\"A connection may watch 10000 users: nothing of "
+                + "this message was watched; unwatch some, or open another connection.\"}");
         _world.Hub.Watches.ShouldBe(10_000);
     }
 
@@ -572,7 +574,10 @@ public class WatchHubTests
         await world.BeatAsync();
         hiding.Take();
         other.Take();
-        foreach (var (shows, told) in new[] { (OnlineVisibility.Nobody, "1:offline null"), (OnlineVisibility.Everyone, $"1:online {world.Unix}") })
+        foreach (var (shows, told) in new[]
+        {
+            (OnlineVisibility.Nobody, "1:offline null"), (OnlineVisibility.Everyone, $"1:online {world.Unix}"),
+        })
         {
             world.Presence.Visibilities.Set(98, Visibility.Default.With(shows, LastSeenVisibility.Exact));
             // said twice in a beat, as by one who changes their mind
@@ -623,7 +628,8 @@ public class WatchHubTests
             var log = new AglowLog(NullLogger.Instance);
             var bus = new LocalTransitionBus();
             var clock = new Clock(_time, new StallGuard(20));
-            Presence = new PresenceService(store ?? new MemoryPlaneStore(PageBudget.Of(options)), new FakeDirectory(), bus, clock, options, new AglowMetrics(), log);
+            Presence = new PresenceService(
+                store ?? new MemoryPlaneStore(PageBudget.Of(options)), new FakeDirectory(), bus, clock, options, new AglowMetrics(), log);
         }
 
         public PresenceService Presence { get; }
@@ -639,11 +645,14 @@ public class WatchHubTests
             return connection;
         }
 
-        public void Watch(FakeConnection connection, params uint[] users) => Hub.Watch(connection, Batch(users), Presence.Definitions.Default);
+        public void Watch(FakeConnection connection, params uint[] users) =>
+            Hub.Watch(connection, Batch(users), Presence.Definitions.Default);
 
-        public void Ask(FakeConnection connection, long id, params uint[] users) => Hub.Watch(connection, Batch(users), Presence.Definitions.Default, id);
+        public void Ask(FakeConnection connection, long id, params uint[] users) =>
+            Hub.Watch(connection, Batch(users), Presence.Definitions.Default, id);
 
-        public void Unwatch(FakeConnection connection, params uint[] users) => Hub.Unwatch(connection, Batch(users), Presence.Definitions.Default);
+        public void Unwatch(FakeConnection connection, params uint[] users) =>
+            Hub.Unwatch(connection, Batch(users), Presence.Definitions.Default);
 
         public void Show(uint user, Visibility visibility)
         {
@@ -736,7 +745,8 @@ public class WatchHubTests
             var definition = message.TryGetProperty("definition", out var name) ? name.GetString() + " " : "";
             var answers = message.TryGetProperty("id", out var id) ? $"#{id} " : "";
             return answers + definition + string.Join(',', message.GetProperty("users").EnumerateArray().Select(u =>
-                $"{u.GetProperty("user_id").GetRawText()}:{u.GetProperty("status").GetString()} {u.GetProperty("last_seen").GetRawText()}"));
+                $"{u.GetProperty("user_id").GetRawText()}:{u.GetProperty("status").GetString()} "
+                    + $"{u.GetProperty("last_seen").GetRawText()}"));
         }
     }
 }

@@ -60,7 +60,10 @@ internal sealed record FuzzReport(
         var text = new StringBuilder();
         text.AppendLine().AppendLine(CultureInfo.InvariantCulture, $"{"target",-10}{"inputs",15}{"a second",12}{"behaviours",12}  feeds");
         foreach (var one in Targets)
-            text.AppendLine(CultureInfo.InvariantCulture, $"{one.Target.Name,-10}{one.Inputs,15:#,0}{one.Inputs / Math.Max(0.001, one.Took.TotalSeconds),12:#,0}{one.Behaviours,12:#,0}  {one.Target.Feeds}");
+            text.AppendLine(
+                CultureInfo.InvariantCulture,
+                $"{one.Target.Name,-10}{one.Inputs,15:#,0}{one.Inputs / Math.Max(0.001, one.Took.TotalSeconds),12:#,0}"
+                    + $"{one.Behaviours,12:#,0}  {one.Target.Feeds}");
         foreach (var (target, input, message) in Findings)
             text.AppendLine().AppendLine(CultureInfo.InvariantCulture, $"FOUND in {target.Name}: {message}").AppendLine(
                 CultureInfo.InvariantCulture, $"  by {Corpus.Escape(input.AsSpan(0, Math.Min(input.Length, 2000)))}");
@@ -68,7 +71,10 @@ internal sealed record FuzzReport(
             text.AppendLine().AppendLine(CultureInfo.InvariantCulture, $"LEAK: {leak}");
         var memory = Samples.Count == 0 ? "not weighed" : $"first {Samples[0]}, last {Samples[^1]}";
         text.AppendLine().AppendLine(CultureInfo.InvariantCulture, $"memory: {memory}");
-        text.Append(CultureInfo.InvariantCulture, $"{Inputs:#,0} inputs in {Seconds:0} s on {Environment.ProcessorCount} cores, {RuntimeInformation.FrameworkDescription}: {(IsClean ? "no crash, hang, leak or 5xx" : $"{Findings.Count} findings{(Leak is null ? "" : ", a leak")}")}");
+        text.Append(
+            CultureInfo.InvariantCulture,
+            $"{Inputs:#,0} inputs in {Seconds:0} s on {Environment.ProcessorCount} cores, {RuntimeInformation.FrameworkDescription}: "
+                + $"{(IsClean ? "no crash, hang, leak or 5xx" : $"{Findings.Count} findings{(Leak is null ? "" : ", a leak")}")}");
         return text.ToString();
     }
 

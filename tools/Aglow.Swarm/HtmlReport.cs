@@ -12,24 +12,36 @@ internal static class HtmlReport
 
     private const string Style =
         """
-        :root { color-scheme: light dark; --line: light-dark(#0b6bcb, #6cb6ff); --second: light-dark(#b35900, #ffb86b); --grid: light-dark(#ddd, #333); --bad: light-dark(#b00020, #ff6b81); --good: light-dark(#1a7f37, #4ac26b); }
+        :root { color-scheme: light dark; --line: light-dark(#0b6bcb, #6cb6ff); --second: light-dark(#b35900, #ffb86b);
+            --grid: light-dark(#ddd, #333); --bad: light-dark(#b00020, #ff6b81); --good: light-dark(#1a7f37, #4ac26b); }
         body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
         h1 { font-size: 1.5rem; margin-bottom: 0; } h2 { font-size: 1.1rem; margin-top: 2rem; }
         .good { color: var(--good); } .bad { color: var(--bad); }
-        table { border-collapse: collapse; } td, th { padding: .2rem 1.2rem .2rem 0; text-align: left; border-bottom: 1px solid var(--grid); } td.n { text-align: right; font-variant-numeric: tabular-nums; }
-        .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); gap: 1.5rem; } figure { margin: 0; } figcaption { font-size: .9rem; }
+        table { border-collapse: collapse; }
+        td, th { padding: .2rem 1.2rem .2rem 0; text-align: left; border-bottom: 1px solid var(--grid); }
+        td.n { text-align: right; font-variant-numeric: tabular-nums; }
+        .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); gap: 1.5rem; }
+        figure { margin: 0; } figcaption { font-size: .9rem; }
         svg { width: 100%; height: auto; } svg text { font: 11px system-ui, sans-serif; fill: currentColor; opacity: .7; }
-        polyline { fill: none; stroke: var(--line); stroke-width: 1.5; } polyline.second { stroke: var(--second); } .grid { stroke: var(--grid); }
+        polyline { fill: none; stroke: var(--line); stroke-width: 1.5; } polyline.second { stroke: var(--second); }
+        .grid { stroke: var(--grid); }
         pre { overflow-x: auto; border-left: 3px solid var(--bad); padding-left: 1rem; }
         """;
 
     public static string Of(Summary run)
     {
         var html = new StringBuilder();
-        html.Append(CultureInfo.InvariantCulture, $"<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>Aglow swarm: {Text(run.Outcome)}</title><style>\n{Style}\n</style></head><body>\n");
+        html.Append(
+            CultureInfo.InvariantCulture,
+            $"<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">"
+                + $"<title>Aglow swarm: {Text(run.Outcome)}</title><style>\n{Style}\n</style>"
+                + $"</head><body>\n");
         html.Append(
             CultureInfo.InvariantCulture, $"<h1>Swarm: <span class=\"{(run.Passed ? "good" : "bad")}\">{Text(run.Outcome)}</span></h1>\n");
-        html.Append(CultureInfo.InvariantCulture, $"<p>{Text(run.Who)} for {run.Seconds} s, seed {run.Seed}, at {Text(string.Join(", ", run.Urls))}; lease {run.LeaseSeconds} s; {run.StartedAt:yyyy-MM-dd HH:mm} UTC; {Text(run.Machine)}.</p>\n");
+        html.Append(
+            CultureInfo.InvariantCulture,
+            $"<p>{Text(run.Who)} for {run.Seconds} s, seed {run.Seed}, at {Text(string.Join(", ", run.Urls))}"
+                + $"; lease {run.LeaseSeconds} s; {run.StartedAt:yyyy-MM-dd HH:mm} UTC; {Text(run.Machine)}.</p>\n");
 
         html.Append("<div class=\"plots\">\n");
         Plot(html, run, $"Online, of {run.LookedAt}", ("surely online", s => s.Online));
@@ -53,14 +65,21 @@ internal static class HtmlReport
             Row(html, kind, count, "", count > 0);
         html.Append("</table>\n<h2>How fast</h2>\n<table><tr><th></th><th>count</th><th>p50</th><th>p99</th><th>max</th></tr>\n");
         foreach (var latency in run.Latencies.Where(static l => l.Count > 0))
-            html.Append(CultureInfo.InvariantCulture, $"<tr><td>{Text(latency.What)}</td><td class=\"n\">{View.Number(latency.Count)}</td><td class=\"n\">{latency.P50Ms} ms</td><td class=\"n\">{latency.P99Ms} ms</td><td class=\"n\">{latency.MaxMs} ms</td></tr>\n");
+            html.Append(
+                CultureInfo.InvariantCulture,
+                $"<tr><td>{Text(latency.What)}</td><td class=\"n\">{View.Number(latency.Count)}</td><td class=\"n\">{latency.P50Ms} ms</td>"
+                    + $"<td class=\"n\">{latency.P99Ms} ms</td><td class=\"n\">{latency.MaxMs} ms</td></tr>\n");
         html.Append("</table>\n<h2>How much</h2>\n<table>\n");
         Row(html, "sockets opened", run.Connects, "");
         Row(html, "heartbeats over HTTP", run.Heartbeats, "");
         Row(html, "transitions", run.Transitions, "");
         Row(html, "deliveries", run.Deliveries, "");
         if (run.ServersCpuPercent is { } cpu)
-            html.Append(CultureInfo.InvariantCulture, $"<tr><td>CPU of the servers, of one core</td><td class=\"n\">{cpu} %</td><td class=\"n\">over {run.ServersCpuSeconds} s</td></tr>\n<tr><td>memory of the servers</td><td class=\"n\">{run.ServersMegabytes:#,0} MB</td><td></td></tr>\n");
+            html.Append(
+                CultureInfo.InvariantCulture,
+                $"<tr><td>CPU of the servers, of one core</td><td class=\"n\">{cpu} %</td>"
+                    + $"<td class=\"n\">over {run.ServersCpuSeconds} s</td></tr>\n"
+                    + $"<tr><td>memory of the servers</td><td class=\"n\">{run.ServersMegabytes:#,0} MB</td><td></td></tr>\n");
         Row(html, "errors", run.Errors, Text(run.LastError));
         html.Append("</table>\n");
         if (run.ViolationDetails.Count > 0)
@@ -71,7 +90,10 @@ internal static class HtmlReport
     }
 
     private static void Row(StringBuilder html, string what, long count, string more, bool isBad = false) =>
-        html.Append(CultureInfo.InvariantCulture, $"<tr{(isBad ? " class=\"bad\"" : "")}><td>{what}</td><td class=\"n\">{View.Number(count)}</td><td class=\"n\">{more}</td></tr>\n");
+        html.Append(
+            CultureInfo.InvariantCulture,
+            $"<tr{(isBad ? " class=\"bad\"" : "")}><td>{what}</td><td class=\"n\">{View.Number(count)}</td>"
+                + $"<td class=\"n\">{more}</td></tr>\n");
 
     private static void Plot(StringBuilder html, Summary run, string title, params (string Name, Func<Sample, double> Of)[] lines)
     {
@@ -80,11 +102,17 @@ internal static class HtmlReport
             return;
         var right = samples.Max(static s => s.At);
         var top = Math.Max(1, lines.Max(l => samples.Max(l.Of)));
-        html.Append(CultureInfo.InvariantCulture, $"<figure><figcaption>{Text(title)}</figcaption><svg viewBox=\"0 0 {Width + 60} {Height + 30}\" role=\"img\" aria-label=\"{Text(title)}\">");
+        html.Append(
+            CultureInfo.InvariantCulture,
+            $"<figure><figcaption>{Text(title)}</figcaption><svg viewBox=\"0 0 {Width + 60} {Height + 30}\" "
+                + $"role=\"img\" aria-label=\"{Text(title)}\">");
         for (var step = 0; step <= 2; step++)
         {
             var y = 10 + (Height * (2 - step) / 2);
-            html.Append(CultureInfo.InvariantCulture, $"<line class=\"grid\" x1=\"50\" x2=\"{Width + 50}\" y1=\"{y}\" y2=\"{y}\"/><text x=\"45\" y=\"{y + 4}\" text-anchor=\"end\">{top * step / 2:0.##}</text>");
+            html.Append(
+                CultureInfo.InvariantCulture,
+                $"<line class=\"grid\" x1=\"50\" x2=\"{Width + 50}\" y1=\"{y}\" y2=\"{y}\"/>"
+                    + $"<text x=\"45\" y=\"{y + 4}\" text-anchor=\"end\">{top * step / 2:0.##}</text>");
             html.Append(
                 CultureInfo.InvariantCulture,
                 $"<text x=\"{50 + (Width * step / 2)}\" y=\"{Height + 26}\" text-anchor=\"middle\">{right * step / 2:0} s</text>");
@@ -96,12 +124,18 @@ internal static class HtmlReport
                 s => string.Create(
                     CultureInfo.InvariantCulture,
                     $"{50 + (Width * s.At / right):0.#},{10 + (Height * (1 - (lines[line].Of(s) / top))):0.#}"));
-            html.Append(CultureInfo.InvariantCulture, $"<polyline{(line > 0 ? " class=\"second\"" : "")} points=\"{string.Join(' ', points)}\"><title>{Text(lines[line].Name)}</title></polyline>");
+            html.Append(
+                CultureInfo.InvariantCulture,
+                $"<polyline{(line > 0 ? " class=\"second\"" : "")} points=\"{string.Join(' ', points)}\">"
+                    + $"<title>{Text(lines[line].Name)}</title></polyline>");
         }
 
         html.Append("</svg>");
         if (lines.Length > 1)
-            html.Append(CultureInfo.InvariantCulture, $"<small><span style=\"color:var(--line)\">{Text(lines[0].Name)}</span>, <span style=\"color:var(--second)\">{Text(lines[1].Name)}</span></small>");
+            html.Append(
+                CultureInfo.InvariantCulture,
+                $"<small><span style=\"color:var(--line)\">{Text(lines[0].Name)}</span>, "
+                    + $"<span style=\"color:var(--second)\">{Text(lines[1].Name)}</span></small>");
         html.Append("</figure>\n");
     }
 

@@ -59,7 +59,11 @@ internal static class View
         if (summary.ServersCpuPercent is { } cpu)
             Console.WriteLine(
                 $"servers: {cpu} % of one core over {summary.ServersCpuSeconds} s, {summary.ServersMegabytes:#,0} MB at the end");
-        Console.WriteLine($"{Number(summary.Connects)} sockets opened, {Number(summary.Heartbeats)} heartbeats over HTTP, {Number(summary.AccountChanges)} changes of accounts, {Number(summary.Transitions)} transitions, {Number(summary.Deliveries)} deliveries, {Number(summary.Errors)} errors{(summary.Errors > 0 ? $" (the last: {summary.LastError})" : "")}");
+        Console.WriteLine(
+            $"{Number(summary.Connects)} sockets opened, {Number(summary.Heartbeats)} heartbeats over HTTP, "
+                + $"{Number(summary.AccountChanges)} changes of accounts, {Number(summary.Transitions)} transitions, "
+                + $"{Number(summary.Deliveries)} deliveries, {Number(summary.Errors)} "
+                + $"errors{(summary.Errors > 0 ? $" (the last: {summary.LastError})" : "")}");
         Console.WriteLine(
             $"{summary.Outcome} ({summary.Who}, {summary.Seconds.ToString(CultureInfo.InvariantCulture)} s, seed {summary.Seed}).");
     }

@@ -27,13 +27,17 @@ internal sealed class MariaServer : IDisposable
         var data = Path.Combine(folder, "data");
         string[] asRoot = Environment.IsPrivilegedProcess ? ["--user=root"] : [];
         await Programs.RunAsync(
-            [Programs.Find("mariadb-install-db", "mariadb-server-core mariadb-client-core"), "--no-defaults", $"--datadir={data}", "--auth-root-authentication-method=normal", "--skip-test-db", .. asRoot]);
+            [
+                Programs.Find("mariadb-install-db", "mariadb-server-core mariadb-client-core"), "--no-defaults", $"--datadir={data}",
+                "--auth-root-authentication-method=normal", "--skip-test-db", .. asRoot]);
         Directory.CreateDirectory(Path.Combine(data, "aglow"));
         var port = Programs.FreePort();
         var child = Child.Start(
             Programs.Find("mariadbd", "mariadb-server-core"), core,
-            ["--no-defaults", $"--datadir={data}", $"--port={port}", "--bind-address=127.0.0.1", $"--socket={folder}/socket", $"--log-error={folder}/log", $"--pid-file={folder}/pid", "--skip-name-resolve", "--max-connections=100", "--table-open-cache=200",
-            "--innodb-buffer-pool-size=1G", "--innodb-log-file-size=1G", $"--innodb-flush-log-at-trx-commit={(waitsForDisk ? 1 : 0)}",
+            ["--no-defaults", $"--datadir={data}", $"--port={port}", "--bind-address=127.0.0.1", $"--socket={folder}/socket",
+            $"--log-error={folder}/log", $"--pid-file={folder}/pid", "--skip-name-resolve", "--max-connections=100",
+            "--table-open-cache=200", "--innodb-buffer-pool-size=1G", "--innodb-log-file-size=1G",
+            $"--innodb-flush-log-at-trx-commit={(waitsForDisk ? 1 : 0)}",
             .. asRoot]);
         var server = new MariaServer(child, folder, port);
         await Programs.UntilAsync("MariaDB", child, async () => await server.ConnectionsAsync());

@@ -5,8 +5,8 @@ using MySqlConnector;
 namespace Aglow.Benchmarks.Baselines;
 
 /// <summary>
-/// MariaDB through MySqlConnector and its pool. Statements are text, which is safe because they contain only numbers, and the fastest way to
-/// pass many users.
+/// MariaDB through MySqlConnector and its pool. Statements are text, which is safe because they contain only numbers, and the fastest way
+/// to pass many users.
 /// </summary>
 internal sealed class MariaTable : SqlTable
 {

@@ -260,7 +260,9 @@ internal sealed class DoorBenchmark : Benchmark
         await File.WriteAllTextAsync(
             settings, $"{{\"Kestrel\":{{\"Endpoints\":{{{Endpoint("A", http1, "Http1")},{Endpoint("B", http2, "Http2")}}}}}}}");
         var child = Child.Start(
-            Path.Combine(Machine.Root(), "aglow"), 0, ["serve", "--data", folder, "--settings", settings, "--auth", "token", "--jwt-secret", Convert.ToBase64String(_secret), .. flags]);
+            Path.Combine(Machine.Root(), "aglow"), 0, [
+                "serve", "--data", folder, "--settings", settings, "--auth", "token", "--jwt-secret", Convert.ToBase64String(_secret),
+                .. flags]);
         child.Process.OutputDataReceived += static (_, _) => { };
         child.Process.BeginOutputReadLine();
         await RestartBenchmark.ReadyAsync(child.Process, $"http://127.0.0.1:{http1}", Stopwatch.GetTimestamp());

@@ -33,7 +33,8 @@ internal sealed class MistakenCallers(byte[] secret, int people)
     {
         var now = DateTimeOffset.UtcNow.ToUnixTimeSeconds();
         var claims = string.Create(CultureInfo.InvariantCulture, $"{{\"sub\":\"{user}\",\"iat\":{now},\"exp\":{now + 3600}}}");
-        var content = $"{Base64Url.EncodeToString("{\"alg\":\"HS256\",\"typ\":\"JWT\"}"u8)}.{Base64Url.EncodeToString(Encoding.UTF8.GetBytes(claims))}";
+        var content = $"{Base64Url.EncodeToString("{\"alg\":\"HS256\",\"typ\":\"JWT\"}"u8)}."
+            + $"{Base64Url.EncodeToString(Encoding.UTF8.GetBytes(claims))}";
         return $"{content}.{Base64Url.EncodeToString(HMACSHA256.HashData(secret, Encoding.ASCII.GetBytes(content)))}";
     }
 
@@ -47,7 +48,12 @@ internal sealed class MistakenCallers(byte[] secret, int people)
         var perClient = version == HttpVersion.Version20 ? 1 : connections;
         await Task.WhenAll(Enumerable.Range(0, clients).Select(async client =>
         {
-            using var http = new HttpClient(new SocketsHttpHandler { MaxConnectionsPerServer = perClient, UseCookies = false, PooledConnectionIdleTimeout = TimeSpan.FromMinutes(5) })
+            using var http = new HttpClient(new SocketsHttpHandler
+            {
+                MaxConnectionsPerServer = perClient,
+                UseCookies = false,
+                PooledConnectionIdleTimeout = TimeSpan.FromMinutes(5),
+            })
             {
                 BaseAddress = address,
             };

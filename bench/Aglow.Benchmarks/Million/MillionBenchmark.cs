@@ -186,7 +186,8 @@ internal sealed class MillionBenchmark : Benchmark
         await presence.Watchers.DrainAsync(over);
         await UntilAsync(() => counts.ClosedCount == _connections.Count, TimeSpan.FromSeconds(30), "all to be closed");
         var last = _connections.Max(static one => one.ClosedAt);
-        run.Add(Figure.Of($"{title}: drain of all over {over.TotalSeconds:0} s", "s", [Stopwatch.GetElapsedTime(began, last).TotalSeconds]));
+        run.Add(
+            Figure.Of($"{title}: drain of all over {over.TotalSeconds:0} s", "s", [Stopwatch.GetElapsedTime(began, last).TotalSeconds]));
         run.Add(Figure.Of($"{title}: closed before their time", "connections", [_connections.Count(IsEarly)], Goal.Most(0)));
         run.Add(Figure.Of(
             $"{title}: closed after their time by, p99",

@@ -42,8 +42,11 @@ internal sealed class ClusterServers : IAsyncDisposable
             return cluster;
         foreach (var replica in servers[Primaries..])
         {
-            for (var began = Stopwatch.GetTimestamp(); !(await CliAsync(["-p", $"{replica.Port}", "info", "replication"])).Contains("master_link_status:up", StringComparison.Ordinal); await Task.Delay(100))
+            var began = Stopwatch.GetTimestamp();
+            string[] ask = ["-p", $"{replica.Port}", "info", "replication"];
+            while (!(await CliAsync(ask)).Contains("master_link_status:up", StringComparison.Ordinal))
             {
+                await Task.Delay(100);
                 if (Stopwatch.GetElapsedTime(began).TotalSeconds > 30)
                     throw new BenchmarkException("a replica did not catch up within 30 s.");
             }

@@ -24,7 +24,8 @@ internal sealed class NodeProcess : IDisposable
     {
         var server = Path.Combine(Machine.Root(), "out", "server", "aglow-server.dll");
         var child = Child.Start(
-            "dotnet", 0, [server, "serve", "--urls", $"http://127.0.0.1:{port}", "--redis", cluster.Address, "--drain-seconds", "0", .. flags]);
+            "dotnet", 0, [
+                server, "serve", "--urls", $"http://127.0.0.1:{port}", "--redis", cluster.Address, "--drain-seconds", "0", .. flags]);
         string line;
         do
         {

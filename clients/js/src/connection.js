@@ -262,7 +262,8 @@ class Connection {
             if (code in REFUSED)
                 this.#refuse(code, { title: REFUSED[code], detail: reason || 'The server does not say why.' });
             else if (isMade)
-                this.#lose(`${this.#address} closed the connection before the welcome${code ? ` (${code}${reason && `: ${reason}`})` : ''}.`);
+                this.#lose(`${this.#address} closed the connection before the welcome`
+                    + `${code ? ` (${code}${reason && `: ${reason}`})` : ''}.`);
             else
                 this.#findOut(token);
         };

@@ -22,7 +22,8 @@ namespace Aglow.AspNetCore.Endpoints;
 internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Gate gate, ProblemAnswers problems)
 {
     private readonly byte[] _heartbeatAnswer = System.Text.Encoding.UTF8.GetBytes(
-        $"{{\"status\":\"success\",\"next_heartbeat_seconds\":{host.Options.HeartbeatSeconds},\"offline_after_seconds\":{host.Options.LeaseSeconds}}}");
+        $"{{\"status\":\"success\",\"next_heartbeat_seconds\":{host.Options.HeartbeatSeconds},"
+            + $"\"offline_after_seconds\":{host.Options.LeaseSeconds}}}");
 
     // enough for one user in any encoding; the general path may refuse a longer body while it reads it
     private const int UsualBodyBytes = 2048;

@@ -67,7 +67,8 @@ internal sealed class OpenApi(EndpointDataSource endpoints)
                 ["title"] = "Aglow",
                 ["version"] = Version,
                 ["description"] =
-                    "Presence: given a user, are they online, and if not, when were they last seen? Times are seconds since 1970-01-01 UTC.",
+                    "Presence: given a user, are they online, and if not, when were they last seen? "
+                    + "Times are seconds since 1970-01-01 UTC.",
             },
             ["servers"] = new JsonArray(new JsonObject { ["url"] = Address }),
             ["paths"] = paths,

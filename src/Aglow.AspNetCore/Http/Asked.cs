@@ -37,7 +37,8 @@ internal static class Asked
         var name = Text(context, Routes.DefinitionQuery);
         return definitions.Find(name)
             ?? throw Problems.Malformed(
-                $"There is no definition \"{Problems.Shorten(name!)}\". Ask for one of: {string.Join(", ", definitions.All.Select(static d => d.Name))}.");
+                $"There is no definition \"{Problems.Shorten(name!)}\". Ask for one of: "
+                    + $"{string.Join(", ", definitions.All.Select(static d => d.Name))}.");
     }
 
     /// <summary>The size of a page.</summary>

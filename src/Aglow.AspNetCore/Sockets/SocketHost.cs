@@ -351,6 +351,7 @@ internal sealed class SocketHost
         var id = who.Key is { } key ? Encoding.UTF8.GetString(PresenceRecord.Quote(Encoding.UTF8.GetBytes(key))) : who.ToString();
         var left = caller?.ExpiresAt is null ? "" : $",\"expires_in_seconds\":{(long)caller.Left(Tokens!.Now).TotalSeconds}";
         return Encoding.UTF8.GetBytes(
-            $"{{\"type\":\"welcome\",\"user_id\":{id},\"offline_after_seconds\":{_options.LeaseSeconds},\"tick_seconds\":{_options.PingSeconds}{left}}}");
+            $"{{\"type\":\"welcome\",\"user_id\":{id},\"offline_after_seconds\":{_options.LeaseSeconds},"
+                + $"\"tick_seconds\":{_options.PingSeconds}{left}}}");
     }
 }

@@ -73,7 +73,8 @@ internal static class RedisKeys
     /// during a restart may give the rule different names.
     /// </summary>
     public static string Counts(Definition definition) =>
-        $"{{p:pages}}:count:{definition.PulseSeconds}{(definition.ActivitySeconds is { } seconds ? $"-active-{seconds}" : "")}{(definition.EndedByLeave ? "" : "-left-or-not")}{(definition.Kind is null ? "" : $"-{NameOf(definition.Plane)}")}";
+        $"{{p:pages}}:count:{definition.PulseSeconds}{(definition.ActivitySeconds is { } seconds ? $"-active-{seconds}" : "")}"
+            + $"{(definition.EndedByLeave ? "" : "-left-or-not")}{(definition.Kind is null ? "" : $"-{NameOf(definition.Plane)}")}";
 
     /// <summary>The name of a page on a plane.</summary>
     public static string Page(Plane plane, int page) => $"{{p:{page}}}:{NameOf(plane)}";

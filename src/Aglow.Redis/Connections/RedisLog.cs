@@ -28,7 +28,8 @@ internal sealed partial class RedisLog(ILogger logger)
     [LoggerMessage(6005, LogLevel.Information, "The cluster's slots are served by {Servers} now.")]
     internal partial void MapChanged(string servers);
 
-    [LoggerMessage(6006, LogLevel.Warning, "This machine's clock is {Seconds:0.0} s off the clock of Redis, which all nodes use: correct it.")]
+    [LoggerMessage(
+        6006, LogLevel.Warning, "This machine's clock is {Seconds:0.0} s off the clock of Redis, which all nodes use: correct it.")]
     internal partial void Skewed(double seconds);
 
     [LoggerMessage(

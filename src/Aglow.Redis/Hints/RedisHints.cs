@@ -216,7 +216,8 @@ internal sealed class RedisHints : ITransitionBus, IAsyncDisposable
         }
     }
 
-    private void Hear(ChannelMessage message) => HintMessage.Read(((ReadOnlyMemory<byte>)message.Message).Span, _node, (transition, users) =>
+    private void Hear(ChannelMessage message) => HintMessage.Read(
+        ((ReadOnlyMemory<byte>)message.Message).Span, _node, (transition, users) =>
     {
         Interlocked.Add(ref _heard, users.Length);
         Volatile.Write(ref _heardAt, _time.GetTimestamp());

@@ -35,9 +35,10 @@ internal sealed class DemoPeople
     private static readonly string[] LastNames = Words(
         """
         Abara Abe Adeyemi Ahmed Alvarez Andersen Aydin Bakker Banerjee Barros Bauer Becker Bello Berg Bianchi Blanc Brandt Castro Chen Conti
-        Costa Cruz Dahl Desai Diallo Diaz Dubois Eriksen Evans Farouk Ferrari Fischer Fontaine Garcia Ghosh Gruber Haddad Hansen Hara Hoffman
-        Ibrahim Ito Ivanova Jensen Johansson Kamau Kaplan Keller Khan Kim Kowalski Kumar Larsen Lee Lindqvist Lopez Marino Martin Mbeki Mehta
-        Mensah Moreau Morita Mwangi Nakamura Ndiaye Nguyen Nowak Okafor Okoro Olsen Park Patel Pereira Petrov Rahman Rossi Sato Silva Suzuki
+        Costa Cruz Dahl Desai Diallo Diaz Dubois Eriksen Evans Farouk Ferrari Fischer Fontaine Garcia Ghosh Gruber Haddad Hansen Hara
+        Hoffman Ibrahim Ito Ivanova Jensen Johansson Kamau Kaplan Keller Khan Kim Kowalski Kumar Larsen Lee Lindqvist Lopez Marino Martin
+        Mbeki Mehta Mensah Moreau Morita Mwangi Nakamura Ndiaye Nguyen Nowak Okafor Okoro Olsen Park Patel Pereira Petrov Rahman Rossi Sato
+        Silva Suzuki
         """);
 
     private readonly Dictionary<string, DemoPerson> _byName = new(StringComparer.Ordinal);

@@ -23,8 +23,8 @@ namespace Aglow.Sqlite;
 /// </remarks>
 internal sealed class PageSeal : IDisposable
 {
-    // The WAL is copied into the file at this size. A page that several commits change is then copied once. A start after a crash reads such
-    // a WAL in some tens of milliseconds.
+    // The WAL is copied into the file at this size. A page that several commits change is then copied once. A start after a crash reads
+    // such a WAL in some tens of milliseconds.
     private const int BytesPerCheckpoint = 16 << 20;
 
     private readonly string _path;

@@ -49,10 +49,12 @@ public sealed class SqliteUserDirectory : IUserDirectory
             created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL);
         CREATE INDEX profile_user ON profile (user_search, user) WHERE user_search IS NOT NULL;
         CREATE INDEX profile_display ON profile (display_search, user) WHERE display_search IS NOT NULL;
-        CREATE VIRTUAL TABLE profile_text USING fts5 (names, content = '', contentless_delete = 1, tokenize = 'trigram remove_diacritics 1');
+        CREATE VIRTUAL TABLE profile_text USING fts5 (names, content = '', contentless_delete = 1,
+            tokenize = 'trigram remove_diacritics 1');
         INSERT INTO profile_text (profile_text, rank) VALUES ('pgsz', 1950);
         CREATE TABLE account (
-            user INTEGER PRIMARY KEY, disabled INTEGER NOT NULL, shown_last_seen INTEGER NOT NULL, revoked_at INTEGER NOT NULL, deleted INTEGER NOT NULL);
+            user INTEGER PRIMARY KEY, disabled INTEGER NOT NULL, shown_last_seen INTEGER NOT NULL, revoked_at INTEGER NOT NULL,
+            deleted INTEGER NOT NULL);
         CREATE TABLE subscription (follower INTEGER, followed INTEGER, PRIMARY KEY (follower, followed)) WITHOUT ROWID;
         CREATE INDEX subscription_followed ON subscription (followed, follower);
         {ClaimTable};

@@ -99,7 +99,8 @@ internal sealed class UserReader : IDisposable
             _connection,
             """
             SELECT follower FROM subscription
-            WHERE followed = ?1 AND follower >= ?2 AND follower <> ?1 AND NOT EXISTS (SELECT 1 FROM relation WHERE user = ?1 AND other = follower)
+            WHERE followed = ?1 AND follower >= ?2 AND follower <> ?1
+                AND NOT EXISTS (SELECT 1 FROM relation WHERE user = ?1 AND other = follower)
             ORDER BY follower LIMIT ?3
             """);
     }
@@ -205,7 +206,10 @@ internal sealed class UserReader : IDisposable
     public void Dispose()
     {
         _search.Dispose();
-        foreach (var statement in new[] { _begin, _end, _index, _id, _profile, _following, _claims, _accounts, _visibilities, _relations, _waiting })
+        foreach (var statement in new[]
+        {
+            _begin, _end, _index, _id, _profile, _following, _claims, _accounts, _visibilities, _relations, _waiting,
+        })
             statement.Dispose();
         _connection.Dispose();
     }

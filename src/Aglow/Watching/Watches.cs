@@ -23,13 +23,16 @@ internal sealed class Watches(
     private const int CopiesOfText = 5;
 
     private static ReadOnlySpan<byte> HeldTooMuch =>
-        "\"status\":429,\"title\":\"Too much held\",\"detail\":\"The watches of this user's connections would take more memory than one user may hold: nothing of this message was watched. Unwatch some, or close other connections.\"}"u8;
+        "\"status\":429,\"title\":\"Too much held\",\"detail\":\"The watches of this user's connections would take more memory than one "u8
+            + "user may hold: nothing of this message was watched. Unwatch some, or close other connections.\"}"u8;
 
     private static ReadOnlySpan<byte> NoMemory =>
-        "\"status\":503,\"title\":\"Too busy\",\"detail\":\"All watches together take as much memory as they may on this server: nothing of this message was watched. Send it again later, or connect to another node.\"}"u8;
+        "\"status\":503,\"title\":\"Too busy\",\"detail\":\"All watches together take as much memory as they may on this server: nothing "u8
+            + "of this message was watched. Send it again later, or connect to another node.\"}"u8;
 
     private static ReadOnlySpan<byte> TooMany =>
-        "\"status\":413,\"title\":\"Too many watches\",\"detail\":\"A connection may watch 10000 users: nothing of this message was watched; unwatch some, or open another connection.\"}"u8;
+        "\"status\":413,\"title\":\"Too many watches\",\"detail\":\"A connection may watch 10000 users: nothing of this message was "u8
+            + "watched; unwatch some, or open another connection.\"}"u8;
 
     private long _count;
     private long _bytes;

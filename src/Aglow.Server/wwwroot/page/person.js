@@ -19,7 +19,10 @@ export class Person {
         const element = template.content.cloneNode(true).firstElementChild;
         const part = (name) => element.querySelector(name);
         this.element = element;
-        this.#parts = { avatar: part('.avatar'), dot: part('.dot'), name: part('.person-name'), seen: part('.person-seen'), devices: part('.person-devices'), why: part('.why-button'), follow: part('.follow') };
+        this.#parts = {
+            avatar: part('.avatar'), dot: part('.dot'), name: part('.person-name'), seen: part('.person-seen'),
+            devices: part('.person-devices'), why: part('.why-button'), follow: part('.follow'),
+        };
         this.#label();
         this.#parts.why.addEventListener('click', () => onWhy(this));
         this.#parts.follow.addEventListener('click', () => onFollow(this));

@@ -44,12 +44,14 @@ function reasonFor(why, name) {
         return `A sign of life lasts ${lasting(lease)}, and ${heard}. Nobody said goodbye: the device vanished, or lost its connection.`;
     if (!why.is_online)
         return `${name} is connected, but has done nothing for a while.`;
+    const who = why.source === 'user' ? 'chose' : `${why.source} asks`;
     if (why.manual === 'busy' || why.manual === 'away')
-        return `${name} is connected (${heard}) and ${why.source === 'user' ? 'chose' : `${why.source} asks`} to be shown as ${why.manual}.`;
+        return `${name} is connected (${heard}) and ${who} to be shown as ${why.manual}.`;
     if (why.status === 'away')
         return `${name} is connected (${heard}), but last did something ${ago(why.last_activity_at, why.now)}.`;
     if (why.stall_guard_in_force && age > lease)
-        return `${heard[0].toUpperCase()}${heard.slice(1)}. That is longer than one lasts, but for a while the server itself could not listen, so it shows nobody offline for it yet.`;
+        return `${heard[0].toUpperCase()}${heard.slice(1)}. That is longer than one lasts, `
+            + 'but for a while the server itself could not listen, so it shows nobody offline for it yet.';
     return `A sign of life lasts ${lasting(lease)}, and ${heard}.`;
 }
 
@@ -57,9 +59,11 @@ function factsOf(why) {
     const { definition } = why;
     const activity = definition.activity_seconds ? `, with activity within ${lasting(definition.activity_seconds)}` : '';
     return [
-        ['Last sign of life', why.last_heartbeat_at ? `${clockTime(why.last_heartbeat_at)}, ${lasting(why.last_heartbeat_age_seconds)} ago` : 'none'],
+        ['Last sign of life',
+            why.last_heartbeat_at ? `${clockTime(why.last_heartbeat_at)}, ${lasting(why.last_heartbeat_age_seconds)} ago` : 'none'],
         ['Goodbye', why.said_goodbye ? 'said, with that' : 'not said'],
-        ['Last activity', why.last_activity_at ? `${clockTime(why.last_activity_at)}, ${ago(why.last_activity_at, why.now)}` : 'none reported'],
+        ['Last activity',
+            why.last_activity_at ? `${clockTime(why.last_activity_at)}, ${ago(why.last_activity_at, why.now)}` : 'none reported'],
         ['Chosen status', { auto: 'none', offline: 'appear offline' }[why.manual] ?? why.manual],
         ['Says', [why.emoji, why.text].filter(Boolean).join(' ') || 'nothing'],
         [
