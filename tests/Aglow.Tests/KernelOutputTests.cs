@@ -21,7 +21,7 @@ public sealed class KernelOutputTests
         var random = new Random(5);
         var sent = new List<byte>();
         var full = 0;
-        for (var i = 0; i < 2000; i++)
+        for (var i = 0; i < 500; i++)
         {
             var frames = new byte[random.Next(1, 2000)];
             random.NextBytes(frames);

@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using System.Text;
 using Aglow.Model;
 using Aglow.Repair;
 using Aglow.Storage;
@@ -153,9 +154,12 @@ public sealed class RepairTests : IDisposable
     private async Task WriteAsync()
     {
         await using var store = await OpenAsync();
-        var indexes = new uint[People];
+        // in one commit, because each commit waits for the disk
+        using var users = new UserBatch(People);
         for (var i = 0; i < People; i++)
-            indexes[i] = await store.Presence.RegisterAsync(IdOf(i));
+            users.TryAdd(Encoding.UTF8.GetBytes($"{IdOf(i)}"), store.Presence.KnownKeys).ShouldBeTrue();
+        await store.Presence.RegisterAsync(users);
+        var indexes = users.Numbers.ToArray();
         await store.Presence.HeartbeatAsync(indexes);
         await store.Presence.HeartbeatAsync(Enumerable.Range(1, 50).Select(static i => (uint)i).ToArray());
         await store.Presence.WriteProfilesAsync(
