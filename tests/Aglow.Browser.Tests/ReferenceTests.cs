@@ -6,7 +6,7 @@ using static Microsoft.Playwright.Assertions;
 namespace Aglow.Browser.Tests;
 
 /// <summary>The page of calls at <c>/docs</c>.</summary>
-[Collection(InBrowser.Name)]
+[Collection(InOtherBrowser.Name)]
 public sealed class ReferenceTests(Browser browser)
 {
     [Fact]

@@ -8,7 +8,7 @@ using static Aglow.Stores.Tests.NodeCalls;
 namespace Aglow.Stores.Tests;
 
 /// <summary>One feed of changes for all nodes. Any node serves it, one node at a time records it, and a dead node is replaced.</summary>
-[Collection(RedisCollection.Name)]
+[Collection(NodeCollection.Name)]
 public sealed class FeedTests(RedisServers servers)
 {
     private static readonly TimeSpan Second = TimeSpan.FromSeconds(1);

@@ -8,7 +8,7 @@ using static Aglow.Stores.Tests.NodeCalls;
 namespace Aglow.Stores.Tests;
 
 /// <summary>Production nodes over real servers, during every kind of fault.</summary>
-[Collection(RedisCollection.Name)]
+[Collection(NodeCollection.Name)]
 public sealed class NodeTests(RedisServers servers)
 {
     // the outage must outlast the lease, so the lease is short here
