@@ -72,7 +72,7 @@ public sealed class ContentTests(Feed feed)
     }
 
     [Fact]
-    public void Every_library_says_what_its_members_mean_and_is_validated()
+    public void Every_library_lists_its_members_and_says_what_they_mean_and_is_validated()
     {
         foreach (var file in Packages())
         {
@@ -81,6 +81,8 @@ public sealed class ContentTests(Feed feed)
             {
                 package.GetEntry(Path.ChangeExtension(library.FullName, ".xml")).ShouldNotBeNull(file);
                 var project = Path.Combine(AglowProcess.Root, "src", Path.GetFileNameWithoutExtension(library.Name));
+                foreach (var list in new[] { "PublicAPI.Shipped.txt", "PublicAPI.Unshipped.txt" })
+                    File.ReadLines(Path.Combine(project, list)).First().ShouldBe("#nullable enable");
                 // package validation leaves this behind when it has found nothing
                 Directory.GetFiles(Path.Combine(project, "obj"), "*ValidatePackage*", SearchOption.AllDirectories)
                     .ShouldNotBeEmpty(project);
