@@ -38,7 +38,7 @@ public static class DataBackup
     {
         (folder, to) = (Path.GetFullPath(folder), Path.TrimEndingDirectorySeparator(Path.GetFullPath(to)));
         if (!Files.All(name => File.Exists(Path.Combine(folder, name))))
-            throw new DataFolderException($"{folder} is no data folder: name one with --data.");
+            throw new DataFolderException($"{folder} is not a data folder: name one with --data.");
         if (Path.Exists(to))
             throw new DataFolderException($"{to} is there already: name a folder that is not, such as one with the date in its name.");
         var partial = to + ".partial";
