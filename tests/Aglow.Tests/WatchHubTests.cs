@@ -262,6 +262,54 @@ public class WatchHubTests
     }
 
     [Fact]
+    public async Task One_act_is_told_under_every_definition_at_once_whatever_finds_it()
+    {
+        foreach (var finding in new[] { "another watch", "a periodic read" })
+        {
+            foreach (var first in new World().Presence.Definitions.All)
+            {
+                foreach (var hides in new[] { false, true })
+                {
+                    var told = await ToldAsync(hides, world =>
+                    {
+                        if (finding == "another watch")
+                            world.WatchText(world.Connect(98), "1", first.Name);
+                    });
+                    told.Length.ShouldBe(1, $"{finding} under {first.Name} found that {(hides ? "they hid" : "they left")}");
+                    told[0].Length.ShouldBeGreaterThan(1);
+                }
+            }
+        }
+    }
+
+    // The messages of each beat in which a watcher under all definitions is told that a user is gone.
+    private static async Task<string[][]> ToldAsync(bool hides, Action<World> find)
+    {
+        var world = new World();
+        await world.Presence.HeartbeatAsync(1, new Device(5, DeviceKind.Mobile), active: true);
+        var watcher = world.Connect(99);
+        foreach (var definition in world.Presence.Definitions.All)
+            world.WatchText(watcher, "1", definition.Name);
+        await world.AdvanceAsync(TimeSpan.FromSeconds(3));
+        watcher.Take();
+        if (hides)
+            await world.Presence.SetClaimAsync(1, ClaimStatus.Hidden);
+        else
+            await world.Presence.LeaveAsync(new uint[] { 1 });
+        await world.AdvanceAsync(TimeSpan.FromSeconds(0.5));
+        find(world);
+        List<string[]> told = [];
+        for (var beat = 0; beat < 600; beat++)
+        {
+            await world.AdvanceAsync(WatchHub.BeatInterval);
+            if (watcher.Take() is { Length: > 0 } messages)
+                told.Add(messages);
+        }
+
+        return [.. told];
+    }
+
+    [Fact]
     public async Task Kinds_of_devices_that_come_and_go_are_told()
     {
         var watcher = _world.Connect(99);

@@ -26,7 +26,8 @@ namespace Aglow.Tests;
 /// <item>never true: each record told was the user's true one at some moment of the last few seconds (of the recheck's interval, to who did
 /// not read);</item>
 /// <item>agreement: who reads has been told what has been true for as long as the bound;</item>
-/// <item>a watch is answered by a snapshot of exactly those asked for.</item>
+/// <item>a watch is answered by a snapshot of exactly those asked for;</item>
+/// <item>together: who is told that a user is gone is told so at once under every definition that it is true of.</item>
 /// </list>
 /// </remarks>
 internal sealed class WatcherSimulation
@@ -378,12 +379,15 @@ internal sealed class WatcherSimulation
 
     private void Hear(Watcher watcher)
     {
+        var gone = new HashSet<int>();
         foreach (var (definition, id, record) in watcher.Connection.Take())
         {
             var key = (id, definition);
             // a watch that just ended may be told of once more
-            if (watcher.Watched.ContainsKey(key))
+            if (watcher.Watched.TryGetValue(key, out var before))
                 watcher.Watched[key] = record;
+            if (before is { IsOnline: true } && !record.IsOnline)
+                gone.Add(UserOf(id));
             Told++;
             var history = _history[(UserOf(id), definition)];
             var since = _time.GetTimestamp() - OldestToTell(watcher);
@@ -392,6 +396,22 @@ internal sealed class WatcherSimulation
                     record,
                     $"never true of {id} under {definition}, at {_time.GetTimestamp() / 1e7:0.00} ({Now}), who reads since "
                         + $"{watcher.ReadsSince / 1e7:0.00}: {Tale(UserOf(id))}");
+        }
+
+        CompareGone(watcher, gone);
+    }
+
+    // One act is told under all definitions in one beat.
+    private void CompareGone(Watcher watcher, HashSet<int> gone)
+    {
+        if (watcher.Connection.IsFull || IsDisturbed)
+            return;
+        foreach (var ((id, definition), known) in watcher.Watched)
+        {
+            if (known is { IsOnline: true } && gone.Contains(UserOf(id)))
+                _history[(UserOf(id), definition)][^1].Is.IsOnline.ShouldBeTrue(
+                    $"{id} is gone under another definition and not under {definition}, at {_time.GetTimestamp() / 1e7:0.00}: "
+                        + Tale(UserOf(id)));
         }
     }
 

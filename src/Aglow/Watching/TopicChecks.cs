@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Runtime.InteropServices;
 using Aglow.Model;
 using Aglow.Queries;
 using Aglow.Storage;
@@ -18,8 +19,9 @@ namespace Aglow.Watching;
 /// <item>in any case once in <see cref="WatchHub.RecheckInterval"/>, a slice of all topics a beat. This repairs lost hints.</item>
 /// </list>
 /// If a flip says that a user went offline, it is sent at once. Otherwise another read a second later confirms it. While a leave is
-/// confirmed, nothing else is sent about the user. So it is sent at the same moment under every definition, whether the user left or hid. A
-/// topic is queued at most once. So the queues are bounded by the topics, and by the leaves of a second or a shortened lease.
+/// confirmed, nothing else is sent about the user. A change that is found makes the user's other topics due in the same round. So one act
+/// is sent at the same moment under every definition, whether the user left or hid, and whatever found it.
+/// A topic is queued at most once. So the queues are bounded by the topics, and by the leaves of a second or a shortened lease.
 /// The <see cref="WatchHub"/>'s loop owns it.
 /// </remarks>
 internal sealed class TopicChecks
@@ -91,12 +93,12 @@ internal sealed class TopicChecks
     }
 
     /// <summary>Reads this topic in the next round, and believes what that says, also while a leave is being confirmed.</summary>
-    public void AskAnew(int id)
+    public void AskAnew(int id, long heardAt = 0)
     {
         if (_topics[id] is not { } topic)
             return;
         topic.IsConfirming = false;
-        Ask(id, gentle: false);
+        Ask(id, gentle: false, heardAt);
     }
 
     /// <summary>Reads this topic a second later, to confirm a leave.</summary>
@@ -116,18 +118,38 @@ internal sealed class TopicChecks
     /// </summary>
     public async ValueTask ReadAsync(Action<Topic, Presence?> changed)
     {
-        var users = ArrayPool<uint>.Shared.Rent(_asked.Count);
-        var ids = ArrayPool<int>.Shared.Rent(_asked.Count);
-        var statuses = ArrayPool<Presence>.Shared.Rent(_asked.Count);
         try
         {
-            var left = _asked.Count;
+            // a change that is found may add topics
+            for (var from = 0; from < _asked.Count;)
+                from = await ReadFromAsync(from, changed);
+            _asked.Clear();
+        }
+        catch (StoreUnavailableException)
+        {
+            // part of the store may have answered, and topics that were read may be queued again
+            int[] left = [.. _asked.Where(id => _topics[id] is { IsQueued: true }).Distinct()];
+            _asked.Clear();
+            _asked.AddRange(left);
+            throw;
+        }
+    }
+
+    // Reads the queued topics from this place on. Returns the place after them.
+    private async ValueTask<int> ReadFromAsync(int from, Action<Topic, Presence?> changed)
+    {
+        var (to, left) = (_asked.Count, _asked.Count - from);
+        var users = ArrayPool<uint>.Shared.Rent(left);
+        var ids = ArrayPool<int>.Shared.Rent(left);
+        var statuses = ArrayPool<Presence>.Shared.Rent(left);
+        try
+        {
             // by index, because an enumerator would be allocated
             var definitions = _definitions.All;
             for (var at = 0; at < definitions.Count && left > 0; at++)
             {
                 var definition = definitions[at];
-                var count = Gather(definition, users, ids, ref left);
+                var count = Gather(CollectionsMarshal.AsSpan(_asked)[from..to], definition, users, ids, ref left);
                 if (count == 0)
                     continue;
                 // before the read: a claim that ends during the read causes another one
@@ -138,24 +160,37 @@ internal sealed class TopicChecks
                     var topic = _topics[ids[i]]!;
                     _claimEnds.Follow(ids[i], topic, since);
                     Presence? told = topic.IsKnown ? topic.Told : null;
-                    if (Apply(ids[i], statuses[i]))
-                        changed(topic, told);
+                    var isConfirmed = topic.IsConfirming;
+                    if (!Apply(ids[i], statuses[i]))
+                        continue;
+                    changed(topic, told);
+                    if (told is { } before)
+                        AskOthers(ids[i], topic, isConfirmed || (before.IsOnline && !topic.Told.IsOnline));
                 }
             }
 
-            _asked.Clear();
-        }
-        catch (StoreUnavailableException)
-        {
-            // part of the store may have answered, and topics that were read may be queued again
-            _asked.RemoveAll(id => _topics[id] is not { IsQueued: true });
-            throw;
+            return to;
         }
         finally
         {
             ArrayPool<uint>.Shared.Return(users);
             ArrayPool<int>.Shared.Return(ids);
             ArrayPool<Presence>.Shared.Return(statuses);
+        }
+    }
+
+    // The act that changed a user under one definition may have changed them under others. If they may be gone, nothing is confirmed any
+    // more.
+    private void AskOthers(int id, Topic topic, bool isGone)
+    {
+        for (var other = _topics.FirstOf(topic.User); other >= 0; other = _topics[other]!.NextOfUser)
+        {
+            if (other == id)
+                continue;
+            if (isGone)
+                AskAnew(other, topic.HeardAt);
+            else
+                Ask(other, gentle: true, topic.HeardAt);
         }
     }
 
@@ -170,10 +205,10 @@ internal sealed class TopicChecks
             Ask(_recheckNext, gentle: true);
     }
 
-    private int Gather(Definition definition, uint[] users, int[] ids, ref int left)
+    private int Gather(ReadOnlySpan<int> asked, Definition definition, uint[] users, int[] ids, ref int left)
     {
         var count = 0;
-        foreach (var id in _asked)
+        foreach (var id in asked)
         {
             if (_topics[id] is not { } topic || topic.Definition != definition || !topic.IsQueued)
                 continue;
