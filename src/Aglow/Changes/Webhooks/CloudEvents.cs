@@ -13,37 +13,43 @@ internal static class CloudEvents
     public const string ContentType = "application/cloudevents-batch+json";
 
     private const string Source = "urn:aglow:changes";
-    private const string TypePrefix = "aglow.presence.";
+    // of most events, so that the buffer need not grow
+    private const int EventBytes = 320;
 
     // programs read it, and its content type says so, so HTML characters need no escapes
     private static readonly JsonWriterOptions Options = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     /// <summary>A batch of changes. If changes were lost, an event that says so comes first.</summary>
-    public static byte[] Write(IReadOnlyList<PresenceChange> changes, bool isGap, long now) => Write(writer =>
+    public static ReadOnlyMemory<byte> Write(IReadOnlyList<PresenceChange> changes, bool isGap, long now) => Write(changes.Count, writer =>
     {
         if (isGap)
-            WriteBare(writer, "gap", $"gap-{(changes.Count > 0 ? changes[0].Id : now.ToString(CultureInfo.InvariantCulture))}", now);
+        {
+            var id = changes.Count > 0 ? changes[0].Id : now.ToString(CultureInfo.InvariantCulture);
+            WriteBare(writer, "aglow.presence.gap"u8, $"gap-{id}", now);
+        }
+
         foreach (var change in changes)
             Write(writer, change);
     });
 
     /// <summary>A batch of one test event without a user.</summary>
-    public static byte[] WriteTest(string id, long now) => Write(writer => WriteBare(writer, "test", id, now));
+    public static ReadOnlyMemory<byte> WriteTest(string id, long now) =>
+        Write(1, writer => WriteBare(writer, "aglow.presence.test"u8, id, now));
 
-    private static byte[] Write(Action<Utf8JsonWriter> events)
+    private static ReadOnlyMemory<byte> Write(int count, Action<Utf8JsonWriter> events)
     {
-        var buffer = new ArrayBufferWriter<byte>(4096);
+        var buffer = new ArrayBufferWriter<byte>((count + 1) * EventBytes);
         using var writer = new Utf8JsonWriter(buffer, Options);
         writer.WriteStartArray();
         events(writer);
         writer.WriteEndArray();
         writer.Flush();
-        return buffer.WrittenSpan.ToArray();
+        return buffer.WrittenMemory;
     }
 
     private static void Write(Utf8JsonWriter writer, PresenceChange change)
     {
-        Begin(writer, NameOf(WebhookSettings.KindOf(change)), change.Id, change.At);
+        Begin(writer, TypeOf(WebhookSettings.KindOf(change)), change.Id, change.At);
         writer.WriteString("subject"u8, change.User.ToString());
         writer.WriteString("datacontenttype"u8, "application/json"u8);
         writer.WriteStartObject("data"u8);
@@ -63,27 +69,26 @@ internal static class CloudEvents
         writer.WriteEndObject();
     }
 
-    private static void WriteBare(Utf8JsonWriter writer, string name, string id, long at)
+    private static void WriteBare(Utf8JsonWriter writer, ReadOnlySpan<byte> type, string id, long at)
     {
-        Begin(writer, name, id, at);
+        Begin(writer, type, id, at);
         writer.WriteEndObject();
     }
 
-    private static void Begin(Utf8JsonWriter writer, string name, string id, long at)
+    private static void Begin(Utf8JsonWriter writer, ReadOnlySpan<byte> type, string id, long at)
     {
         writer.WriteStartObject();
         writer.WriteString("specversion"u8, "1.0"u8);
         writer.WriteString("id"u8, id);
         writer.WriteString("source"u8, Source);
-        writer.WriteString("type"u8, TypePrefix + name);
-        writer.WriteString("time"u8,
-            DateTimeOffset.FromUnixTimeSeconds(at).UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture));
+        writer.WriteString("type"u8, type);
+        writer.WriteString("time"u8, DateTimeOffset.FromUnixTimeSeconds(at).UtcDateTime);
     }
 
-    private static string NameOf(WebhookEvents kind) => kind switch
+    private static ReadOnlySpan<byte> TypeOf(WebhookEvents kind) => kind switch
     {
-        WebhookEvents.Online => "online",
-        WebhookEvents.Offline => "offline",
-        _ => "status",
+        WebhookEvents.Online => "aglow.presence.online"u8,
+        WebhookEvents.Offline => "aglow.presence.offline"u8,
+        _ => "aglow.presence.status"u8,
     };
 }

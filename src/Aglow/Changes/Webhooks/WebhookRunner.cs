@@ -24,9 +24,6 @@ internal sealed class WebhookRunner : IAsyncDisposable
     private const int PageSize = 1000;
     private const int LogEntries = 100;
     private const long GiveUpAfterSeconds = 24 * 3600;
-    private static readonly TimeSpan FirstRetry = TimeSpan.FromSeconds(1);
-    private static readonly TimeSpan LastRetry = TimeSpan.FromMinutes(10);
-    private const double RetryShare = 6;
     private static readonly TimeSpan SaveInterval = TimeSpan.FromSeconds(1);
     // The least time between requests that are not full, so that changes gather under load.
     private static readonly TimeSpan GatherFor = TimeSpan.FromMilliseconds(25);
@@ -109,7 +106,7 @@ internal sealed class WebhookRunner : IAsyncDisposable
                 // if the place cannot be parsed, begin with the oldest stored change
                 if (failure is FormatException)
                     _state = _state with { After = "", OwesGap = true, Gaps = _state.Gaps + 1 };
-                await Task.Delay(FirstRetry, _time, CancellationToken.None);
+                await Task.Delay(WebhookRetries.Shortest, _time, CancellationToken.None);
             }
         }
 
@@ -179,7 +176,8 @@ internal sealed class WebhookRunner : IAsyncDisposable
                 await _pause(settings.Id, "the receiver answered 410 Gone", _stop.Token);
             changes = GiveUpOld(changes);
             await SaveAsync();
-            await WaitAsync(Backoff(TimeSpan.FromSeconds(Now - _state.FailingSince ?? 0), result.RetryAfter));
+            var now = Now;
+            await WaitAsync(WebhookRetries.WaitAt(now, _state.FailingSince ?? now, result.RetryAfter, Random.Shared.NextDouble()));
         }
 
         Update(_state with { PendingSince = 0 });
@@ -194,16 +192,6 @@ internal sealed class WebhookRunner : IAsyncDisposable
         _counts.Skipped(old);
         Update(_state with { After = changes[old - 1].Id, Skipped = _state.Skipped + old });
         return changes[old..];
-    }
-
-    // A share of the time that the receiver has failed. With doubled waits, a receiver that was down for two minutes would hear nothing
-    // for up to two more.
-    private static TimeSpan Backoff(TimeSpan failing, TimeSpan? asked)
-    {
-        var wait = Bounded(failing / RetryShare) * (0.5 + (Random.Shared.NextDouble() / 2));
-        return asked is { } least && least > wait ? Bounded(least) : wait;
-
-        static TimeSpan Bounded(TimeSpan time) => time < FirstRetry ? FirstRetry : time < LastRetry ? time : LastRetry;
     }
 
     private async ValueTask<WebhookSettings> UntilResumedAsync()

@@ -38,18 +38,19 @@ internal sealed class WebhookSender : IDisposable
     }
 
     /// <summary>Sends a message, and waits for the head of the answer.</summary>
-    public async Task<WebhookResult> SendAsync(WebhookSettings webhook, string id, byte[] body, int changes, CancellationToken stop)
+    public async Task<WebhookResult> SendAsync(
+        WebhookSettings webhook, string id, ReadOnlyMemory<byte> body, int changes, CancellationToken stop)
     {
         var (now, began) = (_time.GetUtcNow().ToUnixTimeSeconds(), _time.GetTimestamp());
         using var timeout = new CancellationTokenSource(Patience, _time);
         using var end = CancellationTokenSource.CreateLinkedTokenSource(timeout.Token, stop);
         try
         {
-            using var request = new HttpRequestMessage(HttpMethod.Post, webhook.Url) { Content = new ByteArrayContent(body) };
+            using var request = new HttpRequestMessage(HttpMethod.Post, webhook.Url) { Content = new ReadOnlyMemoryContent(body) };
             request.Content.Headers.ContentType = new MediaTypeHeaderValue(CloudEvents.ContentType, "utf-8");
             request.Headers.Add("webhook-id", id);
             request.Headers.Add("webhook-timestamp", $"{now}");
-            request.Headers.Add("webhook-signature", WebhookSignature.Of(webhook.Secrets, id, now, body, now));
+            request.Headers.Add("webhook-signature", WebhookSignature.Of(webhook.Secrets, id, now, body.Span, now));
             using var response = await _http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, end.Token);
             var status = (int)response.StatusCode;
             var error = response.IsSuccessStatusCode ? null : status is >= 300 and < 400

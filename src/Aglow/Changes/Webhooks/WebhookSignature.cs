@@ -22,10 +22,18 @@ internal static class WebhookSignature
     public static string Of(IEnumerable<WebhookSecret> secrets, string id, long timestamp, ReadOnlySpan<byte> body, long now)
     {
         var head = Encoding.ASCII.GetBytes($"{id}.{timestamp}.");
-        byte[] signed = [.. head, .. body];
-        return string.Join(' ', secrets
-            .Where(secret => secret.Until is not { } until || until > now)
-            .Select(secret => HMACSHA256.HashData(Convert.FromBase64String(secret.Secret[Prefix.Length..]), signed))
-            .Select(static hash => $"v1,{Convert.ToBase64String(hash)}"));
+        var signatures = new List<string>();
+        foreach (var secret in secrets)
+        {
+            if (secret.Until <= now)
+                continue;
+            using var hash = IncrementalHash.CreateHMAC(
+                HashAlgorithmName.SHA256, Convert.FromBase64String(secret.Secret[Prefix.Length..]));
+            hash.AppendData(head);
+            hash.AppendData(body);
+            signatures.Add($"v1,{Convert.ToBase64String(hash.GetHashAndReset())}");
+        }
+
+        return string.Join(' ', signatures);
     }
 }
