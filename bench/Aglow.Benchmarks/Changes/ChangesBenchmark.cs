@@ -35,7 +35,7 @@ internal sealed class ChangesBenchmark : Benchmark
         new("seconds", "5", "webhook: length of a leg"),
         new("samples", "300", "latency: users who come, and whose leases then expire"),
         new("at-once", "20000", "burst: users whose leases expire at once"),
-        new("lease-seconds", "30", "latency and burst: the lease; over Redis, sweeps alone notice the end of one under 10 s"),
+        new("lease-seconds", "30", "latency and burst: the lease"),
     ];
 
     public override int DefaultPairs => 5;

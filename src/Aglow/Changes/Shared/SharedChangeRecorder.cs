@@ -17,7 +17,7 @@ namespace Aglow.Changes.Shared;
 /// <code>
 ///   hints of every node ─► users who may have changed ─┐
 ///   pages that the sweep reads ─► differ from reported  ├─► words, read again ─► differ from reported? ─► records and state, in one write
-///   leases that end before the next page ─► then ───────┤
+///   leases that end (LeaseEnds) ─► then ────────────────┤
 ///   claims, accounts ───────────────────────────────────┘
 /// </code>
 /// The reported state is in the <see cref="IChangeLog"/>, written together with the records. A new owner loads it and compares it with this
@@ -52,13 +52,14 @@ internal sealed class SharedChangeRecorder : IDisposable
     private readonly HintHistory _hints;
     private readonly ChangeLogWriter _writer;
     private readonly uint _awaySeconds;
-    private readonly uint _heartbeatSeconds;
+    // how old the word of a user may be who still sends heartbeats
+    private readonly uint _youngestToCheck;
     private readonly SemaphoreSlim _wake = new(0);
     private readonly Lock _gate = new();
     private readonly HintHistory.Hint[] _batch = new HintHistory.Hint[AtOnce];
     // users found by pages, claims and earlier leases; guarded by the lock
     private readonly Queue<uint> _checks = new();
-    private readonly PriorityQueue<uint, uint> _ends = new();
+    private LeaseEnds _ends = new(follows: false);
     // null: this node does not own the feed
     private UserBits? _told;
     private Dictionary<uint, ToldFacts> _facts = [];
@@ -72,7 +73,7 @@ internal sealed class SharedChangeRecorder : IDisposable
         _hints = hints;
         _writer = new ChangeLogWriter(log, clock, options, moved);
         _awaySeconds = (uint)options.AwaySeconds;
-        _heartbeatSeconds = (uint)options.LongestIntervalSeconds;
+        _youngestToCheck = (uint)options.LongestIntervalSeconds + Overlap;
         sweep.RemotePageRead += Compare;
     }
 
@@ -103,7 +104,7 @@ internal sealed class SharedChangeRecorder : IDisposable
             lock (_gate)
             {
                 _checks.Clear();
-                _ends.Clear();
+                _ends = new LeaseEnds(_believed.Definition.PulseSeconds < ReadEvery(Sweep.RemoteInterval) + _youngestToCheck);
                 Volatile.Write(ref _told, told);
             }
 
@@ -118,6 +119,7 @@ internal sealed class SharedChangeRecorder : IDisposable
             {
                 Volatile.Write(ref _told, null);
                 told.Dispose();
+                _ends.Dispose();
             }
         }
     }
@@ -208,11 +210,8 @@ internal sealed class SharedChangeRecorder : IDisposable
         {
             while (count < AtOnce && _checks.TryDequeue(out var user))
                 _batch[count++] = new(user, now, TransitionKind.Changed);
-            while (count < AtOnce && _ends.TryPeek(out var user, out var second) && second <= now)
-            {
-                _ends.Dequeue();
+            while (count < AtOnce && _ends.TryTake(now, out var user))
                 _batch[count++] = new(user, now, TransitionKind.Changed);
-            }
         }
 
         return count;
@@ -243,8 +242,8 @@ internal sealed class SharedChangeRecorder : IDisposable
         var online = new Threshold(lease, at);
         // Finds users whose lease may end before the page is read again. Users who still send heartbeats have younger words, so the bound
         // leaves them out.
-        var interval = (uint)Math.Ceiling(_sweep.Interval.TotalSeconds) + 1;
-        var youngest = Math.Max(lease.PulseSeconds > interval ? lease.PulseSeconds - interval : 0, _heartbeatSeconds + Overlap);
+        var interval = ReadEvery(_sweep.Interval);
+        var youngest = Math.Max(lease.PulseSeconds > interval ? lease.PulseSeconds - interval : 0, _youngestToCheck);
         var young = new Threshold(lease with { PulseSeconds = Math.Min(youngest, lease.PulseSeconds), DeviceLeftSeconds = 0 }, at);
         ref var first = ref MemoryMarshal.GetReference(words);
         lock (_gate)
@@ -252,6 +251,7 @@ internal sealed class SharedChangeRecorder : IDisposable
             if (_told is not { } bits)
                 return;
             var told = bits.Groups(page);
+            var followed = _ends.FollowedOf(page);
             for (var group = 0; group < Math.Max(words.Length / 64, told.Length); group++)
             {
                 var (now, ends) = (0UL, 0UL);
@@ -259,7 +259,7 @@ internal sealed class SharedChangeRecorder : IDisposable
                 {
                     ref var words64 = ref System.Runtime.CompilerServices.Unsafe.Add(ref first, group * 64);
                     now = online.PulseBits(ref words64);
-                    ends = now & ~young.PulseBits(ref words64);
+                    ends = now & ~(!_ends.Follows ? young.PulseBits(ref words64) : followed.IsEmpty ? 0 : followed[group]);
                 }
 
                 for (var differ = now ^ (told.IsEmpty ? 0 : told[group]); differ != 0; differ &= differ - 1)
@@ -314,12 +314,20 @@ internal sealed class SharedChangeRecorder : IDisposable
             _checks.Enqueue(user);
     }
 
+    // Call under the lock. A lease that is held although it has ended is checked every second.
     private void CheckAtEnd(uint user, uint word)
     {
         var lease = _believed.Definition;
-        if (_ends.Count < HintHistory.Most)
-            _ends.Enqueue(user, Pulse.Second(word) + (Pulse.DeviceLeft(word) ? lease.DeviceLeftSeconds : lease.PulseSeconds) + 1);
+        var isShortened = Pulse.DeviceLeft(word);
+        var end = Pulse.Second(word) + (isShortened ? lease.DeviceLeftSeconds : lease.PulseSeconds) + 1;
+        end = Math.Max(end, _clock.Now + 1);
+        if (_ends.Follows && !isShortened)
+            _ends.Follow(user, end);
+        else
+            _ends.CheckAt(user, end);
     }
+
+    private static uint ReadEvery(TimeSpan interval) => (uint)Math.Ceiling(interval.TotalSeconds) + 1;
 
     // ---- what changed -----------------------------------------------------------------------------------------------------------
 
@@ -337,13 +345,12 @@ internal sealed class SharedChangeRecorder : IDisposable
         }
 
         uint[] read = [.. users];
-        var (pulse, activity) = (new uint[read.Length], new uint[read.Length]);
+        Dictionary<uint, (uint Pulse, uint Activity)> words;
         while (true)
         {
             try
             {
-                await _store.ReadAsync(Plane.Pulse, read, pulse);
-                await _store.ReadAsync(Plane.Activity, read, activity);
+                words = await ReadWordsAsync(read);
                 break;
             }
             catch (StoreUnavailableException) when (!lost.IsCancellationRequested)
@@ -358,13 +365,9 @@ internal sealed class SharedChangeRecorder : IDisposable
                 foreach (var user in read.Where(user => _store.IsPageAway(PageLayout.Page(user))))
                     LookAgain(user);
                 read = Array.FindAll(read, user => !_store.IsPageAway(PageLayout.Page(user)));
-                (pulse, activity) = (new uint[read.Length], new uint[read.Length]);
             }
         }
 
-        var words = new Dictionary<uint, (uint Pulse, uint Activity)>(read.Length);
-        for (var i = 0; i < read.Length; i++)
-            words[read[i]] = (pulse[i], activity[i]);
         foreach (var hint in batch.Span)
         {
             if (words.TryGetValue(hint.User, out var of))
@@ -372,13 +375,31 @@ internal sealed class SharedChangeRecorder : IDisposable
         }
     }
 
+    // Only the record of a user who is online needs the activity: it tells whether they are away.
+    private async ValueTask<Dictionary<uint, (uint Pulse, uint Activity)>> ReadWordsAsync(uint[] users)
+    {
+        var words = new Dictionary<uint, (uint Pulse, uint Activity)>(users.Length);
+        var read = new uint[users.Length];
+        await _store.ReadAsync(Plane.Pulse, users, read);
+        for (var i = 0; i < users.Length; i++)
+            words[users[i]] = (read[i], Pulse.Never);
+        users = Array.FindAll(users, user => IsNewsOfOnline(user, words[user].Pulse));
+        if (users.Length == 0)
+            return words;
+        await _store.ReadAsync(Plane.Activity, users, read.AsMemory(0, users.Length));
+        for (var i = 0; i < users.Length; i++)
+            words[users[i]] = words[users[i]] with { Activity = read[i] };
+        return words;
+    }
+
+    private bool IsNewsOfOnline(uint user, uint word) =>
+        _believed.Definition.IsMet(word, Pulse.Never, _clock.MomentOf(PageLayout.Page(user)))
+        && (!_told!.Contains(user) || _claims.Of(user, _clock.Now).Status != _facts.GetValueOrDefault(user).Claim);
+
     private void LookAgain(uint user)
     {
         lock (_gate)
-        {
-            if (_ends.Count < HintHistory.Most)
-                _ends.Enqueue(user, _clock.Now + 1);
-        }
+            _ends.CheckAt(user, _clock.Now + 1);
     }
 
     // A hint that may already have been recorded only causes a check of the words.
@@ -393,7 +414,7 @@ internal sealed class SharedChangeRecorder : IDisposable
         else if (isNew && hint.Kind == TransitionKind.Left && wasOnline && isOnline)
             Tell(user, isOnline: false, at.Now | Pulse.LeftBit, activity, at);
         Tell(user, isOnline, word, activity, at);
-        if (isOnline && Pulse.DeviceLeft(word))
+        if (isOnline && (_ends.Follows || Pulse.DeviceLeft(word)))
         {
             lock (_gate)
                 CheckAtEnd(user, word);
