@@ -12,7 +12,8 @@ namespace Aglow.Sweeping;
 /// again, because a hint may have come in between. With a sweep, going offline needs no timer per user, no message and no leader. The sweep
 /// also repairs lost hints. <see cref="Interval"/> bounds how old a belief can be.
 /// <para>
-/// Interval: at 10 million users a pass over every page takes 4 ms. The sweep makes one pass a second, a tenth of the pages in each beat.
+/// Interval: at 10 million users a pass over every page takes 4 ms. The sweep makes one pass a second, a fifth of the pages in each of its
+/// first five beats. Words hold whole seconds, so leases expire where a second begins, and such a pass begins there, too.
 /// With more users it stretches the interval so that it costs at most 2 % of a core (<see cref="CoreShare"/>). It spends up to 4 % to stay
 /// within 10 s (<see cref="Bound"/>). If that is not enough, the interval grows beyond 10 s and the log has a warning. One-time work
 /// stretches the interval to <see cref="RareInterval"/> at most, because watchers wait for its results. Such work is the corrections when
@@ -157,8 +158,15 @@ public sealed class Sweep
     {
         var time = _clock.Time;
         var elapsed = time.GetElapsedTime(_passStartedAt);
+        var isComplete = _next >= _pages.Count && IsOver(elapsed);
+        if (isComplete)
+        {
+            await CompletePassAsync();
+            elapsed = time.GetElapsedTime(_passStartedAt);
+        }
+
         // the share of the pass that should be done when this beat ends
-        var due = Math.Min(1, (elapsed + BeatInterval) / _interval);
+        var due = Math.Min(1, (elapsed + BeatInterval) / (IsShort ? _interval / 2 : _interval));
         var until = (int)Math.Ceiling(due * _pages.Count);
         var beganAt = time.GetTimestamp();
         if (_stallsSeen != _clock.Guard.Stalls)
@@ -185,11 +193,14 @@ public sealed class Sweep
         _passCost += time.GetElapsedTime(beganAt) - _waited;
         _waited = TimeSpan.Zero;
         Stretch();
-        if (_next < _pages.Count || elapsed + (BeatInterval / 2) < _interval)
-            return false;
-        await CompletePassAsync();
-        return true;
+        return isComplete;
     }
+
+    private bool IsShort => !_store.IsRemote && _interval == ShortestInterval;
+
+    private bool IsOver(TimeSpan elapsed) => IsShort
+        ? _clock.Now != _passStartedSecond || elapsed >= 2 * _interval
+        : elapsed + (BeatInterval / 2) >= _interval;
 
     /// <summary>Reads every page at once, due or not: at start, for a new belief, and in tests.</summary>
     public async ValueTask PassAsync()
