@@ -38,6 +38,21 @@ public class JudgeTests
         truth.SurelyOnlineSince(100, 110).ShouldBeNull();
     }
 
+    [Fact]
+    public void Where_a_store_fails_over_who_came_online_may_be_undone_until_the_next_heartbeat()
+    {
+        var promises = Promises.Disturbed();
+        var truth = new Truth(promises);
+        for (var at = 100.0; at <= 120; at += 10)
+            truth.Add(Heartbeat(at, at + 0.1));
+        KindAt(112).ShouldBeNull();
+        KindAt(114).ShouldBe(ViolationKind.FalseOffline); // a heartbeat, and the seconds that it may wait
+        KindAt(138).ShouldBe(ViolationKind.FalseOffline); // without a gap while renewals come
+        KindAt(140).ShouldBeNull(); // the newest renewal may be lost
+
+        ViolationKind? KindAt(double at) => Judge.OfTelling(truth, promises, Offline(null), new Telling(at, at, 0, Epoch)).Kind;
+    }
+
     [Theory]
     [InlineData(140.1, null)] // heard by 100.2: lease + bound
     [InlineData(140.3, ViolationKind.GhostOnline)]

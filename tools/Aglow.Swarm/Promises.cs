@@ -31,8 +31,9 @@ internal sealed record Promises(double Lease = 30, double Bound = 10, double Hea
 
     /// <summary>
     /// Where nodes and stores are killed and paused. A node that dies may lose the renewals of its last second, so the newest evidence may
-    /// be a heartbeat older. While a store fails over, a node opens sockets of users whom it cannot write yet. A node that was paused
-    /// receives messages late, and takes users whose leases it holds back for online, so that their heartbeats wait for a batch.
+    /// be a heartbeat older. While a store fails over, a node opens sockets of users whom it cannot write yet. A failover may undo the
+    /// heartbeat that brought a user online, and the next one repairs that. A node that was paused receives messages late, and takes users
+    /// whose leases it holds back for online, so that their heartbeats wait for a batch.
     /// </summary>
     public Promises Disturbed() => this with
     {
@@ -43,7 +44,7 @@ internal sealed record Promises(double Lease = 30, double Bound = 10, double Hea
         MayLose = Heartbeat + 1,
         Trailing = 8,
         HeardAfter = 7,
-        ArrivalShows = RenewalShows,
+        ArrivalShows = RenewalShows + Heartbeat,
         HintsComeWithin = Bound,
     };
 
@@ -56,7 +57,7 @@ internal sealed record Promises(double Lease = 30, double Bound = 10, double Hea
     /// <summary>An answered ping, or a message, surely arrived if the connection is still open this much later.</summary>
     public double HeardAfter { get; private init; } = 1;
 
-    /// <summary>How long after its acknowledgement a heartbeat may not be seen at other nodes.</summary>
+    /// <summary>How long after its acknowledgement a heartbeat that brought a user online may not be seen.</summary>
     public double ArrivalShows { get; private init; }
 
     /// <summary>How much later a node may find a leave, if a notification is lost.</summary>

@@ -14,8 +14,9 @@ namespace Aglow.Swarm;
 internal abstract class SwarmRun : IDisposable
 {
     private const double ServersEvery = 5;
-    // a stall guard that ended shortly before may still affect answers on their way
-    private const double HeldLingers = 5;
+    // A stall guard that ended shortly before may still affect answers on their way. If nodes share a store, their sweeps find the leases
+    // that it held within the bound.
+    private double HeldLingers => Promises.IsDisturbed ? Promises.Bound + 5 : 5;
 
     private readonly ConcurrentDictionary<Watches, byte> _listening = new();
     private readonly ConcurrentQueue<Sample> _samples = new();
@@ -299,15 +300,25 @@ internal abstract class SwarmRun : IDisposable
         }
     }
 
-    // Reads the server's report of its stalls: while it holds expired leases back, a user who is still online is no violation.
+    // Reads the server's report of its stalls: while it holds expired leases back, a user who is still online is no violation. If a shard
+    // of its store was away, it holds back the leases of some pages. A metric tells that, but not since when.
     private async Task HoldLoopAsync(Node node, CancellationToken stop)
     {
+        double? since = null;
         while (true)
         {
             try
             {
                 if (await node.ClockAsync(Options.First, stop) is { } clock && clock.Now > clock.CountedAgainst)
                     _holds.Enqueue((Clock.Now, clock.Now - clock.CountedAgainst));
+                if (Promises.IsDisturbed)
+                {
+                    var isHolding = (await node.MetricsAsync(stop)).GetValueOrDefault("aglow_stall_guard_in_force") > 0;
+                    since = isHolding ? since ?? Clock.Now : null;
+                    if (since is { } began)
+                        _holds.Enqueue((Clock.Now, Clock.Now - began));
+                }
+
                 while (_holds.TryPeek(out var oldest) && oldest.At < Clock.Now - HeldLingers - 10)
                     _holds.TryDequeue(out _);
             }

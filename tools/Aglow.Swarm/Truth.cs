@@ -87,6 +87,8 @@ internal sealed class Truth(Promises promises)
                 moment = Math.BitDecrement(begin);
             }
 
+            // the first act of a time online may be lost, and then the next one shows it
+            since += promises.ArrivalShows;
             return since <= from ? since : null;
         }
     }
@@ -277,10 +279,10 @@ internal sealed class Truth(Promises promises)
         double? earliest = null;
         foreach (var (_, act) in _acts)
         {
-            if (!act.IsEvidence || !act.IsSure || act.To + promises.ArrivalShows > moment
+            if (!act.IsEvidence || !act.IsSure || act.To > moment
                 || moment >= promises.Clock.EvidenceUntil(act.From, act.From + promises.Lease - promises.MayLose, promises.Heartbeat))
                 continue;
-            var begin = act.To + promises.ArrivalShows;
+            var begin = act.To;
             foreach (var (_, leave) in _acts)
             {
                 // a leave does not affect an act that began after it was complete, nor a moment before it
