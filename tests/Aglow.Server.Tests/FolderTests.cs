@@ -31,6 +31,8 @@ public sealed class FolderTests
         foreach (var fact in Facts(1))
             (await SendAsync(server, fact)).ShouldBe(503, $"{fact}: {how}");
         await UntilAsync(async () => (int)(await server.Http.GetAsync("/health/ready")).StatusCode == 503);
+        foreach (var read in new[] { "/changes", "/webhooks", "/users?q=a", "/users/1", "/users/1/subscriptions", "/users/1/status" })
+            ((int)(await server.Http.GetAsync(read)).StatusCode).ShouldNotBe(500, $"{read}: {how}");
         // queries that memory answers still work
         (await server.Http.GetAsync("/status/1")).IsSuccessStatusCode.ShouldBeTrue();
         server.Output.ShouldContain(how.Contains("read-only", StringComparison.Ordinal) ? "cannot be written any more"

@@ -97,7 +97,7 @@ internal sealed class EmbeddedChanges : IChangeFeed, IAsyncDisposable
     {
         var head = Volatile.Read(ref _head);
         var (from, isGap) = PlaceOf(after, head);
-        var (changes, next, isDamaged) = Read(from, head.Place.Last, limit);
+        var (changes, next, isDamaged) = ReadOrFail(from, head.Place.Last, limit);
         if (isGap || isDamaged)
             Interlocked.Increment(ref _gaps);
         var ids = new string?[changes.Count];
@@ -174,6 +174,19 @@ internal sealed class EmbeddedChanges : IChangeFeed, IAsyncDisposable
         return cursor.Generation == head.Generation && cursor.Number >= head.Place.Trimmed && cursor.Number <= head.Place.Last
             ? (cursor.Number, false)
             : (head.Place.Trimmed, true);
+    }
+
+    private (List<(long Number, uint At, StoredChange Record)> Changes, long Next, bool IsDamaged) ReadOrFail(
+        long after, long last, int limit)
+    {
+        try
+        {
+            return Read(after, last, limit);
+        }
+        catch (SqliteException e)
+        {
+            throw new StoreUnavailableException($"{_path} cannot be read: {e.Message}.", e);
+        }
     }
 
     private (List<(long Number, uint At, StoredChange Record)> Changes, long Next, bool IsDamaged) Read(long after, long last, int limit)

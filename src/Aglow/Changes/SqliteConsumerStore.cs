@@ -40,6 +40,10 @@ internal sealed class SqliteConsumerStore(string folder, FolderWatch? watch) : I
                 found[rows.Text(0)!] = rows.Text(1)!;
             return found;
         }
+        catch (SqliteException e)
+        {
+            throw new Storage.StoreUnavailableException($"{FilePath} cannot be read: {e.Message}.", e);
+        }
         finally
         {
             _turn.Release();
