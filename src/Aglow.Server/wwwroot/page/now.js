@@ -5,6 +5,7 @@ import { learnServerTime } from './time.js';
 
 const EVERY_MS = 1000;
 const AVERAGED = 10; // seconds; single seconds vary too much
+const REFUSED_MS = 60_000; // how long not to ask for what this person may not read
 const DESCRIBE_MS = 15_000; // how often the chart's description is updated
 
 const byId = (id) => document.getElementById(id);
@@ -14,11 +15,24 @@ export function showNow() {
     const rates = [];
     let before; // { changes, at }
     let described = -Infinity;
+    let mayAskAt = -Infinity;
+
+    async function changesSoFar() {
+        if (performance.now() < mayAskAt)
+            return undefined;
+        try {
+            return await countChanges();
+        } catch (refused) {
+            if (refused.status === 401 || refused.status === 403)
+                mayAskAt = performance.now() + REFUSED_MS;
+            return undefined;
+        }
+    }
 
     async function look() {
         if (document.visibilityState === 'hidden')
             return;
-        const [{ online, as_of }, changes] = await Promise.all([countOnline(), countChanges().catch(() => undefined)]);
+        const [{ online, as_of }, changes] = await Promise.all([countOnline(), changesSoFar()]);
         learnServerTime(as_of);
         byId('count').textContent = online.toLocaleString('en');
         const at = performance.now();

@@ -22,6 +22,7 @@ export class People {
     #next = null; // the cursor of the next page
     #mode = 'everyone';
     #query = '';
+    #refreshing; // the look under way
     #asked = 0; // only the newest of several answers counts
     #followed = []; // names, or numbers of those without one
 
@@ -102,8 +103,13 @@ export class People {
         this.#persons.get(this.#order[first])?.element.querySelector('button').focus({ preventScroll: true });
     }
 
-    // New people on the first page are inserted at their place; those further down stay.
-    async #refresh() {
+    // New people on the first page are inserted at their place; those further down stay. One look at a time: a search costs ten calls.
+    #refresh() {
+        this.#refreshing ??= this.#lookAgain().finally(() => (this.#refreshing = undefined));
+        return this.#refreshing;
+    }
+
+    async #lookAgain() {
         if (document.visibilityState === 'hidden' || this.#presence.isLost)
             return;
         const asked = this.#asked;
