@@ -18,8 +18,7 @@ internal static class CommandLine
         if (parsed.Errors is [var wrong, ..])
             return Fail(
                 Usage,
-                $"{wrong.Message.TrimEnd('.')}. See aglow {parsed.CommandResult.Command.Name} --help.".Replace(
-                    "aglow aglow", "aglow", StringComparison.Ordinal));
+                $"{wrong.Message.TrimEnd('.')}. See aglow {string.Concat(NamesOf(parsed.CommandResult.Command))}--help.");
         try
         {
             return await parsed.InvokeAsync(
@@ -48,6 +47,10 @@ internal static class CommandLine
             flags[DataFlag] = folder;
         return ServeSettings.Read(flags).Presence.DataDirectory;
     }
+
+    // the names of a command below the root: "webhooks add "
+    private static IEnumerable<string> NamesOf(Command command) =>
+        command.Parents.OfType<Command>().FirstOrDefault() is { } parent ? [.. NamesOf(parent), $"{command.Name} "] : [];
 
     /// <summary>Reports an error in one line.</summary>
     public static int Fail(int code, string message)

@@ -368,10 +368,12 @@ internal sealed record ServeSettings(
     private static string Normal(string name) => name.Replace("_", "").Replace("-", "").ToLowerInvariant();
 
     private static int Whole(string value) =>
-        int.TryParse(value, NumberStyles.AllowLeadingSign, null, out var number) ? number : throw new UsageException("set a whole number");
+        int.TryParse(value, NumberStyles.AllowLeadingSign, null, out var number)
+            ? number
+            : throw new UsageException($"set a whole number up to {int.MaxValue}");
 
     private static int Positive(string value) =>
-        Whole(value) is >= 1 and var number ? number : throw new UsageException("set a whole number from 1");
+        Whole(value) is >= 1 and var number ? number : throw new UsageException($"set a whole number from 1 to {int.MaxValue}");
 
     private static uint Number(string value) =>
         uint.TryParse(value, NumberStyles.None, null, out var number)
@@ -386,7 +388,7 @@ internal sealed record ServeSettings(
     private static int Rate(string value) =>
         int.TryParse(value, NumberStyles.None, null, out var rate) && rate <= 1_000_000_000
             ? rate
-            : throw new UsageException("set a whole number, 0 for no limit");
+            : throw new UsageException("set a whole number up to 1000000000, 0 for no limit");
 
     private static ReplicaWait Waits(string value) => value switch
     {

@@ -258,6 +258,9 @@ public class ProcessTests
 
     public static TheoryData<string, string[]> Wrong => new()
     {
+        { "See aglow webhooks add --help.", ["webhooks", "add"] },
+        { "See aglow keys revoke --help.", ["keys", "revoke", "a", "b"] },
+        { "set a whole number up to 2147483647", ["serve", "--lease-seconds", "99999999999"] },
         { "--nope", ["serve", "--nope"] },
         { "--nope", ["serve", "--nope", "1"] },
         { "extra", ["serve", "extra"] },
