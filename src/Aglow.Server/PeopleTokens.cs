@@ -88,6 +88,8 @@ internal sealed class PeopleTokens
             throw Problems.TokenExpired();
         if (!result.IsValid
             || result.SecurityToken is not JsonWebToken token
+            // what a token declares critical, a server that does not know it must refuse (RFC 7515, 4.1.11)
+            || token.TryGetHeaderValue<object>("crit", out _)
             || TokenSubject.Read(Base64UrlEncoder.DecodeBytes(token.EncodedPayload)) is not { } user)
             throw Problems.TokenRefused();
         DateTimeOffset? issuedAt = token.IssuedAt == DateTime.MinValue ? null : new DateTimeOffset(token.IssuedAt, TimeSpan.Zero);

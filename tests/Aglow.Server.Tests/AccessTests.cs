@@ -283,6 +283,9 @@ public class AccessTests(TokenServer shared)
                 ["alg"] = "HS256",
                 ["kid"] = "../../../../dev/null",
             }) },
+        { "a header that must be understood",
+            user => Token.Signed(
+                Token.Claims(user), Token.Secret, new JsonObject { ["alg"] = "HS256", ["crit"] = new JsonArray("x"), ["x"] = 1 }) },
         { "kid as SQL",
             user => Token.Signed(Token.Claims(user), Encoding.UTF8.GetBytes("x"), new JsonObject
             {
@@ -378,9 +381,10 @@ public class AccessTests(TokenServer shared)
     [Fact]
     public async Task The_url_is_no_place_for_a_token_but_where_a_browser_has_no_other()
     {
-        (await _server.GetAsync($"/status/1?access_token={Token.Of("me")}")).ShouldBeProblem(401);
-        (await _server.SendAsync(HttpMethod.Post, $"/heartbeat?access_token={Token.Of("me")}")).ShouldBeProblem(401);
-        (await StatusOfAsync(new Row($"GET /watch?users=1&access_token={Token.Of("me")}", null, 0, 0, 0, 0, 0, 0), "me", null))
+        var me = SharedServer.NewKey("me");
+        (await _server.GetAsync($"/status/1?access_token={Token.Of(me)}")).ShouldBeProblem(401);
+        (await _server.SendAsync(HttpMethod.Post, $"/heartbeat?access_token={Token.Of(me)}")).ShouldBeProblem(401);
+        (await StatusOfAsync(new Row($"GET /watch?users=1&access_token={Token.Of(me)}", null, 0, 0, 0, 0, 0, 0), me, null))
             .ShouldBe(200);
     }
 
