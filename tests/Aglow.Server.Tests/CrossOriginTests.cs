@@ -74,6 +74,8 @@ public sealed class CrossOriginTests(CrossOriginTests.SharingServer shared) : IC
         {
             if (Header(answer, "Access-Control-Allow-Origin").Length > 0 != isAllowed)
                 wrong.Add($"{what}: {answer.Status} {answer.Headers}");
+            if (!Header(answer, "Vary").Contains("Origin", StringComparison.Ordinal))
+                wrong.Add($"{what}: Vary is \"{Header(answer, "Vary")}\"");
             // tokens need no browser credentials
             if (Header(answer, "Access-Control-Allow-Credentials").Length > 0)
                 wrong.Add($"{what}: credentials");

@@ -94,8 +94,12 @@ internal sealed class CrossOrigin
 
     private void Share(HttpContext context)
     {
-        if (_policy is not null && context.Request.Headers.Origin.Count > 0)
+        if (_policy is null)
+            return;
+        // also without an Origin: a cache must not give this answer to a page of another origin
+        if (context.Request.Headers.Origin.Count > 0)
             _cors!.ApplyResult(_cors.EvaluatePolicy(context, _policy), context.Response);
+        context.Response.Headers.Vary = HeaderNames.Origin;
     }
 
     // CORS calls cookies "credentials"; a page sets a token itself, so it does not count.

@@ -35,7 +35,7 @@ internal sealed class EmbeddedFile(Assembly assembly, string resource, bool isCo
         // weak, because it is the same for both encodings
         response.Headers.ETag = $"W/{_tag.Value}";
         response.Headers.CacheControl = "no-cache";
-        response.Headers.Vary = HeaderNames.AcceptEncoding;
+        response.Headers.Append(HeaderNames.Vary, HeaderNames.AcceptEncoding);
         response.Headers.XContentTypeOptions = "nosniff";
         if (request.GetTypedHeaders().IfNoneMatch.Any(known => known.Equals(EntityTagHeaderValue.Any) || known.Tag == _tag.Value))
         {
