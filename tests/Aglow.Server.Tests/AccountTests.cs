@@ -344,6 +344,13 @@ public class AccountTests(TokenServer shared)
         await ToldAsync(watcher, me, "offline");
         (await ByKeyAsync("PUT", $"/users/{me}/access", """{"disabled":true}""")).Status.ShouldBe(200);
 
+        // a list of a backend names them in the answer, and the others count
+        Task<Answer> BeatAsync(string json) => _server.AskAsync(shared.Keys["heartbeat"], "POST", "/heartbeat", json);
+        var listed = (await BeatAsync($"{{\"user_ids\":[\"{other}\",\"{me}\",7]}}")).Json;
+        listed["disabled"]!.AsArray().ShouldHaveSingleItem()!.GetValue<string>().ShouldBe(me);
+        (await BeatAsync($"{{\"user_ids\":[\"{other}\",7]}}")).Json["disabled"].ShouldBeNull();
+        (await BeatAsync($"{{\"user_id\":\"{me}\"}}")).Status.ShouldBe(403);
+
         foreach (var token in new[] { Token.Of(me), NewerToken(me) })
         {
             foreach (var (method, path, body) in new[]

@@ -223,7 +223,7 @@ internal static class UsersBody
 
         if (one && list)
             throw Problems.Malformed("Both user_id and user_ids are given: send one of them.");
-        if (!one && !list && device is null && !activeGiven)
+        if (!one && !list && form != UsersForm.OneOrList)
             throw Expected(form);
         if (list && device is not null)
             throw Problems.Malformed("device belongs to one user: send user_id instead of user_ids.");
@@ -267,7 +267,7 @@ internal static class UsersBody
     private static void Admit(UserBatch users)
     {
         if (users.Count == Limits.ListedUsers)
-            throw Problems.TooManyUsers(Limits.ListedUsers, $"lists of at most {Limits.ListedUsers}, or packed numbers");
+            throw Problems.TooManyUsers(Limits.ListedUsers, $"lists of at most {Limits.ListedUsers}");
     }
 
     private static void Once(ref bool given, string member)
@@ -277,7 +277,8 @@ internal static class UsersBody
         given = true;
     }
 
-    private static ProblemException Expected(UsersForm form) =>
+    /// <summary>The problem of a body that names nobody.</summary>
+    public static ProblemException Expected(UsersForm form) =>
         Problems.Malformed($"The body names no user as this call takes it. Send {Example(form)}: {Problems.AUser}.");
 
     private static string Example(UsersForm form) => form switch

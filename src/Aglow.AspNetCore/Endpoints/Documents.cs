@@ -111,8 +111,12 @@ internal sealed record ExplanationDocument(
 /// <summary>The answer of a call that succeeded.</summary>
 internal sealed record SuccessDocument(string Status);
 
-/// <summary>The answer to a heartbeat, with the time of the next one.</summary>
-internal sealed record HeartbeatDocument(string Status, int NextHeartbeatSeconds, int OfflineAfterSeconds);
+/// <summary>The answer to a heartbeat, with the time of the next one, and the users of a list who are disabled.</summary>
+internal sealed record HeartbeatDocument(
+    string Status,
+    int NextHeartbeatSeconds,
+    int OfflineAfterSeconds,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] IReadOnlyList<UserJson>? Disabled = null);
 
 /// <summary>The answer to packed heartbeats, with how many were accepted.</summary>
 internal sealed record AcceptedDocument(string Status, int Accepted);

@@ -92,6 +92,7 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Gat
             return request.ContentLength == 0 && request.ContentType is null or Routes.Json && callers.TryFindSelf(context, out user);
         if (request.ContentLength > UsualBodyBytes
             || !RequestBodies.IsJson(request.ContentType)
+            || request.Headers.ContentEncoding.Count > 0
             || !RequestBodies.TryRead(context, out var read))
             return false;
         if (!read.IsCompleted
@@ -146,16 +147,16 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Gat
                     await callers.RequireAsync(context, users, Scopes.Heartbeat);
                     await RegisterAsync(context, users);
                     RequireKnown(users);
-                    // in a list, a disabled user's heartbeat is accepted without effect, because it must not fail the others
+                    // in a list, a disabled user must not fail the others: the answer names them
                     if (users.Count == 1)
                         Callers.RequireLive(presence.Accounts.Of(users.Numbers.Span[0]), caller: null);
                     var heartbeat = said.Device is { } heard
                         ? presence.HeartbeatAsync(users.Numbers.Span[0], heard, said.Active)
                         : presence.HeartbeatAsync(users.Numbers, said.Active);
                     Require(await heartbeat, users.Count == 1 ? Problems.Shown(users, 0) : "with one of these numbers");
+                    await AcceptedAsync(context, users);
                 }
 
-                await Answers.Ready(context, _heartbeatAnswer);
                 break;
         }
     }
@@ -213,6 +214,9 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Gat
         using var body = await RequestBodies.ReadJsonAsync(context);
         var said = UsersBody.Read(body.Written.Span, UsersForm.OneOrList, host.Presence.KnownKeys, users);
         gate.Charge(context, Cost.Users(users.Count));
+        // where nobody is authenticated, an empty object names nobody
+        if (said is { IsOfCaller: true, Active: false, Device: null } && callers.Of(context) is null)
+            throw UsersBody.Expected(UsersForm.OneOrList);
         if (said.IsOfCaller)
             users.TryAdd(Encoding.UTF8.GetBytes(callers.Require(context).ToString()), host.Presence.KnownKeys);
         return said;
@@ -228,6 +232,30 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Gat
         }
 
         await host.Presence.RegisterAsync(users);
+    }
+
+    private async Task AcceptedAsync(HttpContext context, UserBatch users)
+    {
+        var accounts = host.Presence.Accounts;
+        var disabled = new List<int>();
+        for (var i = 0; accounts.Version != 0 && i < users.Count; i++)
+        {
+            if (accounts.Of(users.Numbers.Span[i]).IsDisabled)
+                disabled.Add(i);
+        }
+
+        if (disabled.Count == 0)
+        {
+            await Answers.Ready(context, _heartbeatAnswer);
+            return;
+        }
+
+        using var answer = new AnswerBuffer();
+        answer.Add(_heartbeatAnswer.AsSpan()[..^1]);
+        answer.Add(",\"disabled\":"u8);
+        PresenceJson.WriteIds(answer, users, disabled);
+        answer.Add((byte)'}');
+        await Answers.Ready(context, answer.Written.Span);
     }
 
     private static async Task AcceptedAsync(HttpContext context, int accepted)

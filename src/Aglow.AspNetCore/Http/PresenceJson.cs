@@ -52,6 +52,29 @@ internal static class PresenceJson
 
         into.Add((byte)']');
     }
+
+    /// <summary>Writes an array of the IDs at these places of a batch, as the caller wrote them.</summary>
+    public static void WriteIds(AnswerBuffer into, UserBatch users, IEnumerable<int> places)
+    {
+        var separator = (byte)'[';
+        foreach (var at in places)
+        {
+            into.Add(separator);
+            separator = (byte)',';
+            var text = users.Text(at);
+            if (users.IsLargeNumber(at))
+            {
+                into.Add(text);
+                continue;
+            }
+
+            var space = into.GetSpan((UserId.MaxKeyBytes * 2) + 2);
+            into.Advance(
+                text.IsEmpty ? PresenceRecord.WriteNumber(space, users.Numbers.Span[at]) : PresenceRecord.WriteKey(space, text));
+        }
+
+        into.Add((byte)']');
+    }
 }
 
 /// <summary>A user ID in JSON: an integer below 2^31, or a string.</summary>
