@@ -189,7 +189,7 @@ public sealed class AglowClient : IAsyncDisposable
             $"Say whose status it is: set {nameof(AglowClientOptions)}.{nameof(AglowClientOptions.User)}.");
         await _calls.SendAsync(
             HttpMethod.Put,
-            $"users/{Uri.EscapeDataString(user.ToString())}/status",
+            $"users/-/status?user={Uri.EscapeDataString(user.ToString())}",
             body,
             Wire.Default.StatusBody,
             Wire.Default.WireRecord,

@@ -159,6 +159,77 @@ public sealed partial class StrictnessTests(SharedServer shared)
     }
 
     [Theory]
+    [InlineData(".")]
+    [InlineData("..")]
+    [InlineData("-")]
+    [InlineData("batch")]
+    [InlineData("a/b")]
+    public async Task Every_call_about_a_user_takes_an_id_that_cannot_stand_in_a_path(string id)
+    {
+        var asked = Uri.EscapeDataString(id);
+        await _server.PostAsync("/heartbeat", $"{{\"user_id\":\"{id}\"}}");
+        (await _server.PutAsync($"/users?user={asked}", $"{{\"user_name\":\"name of {id}\"}}")).Status.ShouldBeInRange(200, 201);
+        (await _server.PutAsync($"/users/-/status?user={asked}", "{\"status\":\"busy\"}")).Json["user_id"]!.GetValue<string>()
+            .ShouldBe(id);
+        foreach (var (method, path, call) in await CallsAsync())
+        {
+            if (!path.Contains("/1/", StringComparison.Ordinal))
+                continue;
+            var target = path.Replace("/1/", "/-/", StringComparison.Ordinal);
+            (await _server.SendAsync(HttpMethod.Parse(method), $"{path}?user={asked}", "{}"u8.ToArray(), "application/json"))
+                .ShouldBeProblem(400, "both name a user");
+            if (method == "GET")
+                (await _server.GetAsync($"{target}?user={asked}")).Text.ShouldNotContain("No such path", Case.Sensitive, target);
+        }
+
+        (await _server.GetAsync($"/status/-/explain?user={asked}")).Json["user_id"]!.GetValue<string>().ShouldBe(id);
+        (await _server.SendAsync(HttpMethod.Post, $"/users/-/revoke?user={asked}", [], null)).Status.ShouldBe(204);
+    }
+
+    [Theory]
+    [InlineData("PUT /users/./status")]
+    [InlineData("DELETE /users/%2e/status")]
+    [InlineData("DELETE /users/x/../revoke")]
+    [InlineData("GET /status/%2E%2e/users/1")]
+    public async Task A_path_with_dots_is_not_about_whom_it_names_without_them(string call)
+    {
+        await using var socket = await RawSocket.ConnectAsync(_server.Address);
+        await socket.WriteAsync($"{call} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}");
+        var head = await socket.ReadHeadAsync();
+        head.ShouldStartWith("HTTP/1.1 400 ");
+        (await socket.ReadBodyAsync(head)).GetProperty("detail").GetString()!.ShouldContain("Send - in its place");
+    }
+
+    [Fact]
+    public async Task A_new_user_is_found_where_the_answer_says()
+    {
+        foreach (var name in new[] { SharedServer.NewKey(), "..", "batch", "a/b?c" })
+        {
+            await _server.SendAsync(HttpMethod.Delete, $"/users?user={Uri.EscapeDataString(name)}", [], null);
+            using var created = await _server.Http.PostAsync(
+                "/users", new StringContent($"{{\"user_name\":\"{name}\"}}", Encoding.UTF8, "application/json"));
+            created.StatusCode.ShouldBe(System.Net.HttpStatusCode.Created);
+            (await _server.GetAsync(created.Headers.Location!.ToString())).Json["user_id"]!.GetValue<string>().ShouldBe(name);
+        }
+    }
+
+    [Fact]
+    public async Task One_user_or_a_search_is_asked_for()
+    {
+        foreach (var other in new[] { "q=a", "limit=1", "cursor=x" })
+            (await _server.GetAsync($"/users?user=1&{other}")).ShouldBeProblem(400, "both given");
+    }
+
+    [Fact]
+    public async Task A_coded_body_is_refused_by_every_call_also_the_usual_heartbeat()
+    {
+        using var body = new StringContent("{\"user_id\":1}", Encoding.UTF8, "application/json");
+        body.Headers.ContentEncoding.Add("gzip");
+        foreach (var path in new[] { "/heartbeat", "/offline", "/status/batch" })
+            ((int)(await _server.Http.PostAsync(path, body)).StatusCode).ShouldBe(415, path);
+    }
+
+    [Theory]
     [InlineData("""{"user_name":42}""", "send \"42\". If 42 is the user's ID, send it as user_id")]
     [InlineData("""{"user_name":"ann","display_name":7}""", "display_name is a number")]
     [InlineData("""{"user_name":true}""", "user_name is not a name")]

@@ -45,6 +45,9 @@ internal sealed record QueryParameter(string Name, string Description, bool IsNu
     public static QueryParameter User { get; } = new(
         Routes.UserParameter, "Any user ID, percent-encoded, also one that cannot stand in a path.");
 
+    public static QueryParameter UserOfPath { get; } = new(
+        Routes.UserParameter, $"The user, if the path has {Routes.UserInQuery} in its place: for an ID that cannot stand in a path.");
+
     public static QueryParameter Viewer { get; } = new(
         Routes.ViewerQuery, "With whose eyes a backend looks; a stranger's where it is not given.");
 }

@@ -22,8 +22,11 @@ internal static class Calls
         var (crossOrigin, app) = (services.GetRequiredService<CrossOrigin>(), services.GetRequiredService<AppGate>());
         var problems = services.GetRequiredService<ProblemAnswers>();
         var methods = new Dictionary<string, List<string>>(StringComparer.Ordinal);
-        foreach (var call in calls)
+        foreach (var given in calls)
         {
+            var call = given.Path.Contains($"{{{Routes.UserParameter}}}/", StringComparison.Ordinal)
+                ? given with { Query = [.. given.Query, QueryParameter.UserOfPath] }
+                : given;
             string[] reached = call.Method == HttpMethods.Get ? [HttpMethods.Get, HttpMethods.Head] : [call.Method];
             var strict = KnownQuery.Guard(call with { Handle = NoBody.Guard(call, problems) }, problems);
             var guarded = gate.Guard(call with { Handle = strict });

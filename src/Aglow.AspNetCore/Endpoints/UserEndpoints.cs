@@ -159,8 +159,15 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
         Refuse(await host.Presence.WriteProfilesAsync([new(user, name, profile.DisplayName)], create: true), who, name);
         var request = context.Request;
         context.Response.Headers.Location =
-            $"{request.PathBase.ToUriComponent()}{request.Path.ToUriComponent().TrimEnd('/')}/{Uri.EscapeDataString(who.ToString())}";
+            $"{request.PathBase.ToUriComponent()}{request.Path.ToUriComponent().TrimEnd('/')}{PathOf(who)}";
         await AnswerAsync(context, who, user, StatusCodes.Status201Created);
+    }
+
+    // Clients remove "." and ".." from a path, and "batch" is another call's.
+    private static string PathOf(UserId user)
+    {
+        var text = Uri.EscapeDataString(user.ToString());
+        return text is "." or ".." or "batch" ? $"?{Routes.UserParameter}={text}" : $"/{text}";
     }
 
     private async Task ReplaceAsync(HttpContext context)
@@ -247,6 +254,12 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
     {
         if (Asked.Text(context, Routes.UserParameter) is not null)
         {
+            foreach (var other in new[] { Routes.SearchQuery, Routes.LimitQuery, Routes.CursorQuery })
+            {
+                if (Asked.Text(context, other) is not null)
+                    throw Problems.Malformed($"user and {other} are both given: send user for one user, or {other} for a search.");
+            }
+
             await FindAsync(context);
             return;
         }

@@ -13,7 +13,8 @@ namespace Aglow.AspNetCore.Http;
 internal static class Asked
 {
     /// <summary>
-    /// The user in the path, with <paramref name="fromEnd"/> segments behind it, or in <c>?user=</c> if the path has none.
+    /// The user in the path, with <paramref name="fromEnd"/> segments behind it. If the path has none, or <see cref="Routes.UserInQuery"/>
+    /// in its place, the user in <c>?user=</c>.
     /// </summary>
     /// <remarks>
     /// Kestrel decodes a path, but not an encoded slash or bytes that are not UTF-8. So "a%2Fb" in a decoded path may mean two keys. If a
@@ -21,9 +22,12 @@ internal static class Asked
     /// </remarks>
     public static UserId User(HttpContext context, int fromEnd = 0)
     {
+        RequireNoDots(context);
+        var asked = Text(context, Routes.UserParameter);
         if (context.GetRouteValue(Routes.UserParameter) is not string text)
-            text = Text(context, Routes.UserParameter)
-                ?? throw Problems.Malformed($"user is missing: send ?{Routes.UserParameter}=X, percent-encoded.");
+            text = asked ?? throw Problems.Malformed($"user is missing: send ?{Routes.UserParameter}=X, percent-encoded.");
+        else if (asked is not null)
+            text = text == Routes.UserInQuery ? asked : throw Problems.UserTwice();
         else if (text.Contains('%'))
             text = Decode(RawSegment(context, fromEnd));
         return UserId.TryParse(text, out var user)
@@ -95,13 +99,34 @@ internal static class Asked
             foreach (var part in value.Split(','))
             {
                 if (ids.Count == most)
-                    throw Problems.TooManyUsers(most, $"at most {most}, or a batch of {Limits.ListedUsers} to POST {Routes.StatusBatch}");
+                    throw Problems.TooManyUsers(
+                        most,
+                        most < Limits.ListedUsers
+                            ? $"at most {most}, or a batch of {Limits.ListedUsers} to POST {Routes.StatusBatch}"
+                            : $"several calls of at most {most}");
                 ids.Add(DecodeQuery(value[part].ToString()));
             }
         }
 
         return given ? ids : throw Problems.Malformed($"{name} is missing: send ?{name}=1,2,bob, each percent-encoded.");
     }
+
+    // Kestrel removes "." and ".." from a path, so that /users/./status would be about the user "status".
+    private static void RequireNoDots(HttpContext context)
+    {
+        var target = (context.Features.Get<IHttpRequestFeature>()?.RawTarget ?? "").AsSpan();
+        var query = target.IndexOf('?');
+        if (query >= 0)
+            target = target[..query];
+        foreach (var part in target.Split('/'))
+        {
+            var segment = target[part];
+            if (segment is "." or ".." || (segment.StartsWith("%2e", StringComparison.OrdinalIgnoreCase) && IsDots(segment)))
+                throw Problems.DotsInPath();
+        }
+    }
+
+    private static bool IsDots(ReadOnlySpan<char> segment) => TryDecode(segment.ToString(), out var decoded) && decoded is "." or "..";
 
     private static string RawSegment(HttpContext context, int fromEnd)
     {

@@ -211,6 +211,13 @@ internal static class Problems
         $"The number is above {highest}, or there is no memory left for its page; nothing was written. "
             + "Use numbers from 0 up without wide gaps, or raise max-user-number and memory-megabytes.");
 
+    public static ProblemException UserTwice() => Malformed(
+        $"The path and ?{Routes.UserParameter}= both name a user: send the user in the path, or {Routes.UserInQuery} in its place.");
+
+    public static ProblemException DotsInPath() => Malformed(
+        $"The path has a segment \".\" or \"..\", which is not a user there. Send {Routes.UserInQuery} in its place and ?"
+            + $"{Routes.UserParameter}=X; GET /status and /users take ?{Routes.UserParameter}=X, too.");
+
     public static ProblemException TooManyUsers(int most, string instead) => new(
         StatusCodes.Status413PayloadTooLarge, "Too many users", $"More than {most} users in one call. Send {instead}.");
 

@@ -49,6 +49,9 @@ internal static class Routes
     /// <summary>The name of the path or query parameter with the user.</summary>
     public const string UserParameter = "user";
 
+    /// <summary>Stands in a path for the user that <c>?user=</c> names.</summary>
+    public const string UserInQuery = "-";
+
     /// <summary>The name of the path parameter with the webhook.</summary>
     public const string WebhookParameter = "webhook";
 

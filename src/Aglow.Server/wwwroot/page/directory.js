@@ -12,9 +12,9 @@ export class Refused extends Error {
 // in the query, which takes every ID
 export const findUser = (user) => call('GET', `/users?user=${encodeURIComponent(user)}`);
 export const createUser = (profile) => call('POST', '/users', profile);
-export const rename = (user, names) => call('PATCH', `/users/${encodeURIComponent(user)}`, names);
-export const revoke = (user) => call('POST', `/users/${encodeURIComponent(user)}/revoke`);
-export const explain = (user) => call('GET', `/status/${encodeURIComponent(user)}/explain`);
+export const rename = (user, names) => call('PATCH', `/users?user=${encodeURIComponent(user)}`, names);
+export const revoke = (user) => call('POST', of(user, 'revoke'));
+export const explain = (user) => call('GET', `/status/-/explain?user=${encodeURIComponent(user)}`);
 export const listWebhooks = () => call('GET', '/webhooks');
 export const webhookLog = (id) => call('GET', `/webhooks/${encodeURIComponent(id)}/log`);
 export const countOnline = () => call('GET', '/online/count');
@@ -30,13 +30,13 @@ export const followed = async (user) => (await call('GET', subscriptions(user)))
 export const follow = async (user, other) => (await call('POST', subscriptions(user), { user_ids: [other] })).user_ids;
 export const unfollow = async (user, other) => (await call('DELETE', subscriptions(user), { user_ids: [other] })).user_ids;
 
-export const visibility = (user) => call('GET', shown(user, 'visibility'));
-export const setVisibility = (user, change) => call('PUT', shown(user, 'visibility'), change);
-export const waiting = (user, limit) => call('GET', `${shown(user, 'waiting')}?limit=${limit}`);
-export const blocked = async (user) => (await call('GET', shown(user, 'blocked'))).user_ids;
-export const approve = (user, other) => call('POST', shown(user, 'approved'), { user_ids: [other] });
-export const block = (user, other) => call('POST', shown(user, 'blocked'), { user_ids: [other] });
-export const unblock = (user, other) => call('DELETE', shown(user, 'blocked'), { user_ids: [other] });
+export const visibility = (user) => call('GET', of(user, 'visibility'));
+export const setVisibility = (user, change) => call('PUT', of(user, 'visibility'), change);
+export const waiting = (user, limit) => call('GET', `${of(user, 'waiting')}&limit=${limit}`);
+export const blocked = async (user) => (await call('GET', of(user, 'blocked'))).user_ids;
+export const approve = (user, other) => call('POST', of(user, 'approved'), { user_ids: [other] });
+export const block = (user, other) => call('POST', of(user, 'blocked'), { user_ids: [other] });
+export const unblock = (user, other) => call('DELETE', of(user, 'blocked'), { user_ids: [other] });
 
 /** The sum of users who came online, left or expired. */
 export async function countChanges() {
@@ -59,8 +59,8 @@ export const leaveAtLast = (numbers) =>
         { method: 'POST', keepalive: true, body: pack(numbers), headers: { ...headers(), 'Content-Type': 'application/octet-stream' } })
         .catch(() => {});
 
-const shown = (user, what) => `/users/${encodeURIComponent(user)}/${what}`;
-const subscriptions = (user) => `/users/${encodeURIComponent(user)}/subscriptions`;
+const of = (user, what) => `/users/-/${what}?user=${encodeURIComponent(user)}`;
+const subscriptions = (user) => of(user, 'subscriptions');
 
 // little-endian 32-bit numbers
 function pack(numbers) {
