@@ -47,12 +47,6 @@ internal sealed partial class Child : IDisposable
     /// <summary>Sends an interrupt like Ctrl-C, for a server that does not end with its input.</summary>
     public void Interrupt() => _ = kill(Process.Id, 2);
 
-    /// <summary>Asks it to stop, as a service manager does.</summary>
-    public void Terminate() => _ = kill(Process.Id, 15);
-
-    /// <summary>Pauses a process, or resumes it.</summary>
-    public static void Pause(int process, bool pause) => _ = kill(process, pause ? 19 : 18);
-
     public void Dispose()
     {
         // our programs end with their input, even if this program is killed

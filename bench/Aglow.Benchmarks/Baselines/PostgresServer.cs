@@ -57,9 +57,12 @@ internal sealed class PostgresServer : IAsyncDisposable
     public void Pause(bool pause)
     {
         // the server first, so that it starts no more processes
-        Child.Pause(_child.Process.Id, pause);
-        foreach (var process in Cpu.ChildrenOf(_child.Process.Id))
-            Child.Pause(process, pause);
+        string[] processes = [$"{_child.Process.Id}", .. Cpu.ChildrenOf(_child.Process.Id).Select(static child => $"{child}")];
+        foreach (var process in processes)
+        {
+            using var kill = System.Diagnostics.Process.Start("kill", [pause ? "-STOP" : "-CONT", process]);
+            kill.WaitForExit();
+        }
     }
 
     /// <summary>CPU seconds of the server and of the processes for its connections.</summary>

@@ -1,3 +1,5 @@
+using System.Diagnostics;
+
 namespace Aglow.Benchmarks.Nodes;
 
 /// <summary>A node as in <c>./aglow serve --redis …</c>, on a free port; killed after the measurement.</summary>
@@ -39,10 +41,10 @@ internal sealed class NodeProcess : IDisposable
     }
 
     /// <summary>Asks the process to stop, and waits until it has.</summary>
-    public Task StopAsync()
+    public async Task StopAsync()
     {
-        _child.Terminate();
-        return _child.Process.WaitForExitAsync();
+        using var kill = System.Diagnostics.Process.Start("kill", [$"{Process}"]);
+        await _child.Process.WaitForExitAsync();
     }
 
     private static async Task CopyAsync(StreamReader output, string log)
@@ -52,7 +54,11 @@ internal sealed class NodeProcess : IDisposable
     }
 
     /// <summary>Pauses the process, or resumes it.</summary>
-    public void Pause(bool pause) => Child.Pause(Process, pause);
+    public void Pause(bool pause)
+    {
+        using var kill = System.Diagnostics.Process.Start("kill", [pause ? "-STOP" : "-CONT", $"{Process}"]);
+        kill.WaitForExit();
+    }
 
     /// <summary>Kills the process, like a machine that dies.</summary>
     public void Kill()
