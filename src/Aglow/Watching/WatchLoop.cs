@@ -9,7 +9,7 @@ namespace Aglow.Watching;
 /// <remarks>
 /// <code>
 ///   quiet       command ─► turn                                           at once
-///   gathering   command, command ─► a moment after the last turn ─► turn  a thread that wakes costs as much as two frames
+///   gathering   command, command ─► when the TurnPace allows ─► turn      a thread that wakes costs as much as two frames
 ///   held        command, command ─► the window opens ─► turn              meanwhile a turn comes only with a beat
 ///   sending     turn, turn, turn, …                                       until nothing waits, or the window closes
 /// </code>
@@ -19,7 +19,7 @@ internal sealed class WatchLoop(TimeProvider time, AglowLog log, bool isShared)
 {
     // With 10,000 arrivals/s of users whom nobody watches, turns without this pause would take 10 % of a core. Over a shared store, a turn
     // may also cost a read of each shard.
-    private readonly TimeSpan _gatherFor = TimeSpan.FromMilliseconds(isShared ? 10 : 2);
+    private readonly TurnPace _pace = new(TimeSpan.FromMilliseconds(isShared ? 10 : 2));
 
     // timers count milliseconds
     private static readonly TimeSpan ShortestWait = TimeSpan.FromMilliseconds(1);
@@ -95,7 +95,8 @@ internal sealed class WatchLoop(TimeProvider time, AglowLog log, bool isShared)
         }
 
         if (done.HadCommands)
-            _nextTurn = Now + _gatherFor;
+            _pace.Turned(Now);
+        _nextTurn = _pace.NextAt;
         // a command that came before this fence did not wake the loop
         Interlocked.Exchange(ref _isGathering, 0);
         _hasMore = !IsEmpty;
