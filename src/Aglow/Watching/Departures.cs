@@ -13,68 +13,75 @@ namespace Aglow.Watching;
 /// </code>
 /// The times are random and evenly spread, so that clients do not all reconnect at once. A connection that opens meanwhile, because the
 /// load balancer has not noticed the stop yet, closes last. A million connections are told over some seconds, those that close first at
-/// first: at once they would delay all changes. The <see cref="WatchHub"/>'s loop owns it.
+/// first: at once they would delay all changes. Times are those of the clock, because beats are late on a busy node, and no connection may
+/// close before its time. The <see cref="WatchHub"/>'s loop owns it.
 /// </remarks>
-internal sealed class Departures(Slots<WatchConnection> connections, Action<WatchConnection, bool> sent)
+internal sealed class Departures(Slots<WatchConnection> connections, Action<WatchConnection, bool> sent, Func<TimeSpan> now)
 {
     // so many are told in a beat, about 10 ms of work; more if the time for all is short
     private const int ToldABeat = 2000;
 
-    private readonly Queue<(WatchConnection Connection, long Beat)> _staying = new();
+    // by the time at which they close
+    private readonly PriorityQueue<WatchConnection, TimeSpan> _staying = new();
     private TaskCompletionSource? _gone;
     private WatchConnection[] _untold = [];
     private int _told;
-    private long _firstBeat;
-    private long _lastBeat;
+    private TimeSpan _beganAt;
+    private TimeSpan _endsAt;
 
     /// <summary>Tells all connections. Completes <paramref name="gone"/> when none is left or the time is over.</summary>
-    public void Begin(long beat, TimeSpan over, TaskCompletionSource gone)
+    public void Begin(TimeSpan over, TaskCompletionSource gone)
     {
         _gone = gone;
-        (_firstBeat, _lastBeat) = (beat, beat + Beats(over));
+        _beganAt = now();
+        _endsAt = _beganAt + over;
         _untold = [.. connections.All];
         Random.Shared.Shuffle(_untold);
     }
 
     /// <summary>Moves these connections to another node, while this node continues.</summary>
-    public void Move(List<WatchConnection> some, long beat, TimeSpan over)
+    public void Move(List<WatchConnection> some, TimeSpan over)
     {
         if (_gone is not null)
             return;
         for (var i = 0; i < some.Count; i++)
         {
             some[i].IsLeaving = true;
-            Tell(some[i], over * ((i + Random.Shared.NextDouble()) / some.Count), beat);
+            Tell(some[i], over * ((i + Random.Shared.NextDouble()) / some.Count));
         }
     }
 
     /// <summary>Tells a new connection, if the node is about to stop.</summary>
-    public void Opened(WatchConnection connection, long beat)
+    public void Opened(WatchConnection connection)
     {
         if (_gone is not null)
-            Tell(connection, (_lastBeat - beat) * WatchHub.BeatInterval, beat);
+            Tell(connection, _endsAt - now());
     }
 
     /// <summary>A beat of the loop: tells some connections when to reconnect, and closes those whose time has come.</summary>
-    public void Beat(long beat)
+    public void Beat()
     {
-        var time = _lastBeat - _firstBeat;
+        if (_gone is null && _staying.Count == 0)
+            return;
+        var time = _endsAt - _beganAt;
         // twice as fast as they close
-        for (var left = Math.Max(ToldABeat, 2 * _untold.Length / Math.Max(1, time)); left > 0 && _told < _untold.Length; left--, _told++)
+        var left = Math.Max(ToldABeat, 2 * _untold.Length / Math.Max(1, (int)(time / WatchHub.BeatInterval)));
+        for (; left > 0 && _told < _untold.Length; left--, _told++)
         {
-            var closes = _firstBeat + (time * (_told + Random.Shared.NextDouble()) / _untold.Length);
             if (_untold[_told].Id >= 0)
-                Tell(_untold[_told], Math.Max(0, closes - beat) * WatchHub.BeatInterval, beat);
+                Tell(_untold[_told], _beganAt + (time * ((_told + Random.Shared.NextDouble()) / _untold.Length)) - now());
         }
 
-        while (_staying.TryPeek(out var next) && next.Beat <= beat)
+        var at = now();
+        while (_staying.TryPeek(out var next, out var closesAt) && closesAt <= at)
         {
+            _staying.Dequeue();
             // it may have closed by itself
-            if (_staying.Dequeue().Connection is { Id: >= 0 } connection)
-                connection.End(1001);
+            if (next.Id >= 0)
+                next.End(1001);
         }
 
-        if (_gone is not null && (connections.Count == 0 || beat >= _lastBeat))
+        if (_gone is not null && (connections.Count == 0 || at >= _endsAt))
             _gone.TrySetResult();
     }
 
@@ -94,12 +101,10 @@ internal sealed class Departures(Slots<WatchConnection> connections, Action<Watc
     private static byte[] Reconnect(TimeSpan after) =>
         Encoding.UTF8.GetBytes($"{{\"type\":\"reconnect\",\"after_ms\":{Math.Max(0, (long)after.TotalMilliseconds)}}}");
 
-    private static long Beats(TimeSpan time) => (long)(time / WatchHub.BeatInterval);
-
-    private void Tell(WatchConnection connection, TimeSpan after, long beat)
+    private void Tell(WatchConnection connection, TimeSpan after)
     {
         if (!connection.IsBusy)
             sent(connection, connection.Send(Reconnect(after)));
-        _staying.Enqueue((connection, beat + Beats(after)));
+        _staying.Enqueue(connection, now() + after);
     }
 }

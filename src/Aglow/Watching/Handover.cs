@@ -51,6 +51,6 @@ internal sealed class Handover(
             return;
         if (_began == 0)
             _began = beat;
-        departures.Move(_some, beat, _over);
+        departures.Move(_some, _over);
     }
 }

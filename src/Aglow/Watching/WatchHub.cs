@@ -87,7 +87,7 @@ public sealed class WatchHub : IAsyncDisposable
         _watches = new Watches(_topics, _checks, _outages, _sender, beliefs, knownKeys, askedKeys);
         _changed = _sender.Changed;
         _ticks = new TickSchedule(_connections);
-        _departures = new Departures(_connections, _sender.Sent);
+        _departures = new Departures(_connections, _sender.Sent, () => _sender.Now);
         _handover = new Handover(_connections, _departures, heartbeats, definitions);
         beliefs.Changed += (definition, kind, users) => Post(kind, users, definition);
         bus.Subscribe((kind, users) =>
@@ -260,7 +260,7 @@ public sealed class WatchHub : IAsyncDisposable
         while (_ticks.Next(_beat) is { } due)
             _sender.Sent(due, due.Tick() && !due.IsBusy);
         _handover.Beat(_beat);
-        _departures.Beat(_beat);
+        _departures.Beat();
         _sender.Worked(_sender.Now - beganAt);
         if (_beat % BeatsAWindow == 0)
             _sender.PublishWindow();
@@ -304,7 +304,7 @@ public sealed class WatchHub : IAsyncDisposable
                 break;
             case WatchCommandKind.Drain:
                 if (command.Payload is TaskCompletionSource gone)
-                    _departures.Begin(_beat, TimeSpan.FromMilliseconds(command.Count), gone);
+                    _departures.Begin(TimeSpan.FromMilliseconds(command.Count), gone);
                 else
                     _departures.EndAll(TimeSpan.FromMilliseconds(command.Count));
                 break;
@@ -371,7 +371,7 @@ public sealed class WatchHub : IAsyncDisposable
         _sender.Sent(connection, connection.Send(welcome));
         _outages.Opened(connection);
         connection.OpenedBeat = _beat;
-        _departures.Opened(connection, _beat);
+        _departures.Opened(connection);
     }
 
     // ---- hints ----------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,80 @@
+using System.Text.Json;
+using Aglow.Watching;
+
+namespace Aglow.Tests;
+
+/// <summary>A drain in simulated time, with beats that come late.</summary>
+public sealed class DeparturesTests
+{
+    private static readonly TimeSpan Over = TimeSpan.FromSeconds(8);
+
+    [Theory]
+    [InlineData(10)]
+    [InlineData(20_000)]
+    public void Every_connection_closes_at_the_time_it_was_told_also_if_others_open_meanwhile(int count)
+    {
+        var (now, random) = (TimeSpan.FromHours(1), new Random(25));
+        var connections = new Slots<WatchConnection>();
+        List<Client> clients = [];
+        var departures = new Departures(connections, static (_, _) => { }, () => now);
+        for (var i = 0; i < count; i++)
+            Open();
+        var gone = new TaskCompletionSource();
+        var began = now;
+        departures.Begin(Over, gone);
+        for (var beat = 0; !gone.Task.IsCompleted; beat++)
+        {
+            now += WatchHub.BeatInterval + TimeSpan.FromMilliseconds(random.Next(30));
+            departures.Beat();
+            if (beat % 10 == 5 && now - began < Over)
+                departures.Opened(Open());
+        }
+
+        (now - began).ShouldBeInRange(Over, Over + TimeSpan.FromMilliseconds(100));
+        foreach (var client in clients)
+        {
+            var late = (client.ClosedAt ?? now) - client.ToldAt - client.After;
+            late.ShouldBeInRange(TimeSpan.Zero, TimeSpan.FromMilliseconds(100));
+        }
+
+        // evenly spread: about half of those who were there first close in the first half
+        clients.Take(count).Count(client => client.ClosedAt - began < Over / 2).ShouldBeInRange(count / 3, 2 * count / 3);
+
+        Client Open()
+        {
+            var client = new Client(() => now);
+            client.Id = connections.Add(client);
+            clients.Add(client);
+            return client;
+        }
+    }
+
+    private sealed class Client(Func<TimeSpan> now) : WatchConnection(1)
+    {
+        public TimeSpan ToldAt { get; private set; }
+
+        public TimeSpan After { get; private set; }
+
+        public TimeSpan? ClosedAt { get; private set; }
+
+        protected internal override TimeSpan TickInterval => TimeSpan.FromSeconds(10);
+
+        protected internal override bool Send(ReadOnlySpan<byte> json)
+        {
+            using var message = JsonDocument.Parse(json.ToArray());
+            After = TimeSpan.FromMilliseconds(message.RootElement.GetProperty("after_ms").GetInt64());
+            ToldAt = now();
+            return true;
+        }
+
+        protected internal override bool Tick() => true;
+
+        protected internal override bool Answer(ReadOnlySpan<byte> pingPayload) => true;
+
+        protected internal override void Released()
+        {
+        }
+
+        protected internal override void End(int code) => ClosedAt = now();
+    }
+}
