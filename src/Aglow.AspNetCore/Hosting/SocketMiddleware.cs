@@ -28,10 +28,14 @@ internal sealed class SocketMiddleware(
 {
     private static readonly byte[] TooSlow = [.. "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"u8];
 
-    public async Task OnConnectionAsync(ConnectionContext connection)
+    // The handshake is a call of its own, so that an open socket holds none of it: its head may carry a long token.
+    public async Task OnConnectionAsync(ConnectionContext connection) => await await BeginAsync(connection);
+
+    // Completes when the connection has begun: a socket, or an HTTP connection. The task that it returns is the rest of it.
+    private async ValueTask<Task> BeginAsync(ConnectionContext connection)
     {
         if (await FirstBytesAsync(connection) is not { } first)
-            return;
+            return Task.CompletedTask;
         if (host() is { } sockets
             && RawUpgrade.Read(first.Bytes) is { } upgrade
             && await ArriveAsync(upgrade, connection, sockets) is { } arrived)
@@ -39,15 +43,14 @@ internal sealed class SocketMiddleware(
             connection.Transport.Input.AdvanceTo(first.Bytes.GetPosition(upgrade.Length));
             var output = SocketOutput.Of(connection, isFirst);
             output.Send(SocketHandshake.Answer(upgrade.Key, Credentials.Answer(upgrade.Protocols)));
-            await sockets.RunAsync(connection.Transport.Input, output, arrived);
-            return;
+            return sockets.RunAsync(connection.Transport.Input, output, arrived);
         }
 
         // A pipe must not mark fewer bytes as examined than before. If more bytes have arrived, Kestrel's first read completes at once.
         connection.Transport.Input.AdvanceTo(first.Bytes.Start, first.Bytes.GetPosition(first.Examined));
         if (host()?.Tokens is not null)
             connection.Features.Set(new LastCaller());
-        await next(connection);
+        return next(connection);
     }
 
     // Reads the first bytes, without advancing the pipe, and returns how many of them earlier reads examined. Null: the connection is over.
