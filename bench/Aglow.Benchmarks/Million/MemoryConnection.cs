@@ -19,16 +19,14 @@ namespace Aglow.Benchmarks.Million;
 /// </code>
 /// Threading: the server writes from one thread at a time.
 /// </remarks>
-internal sealed class MemoryConnection(int index, MillionCounts counts) : ConnectionContext, IDuplexPipe
+internal sealed class MemoryConnection(int index, MillionCounts counts, PipeOptions options) : ConnectionContext, IDuplexPipe
 {
     private static readonly IPEndPoint Here = new(IPAddress.Loopback, 1);
-    private static readonly PipeOptions PipeOptions = new(
-        readerScheduler: PipeScheduler.ThreadPool, writerScheduler: PipeScheduler.Inline, useSynchronizationContext: false);
 
     private static readonly byte[] Pong = Frames.Write(Frames.Pong, []);
     private static readonly byte[] Close = Frames.Write(Frames.Close, [0x03, 0xE9]);
 
-    private readonly Pipe _input = new(PipeOptions);
+    private readonly Pipe _input = new(options);
     private readonly FeatureCollection _features = new(0);
     private ClientEnd? _client;
     private bool _isOpen;

@@ -1,5 +1,5 @@
 using System.Diagnostics;
-using System.Text;
+using System.IO.Pipelines;
 using Aglow.Benchmarks.Sockets;
 using Aglow.Model;
 using Microsoft.AspNetCore.Builder;
@@ -39,7 +39,7 @@ internal sealed class MillionBenchmark : Benchmark
     [
         new("sockets", "1m", "connections; memory is the slope between half of them and all"),
         new("ping", "10", "seconds between two pings of a connection; the lease is three times as long"),
-        new("rate", "10000", "changes a second, half of them arrivals and half goodbyes"),
+        new("rate", "10000", "changes a second, half of them arrivals and half goodbyes; at most one for every 40 sockets"),
         new("seconds", "20", "seconds of changes"),
         new("idle", "20", "seconds without changes, at least twice the interval of pings"),
         new("drain", "30", "seconds in which all connections are sent away"),
@@ -65,8 +65,15 @@ internal sealed class MillionBenchmark : Benchmark
             var (app, connect) = await StartAsync(options, opened.Presence);
             await using (app)
             {
-                var half = await OpenAsync(run, connect, counts, sockets / 2, users, ping);
-                var all = await OpenAsync(run, connect, counts, sockets - (sockets / 2), users, ping);
+                // of Kestrel's own blocks, as on its connections
+                using var pool = app.Services.GetRequiredService<IMemoryPoolFactory<byte>>().Create();
+                var pipes = new PipeOptions(
+                    pool,
+                    readerScheduler: PipeScheduler.ThreadPool,
+                    writerScheduler: PipeScheduler.Inline,
+                    useSynchronizationContext: false);
+                var half = await OpenAsync(run, connect, pipes, counts, sockets / 2, users, ping);
+                var all = await OpenAsync(run, connect, pipes, counts, sockets - (sockets / 2), users, ping);
                 var title = $"{sockets:#,0} sockets, each watches one user";
                 var added = sockets - (sockets / 2);
                 run.Add(Figure.Of($"{title}: managed heap of each", "KB", [(all.Heap - half.Heap) / 1000.0 / added], Goal.Most(4)));
@@ -96,7 +103,7 @@ internal sealed class MillionBenchmark : Benchmark
     }
 
     private async Task<(long Heap, long Resident)> OpenAsync(
-        Run run, ConnectionDelegate connect, MillionCounts counts, int more, int users, int ping)
+        Run run, ConnectionDelegate connect, PipeOptions pipes, MillionCounts counts, int more, int users, int ping)
     {
         var began = Stopwatch.GetTimestamp();
         var goal = _connections.Count + more;
@@ -104,11 +111,11 @@ internal sealed class MillionBenchmark : Benchmark
         {
             for (; _connections.Count < goal && _connections.Count - counts.OpenedCount < MostOpening;)
             {
-                var connection = new MemoryConnection(_connections.Count, counts);
+                var connection = new MemoryConnection(_connections.Count, counts, pipes);
                 _connections.Add(connection);
                 connection.Say(Frames.Upgrade($"/ws?user_id={FirstOwner + _connections.Count}"));
                 connection.Say(Frames.WriteText($$"""{"type":"watch","users":[{{_connections.Count % users}}]}"""));
-                _ = Task.Run(() => connect(connection));
+                ThreadPool.UnsafeQueueUserWorkItem(static one => _ = one.connect(one.connection), (connect, connection), false);
             }
 
             await Task.Delay(1);
@@ -145,38 +152,46 @@ internal sealed class MillionBenchmark : Benchmark
 
     private static async Task MeasureChangesAsync(Run run, string title, PresenceService presence, MillionCounts counts, int users)
     {
-        var rate = run.Settings.Number("rate");
-        var seconds = run.Settings.Number("seconds");
-        var each = (int)(rate * Batch.TotalSeconds / 2);
+        // a user is away for two seconds at least, because a leave is confirmed for one
+        var rate = Math.Min(run.Settings.Number("rate"), users / 2);
+        var total = rate * run.Settings.Number("seconds") / 2;
+        // half of the users are online, and each stays for half a round
+        var expected = counts.Deliveries + ((long)(users - (users / 2)) * Watchers);
+        await presence.HeartbeatPackedAsync(Users(users / 2, users - (users / 2), users));
+        await UntilAsync(() => counts.Deliveries >= expected, TimeSpan.FromSeconds(30), "half of the users to be shown online");
+        List<Task> leaves = [];
         var (before, cpu, began) = (counts.Deliveries, Cpu.OfThisProcess(), Stopwatch.GetTimestamp());
         using var timer = new PeriodicTimer(Batch);
-        long sent = 0;
-        for (var next = 0; Stopwatch.GetElapsedTime(began).TotalSeconds < seconds && await timer.WaitForNextTickAsync();)
+        for (long sent = 0; sent < total; await timer.WaitForNextTickAsync())
         {
             // as many as are due, also if the last tick was late
-            for (var due = (long)(Stopwatch.GetElapsedTime(began) / Batch * each); sent < due; sent += each)
-            {
-                var come = new uint[each];
-                var go = new uint[each];
-                for (var i = 0; i < each; i++, next++)
-                {
-                    come[i] = (uint)(next % users);
-                    go[i] = (uint)((next + (users / 2)) % users);
-                    counts.Comes((int)come[i]);
-                }
-
-                await presence.HeartbeatAsync(come);
-                await presence.LeaveAsync(go);
-            }
+            var due = Math.Min(total, (long)(Stopwatch.GetElapsedTime(began).TotalSeconds * rate / 2));
+            var (come, go) = (Users(sent, (int)(due - sent), users), Users(sent + (users / 2), (int)(due - sent), users));
+            for (var i = 0; i < come.Length; i++)
+                counts.Comes((int)come[i], began + ((sent + i) * 2 * Stopwatch.Frequency / rate));
+            await presence.HeartbeatPackedAsync(come);
+            leaves.Add(presence.LeaveAsync(go).AsTask());
+            sent = due;
         }
 
         var passed = Stopwatch.GetElapsedTime(began).TotalSeconds;
+        var (delivered, node) = (counts.Deliveries - before, Cpu.OfThisProcess() - cpu);
+        await Task.WhenAll(leaves);
+        expected = before + (2 * total * Watchers);
+        await UntilAsync(() => counts.Deliveries >= expected, TimeSpan.FromSeconds(30), "all changes to be delivered");
         var name = $"{title}, {rate:#,0} changes/s of users whom {Watchers} watch";
-        run.Add(Figure.Of($"{name}: deliveries", "deliveries/s", [(counts.Deliveries - before) / passed]));
-        run.Add(Figure.Of(
-            $"{name}: CPU of the node, changes and clients included", "% of a core", [100 * (Cpu.OfThisProcess() - cpu) / passed]));
+        run.Add(Figure.Of($"{name}: deliveries", "deliveries/s", [delivered / passed]));
+        run.Add(Figure.Of($"{name}: CPU of the node, changes and clients included", "% of a core", [100 * node / passed]));
         run.Add(Figure.Of($"{name}: lag p50", "ms", [counts.Lags.Quantile(0.5, 0)]));
         run.Add(Figure.Of($"{name}: lag p99", "ms", [counts.Lags.Quantile(0.99, 0)]));
+    }
+
+    private static uint[] Users(long first, int count, int users)
+    {
+        var some = new uint[count];
+        for (var i = 0; i < count; i++)
+            some[i] = (uint)((first + i) % users);
+        return some;
     }
 
     private async Task MeasureDrainAsync(Run run, string title, PresenceService presence, MillionCounts counts)
@@ -186,8 +201,8 @@ internal sealed class MillionBenchmark : Benchmark
         await presence.Watchers.DrainAsync(over);
         await UntilAsync(() => counts.ClosedCount == _connections.Count, TimeSpan.FromSeconds(30), "all to be closed");
         var last = _connections.Max(static one => one.ClosedAt);
-        run.Add(
-            Figure.Of($"{title}: drain of all over {over.TotalSeconds:0} s", "s", [Stopwatch.GetElapsedTime(began, last).TotalSeconds]));
+        var took = Stopwatch.GetElapsedTime(began, last).TotalSeconds;
+        run.Add(Figure.Of($"{title}: drain of all over {over.TotalSeconds:0} s", "s", [took]));
         run.Add(Figure.Of($"{title}: closed before their time", "connections", [_connections.Count(IsEarly)], Goal.Most(0)));
         run.Add(Figure.Of(
             $"{title}: closed after their time by, p99",

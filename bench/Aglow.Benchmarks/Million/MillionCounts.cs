@@ -28,8 +28,8 @@ internal sealed class MillionCounts(int users)
 
     public void Closed() => Interlocked.Increment(ref _closed);
 
-    /// <summary>Notes that a user comes online now.</summary>
-    public void Comes(int user) => Volatile.Write(ref _cameAt[user], Stopwatch.GetTimestamp());
+    /// <summary>Notes that a user is due to come online at this timestamp.</summary>
+    public void Comes(int user, long at) => Volatile.Write(ref _cameAt[user], at);
 
     /// <summary>Reads the records of a message.</summary>
     public void Hear(ReadOnlySpan<byte> text)

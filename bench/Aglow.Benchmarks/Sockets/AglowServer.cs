@@ -10,14 +10,18 @@ namespace Aglow.Benchmarks.Sockets;
 /// <summary>Aglow as in its own server: sockets handled before HTTP, and the journal on.</summary>
 internal static class AglowServer
 {
-    public static WebApplication Build(int port, string folder)
+    public static WebApplication Build(int port, string folder, int pingSeconds)
     {
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ApplicationName = "Aglow" });
         // standard output is for the benchmark's answers
         builder.Logging.AddConsole(static console => console.LogToStandardErrorThreshold = LogLevel.Trace)
             .SetMinimumLevel(LogLevel.Warning);
         builder.Services.AddRoutingCore();
-        builder.Services.AddAglow(options => (options.OpenMode, options.DataDirectory) = (true, folder));
+        builder.Services.AddAglow(options =>
+        {
+            (options.OpenMode, options.DataDirectory) = (true, folder);
+            (options.SocketPingSeconds, options.LeaseSeconds) = (pingSeconds, Math.Max(30, 3 * pingSeconds));
+        });
         builder.WebHost.UseKestrelCore().ConfigureKestrel(static kestrel =>
         {
             kestrel.AddServerHeader = false;

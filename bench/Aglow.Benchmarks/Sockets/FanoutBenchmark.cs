@@ -29,33 +29,38 @@ internal sealed class FanoutBenchmark : Benchmark
 
     public override IReadOnlyList<Option> Options { get; } =
     [
-        new("parts", "all", "cost, lag, saturated, one, ten-thousand, offline"),
+        new("parts", "all", "cost, lag, saturated, shares, one, ten-thousand, offline"),
         new("peers", "all", "ws, signalr, socketio: the peers for the comparison of cost"),
         new("sockets", "5000", "watchers"),
         new("watching", "20", "users that each watcher watches; each user is watched by 20"),
         new("rate", "1000", "changes a second, half of them arrivals and half goodbyes"),
         new("seconds", "10", "length of a leg"),
         new("saturated-watching", "400", "users that each watcher watches at the highest rate: enough that each change changes a state"),
+        new("most", "50000", "changes a second that count as the highest rate, for lags at shares of it"),
         new("saturated-peers", "ws", "the peers for the comparison of the highest rate: also before"),
         new("before", "", "the folder of an earlier build of this program, which is compared with this one"),
+        new("ping", "10", "seconds between two pings of an Aglow socket"),
         new("online", "5m", "users who stay online while the leases of others expire"),
         new("quick", "no", "shorter legs and fewer of them: to see that it works"),
     ];
 
     public override async Task RunAsync(Run run)
     {
-        var parts = run.Settings.Choices("parts", "cost", "lag", "saturated", "one", "ten-thousand", "offline");
+        var parts = run.Settings.Choices("parts", "cost", "lag", "saturated", "shares", "one", "ten-thousand", "offline");
         Server.BeforeFolder = run.Settings.Text("before");
+        Server.PingSeconds = (int)run.Settings.Number("ping");
         if (parts.Contains("cost"))
             await MeasureCostAsync(run);
         if (parts.Contains("lag"))
         {
-            foreach (var name in Server.BeforeFolder.Length > 0 ? [Server.Aglow, Server.Before] : new[] { Server.Aglow })
+            foreach (var name in Ours)
                 await MeasureLagAsync(run, name);
         }
 
         if (parts.Contains("saturated"))
             await MeasureSaturatedAsync(run);
+        if (parts.Contains("shares"))
+            await MeasureSharesAsync(run);
         if (parts.Contains("one"))
             await MeasureFlipsAsync(
                 run, "10,000 watchers of one user: until the last is told", sockets: 10_000, watching: 1, users: 1, Goal.Most(300));
@@ -170,25 +175,49 @@ internal sealed class FanoutBenchmark : Benchmark
                 goal));
             AddSaturated(run, aglow, best);
             AddSaturated(run, peer, peerBest);
-            await MeasureSharesAsync(run, aglow, best.Select(l => l.Offered).Order().ElementAt(best.Count / 2));
+            run.Note($"for lags at shares of the highest rate: --parts shares --most {best.Max(l => l.Offered):0}");
         }
     }
 
-    // Lags at shares of the highest rate.
-    private static async Task MeasureSharesAsync(Run run, Side side, double most)
+    // Lags at shares of the highest rate, with an earlier build in turn if there is one.
+    private static async Task MeasureSharesAsync(Run run)
     {
-        foreach (var (share, goal) in new[] { (0.25, 60.0), (0.5, 80), (0.8, 120) })
+        var sides = new List<Side>();
+        try
         {
-            List<FanoutLeg> legs = [];
-            for (var i = 0; i < (run.IsQuick ? 1 : Math.Min(5, run.PairCount)); i++)
-                legs.Add(await side.RunAsync((int)(share * most), run.IsQuick ? 3 : 6));
-            var title = $"{Server.Title(side.Name)}, {share * most:#,0} changes/s, {100 * share:0} % of the highest rate";
-            run.Add(Figure.Of($"{title}: lag p50", "ms", [.. legs.Select(l => l.ArrivalP50)]));
-            run.Add(Figure.Of($"{title}: lag p99", "ms", [.. legs.Select(l => l.ArrivalP99)], Goal.Most(goal)));
-            run.Add(Figure.Of($"{title}: server CPU", "% of its core", [.. legs.Select(l => 100 * l.ServerCpu / l.Seconds)]));
-            run.Add(Figure.Of($"{title}: load generator", "% of its core", [.. legs.Select(l => 100 * l.LoadCpu / l.Seconds)]));
-            run.Add(Figure.Of($"{title}: records a frame", "records", [.. legs.Select(l => (double)l.Deliveries / l.Frames)]));
+            foreach (var name in Ours)
+                sides.Add(await Side.StartAsync(
+                    name, pinned: true, (int)run.Settings.Number("sockets"), (int)run.Settings.Number("saturated-watching")));
+            // until the code of both is compiled
+            for (var i = 0; i < 3 * sides.Count; i++)
+                await sides[i % sides.Count].RunAsync((int)(run.Settings.Number("most") / 2), run.IsQuick ? 3 : 6);
+            foreach (var (share, goal) in new[] { (0.25, 60.0), (0.5, 80), (0.8, 120) })
+            {
+                var rate = (int)(share * run.Settings.Number("most"));
+                foreach (var side in sides)
+                    side.Legs.Clear();
+                for (var i = 0; i < sides.Count * (run.IsQuick ? 1 : Math.Min(5, run.PairCount)); i++)
+                    await sides[i % sides.Count].RunAsync(rate, run.IsQuick ? 3 : 6);
+                foreach (var side in sides)
+                    AddShare(run, side, $"{rate:#,0} changes/s, {100 * share:0} % of the highest rate", goal);
+            }
         }
+        finally
+        {
+            foreach (var side in sides)
+                await side.DisposeAsync();
+        }
+    }
+
+    private static void AddShare(Run run, Side side, string what, double goal)
+    {
+        var (legs, title) = (side.Legs, $"{Server.Title(side.Name)}, {what}");
+        var most = side.Name == Server.Aglow ? Goal.Most(goal) : null;
+        run.Add(Figure.Of($"{title}: lag p50", "ms", [.. legs.Select(l => l.ArrivalP50)]));
+        run.Add(Figure.Of($"{title}: lag p99", "ms", [.. legs.Select(l => l.ArrivalP99)], most));
+        run.Add(Figure.Of($"{title}: server CPU", "% of its core", [.. legs.Select(l => 100 * l.ServerCpu / l.Seconds)]));
+        run.Add(Figure.Of($"{title}: load generator", "% of its core", [.. legs.Select(l => 100 * l.LoadCpu / l.Seconds)]));
+        run.Add(Figure.Of($"{title}: records a frame", "records", [.. legs.Select(l => (double)l.Deliveries / l.Frames)]));
     }
 
     private static void AddSaturated(Run run, Side side, List<FanoutLeg> best)
@@ -272,6 +301,8 @@ internal sealed class FanoutBenchmark : Benchmark
 
     private static string[] Peers =>
         [Server.Ws, Server.SignalR, Server.SocketIo, .. Server.BeforeFolder.Length > 0 ? [Server.Before] : Array.Empty<string>()];
+
+    private static string[] Ours => Server.BeforeFolder.Length > 0 ? [Server.Aglow, Server.Before] : [Server.Aglow];
 
     private static int Rate(Run run) => (int)run.Settings.Number("rate");
 

@@ -9,13 +9,15 @@ namespace Aglow.Benchmarks.Sockets;
 /// <summary>The servers inside this executable: Aglow, and a SignalR hub.</summary>
 internal static class HostedServers
 {
-    /// <summary>The hidden verb: <c>fanout-host SERVER PORT FOLDER</c>.</summary>
+    /// <summary>The hidden verb: <c>fanout-host SERVER PORT FOLDER PING_SECONDS</c>.</summary>
     public const string Verb = "fanout-host";
 
     public static async Task<int> RunAsync(string[] args)
     {
         var port = int.Parse(args[1], CultureInfo.InvariantCulture);
-        await using var app = args[0] == Server.Aglow ? AglowServer.Build(port, args[2]) : SignalRServer.Build(port);
+        await using var app = args[0] == Server.Aglow
+            ? AglowServer.Build(port, args[2], int.Parse(args[3], CultureInfo.InvariantCulture))
+            : SignalRServer.Build(port);
         await app.StartAsync();
         Console.WriteLine("ready");
         while (await Console.In.ReadLineAsync() is { } line)

@@ -30,6 +30,9 @@ internal sealed class Server : IAsyncDisposable
     /// <summary>The folder of an earlier build; empty if nothing is compared with one.</summary>
     public static string BeforeFolder { get; set; } = "";
 
+    /// <summary>Seconds between two pings of Aglow's sockets.</summary>
+    public static int PingSeconds { get; set; } = 10;
+
     public string Name { get; }
 
     public int Port { get; }
@@ -61,9 +64,8 @@ internal sealed class Server : IAsyncDisposable
         else
         {
             folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
-            command = name == Before
-                ? ["dotnet", Path.Combine(BeforeFolder, "Aglow.Benchmarks.dll"), HostedServers.Verb, Aglow, $"{port}", folder]
-                : [.. Child.OwnCommand, HostedServers.Verb, name, $"{port}", folder];
+            command = name == Before ? ["dotnet", Path.Combine(BeforeFolder, "Aglow.Benchmarks.dll")] : [.. Child.OwnCommand];
+            command.AddRange([HostedServers.Verb, name == Before ? Aglow : name, $"{port}", folder, $"{PingSeconds}"]);
         }
 
         if (core is { } only)

@@ -6,7 +6,8 @@ namespace Aglow.Benchmarks.Sockets;
 /// </summary>
 /// <remarks>
 /// Memory is the slope between 5,000 and 10,000 connections. It is read after at least one ping per connection and a forced collection.
-/// Each sample has a new process. Kernel memory is that of the whole machine, and includes both ends of each connection.
+/// Each sample of memory has a new process; those of idle CPU follow each other in one process. Kernel memory is that of the whole machine,
+/// and includes both ends of each connection.
 /// </remarks>
 internal sealed class SocketsBenchmark : Benchmark
 {
@@ -23,6 +24,7 @@ internal sealed class SocketsBenchmark : Benchmark
         new("servers", "all", "aglow, signalr, ws, socketio: the servers whose memory and idle CPU is measured"),
         new("step", "5000", "connections: the slope is taken between one and two of these"),
         new("settle", "12", "seconds between connecting and measuring: longer than the interval of pings"),
+        new("ping", "10", "seconds between two pings of an Aglow socket; the lease is three times as long"),
         new("churn", "200k", "connects and disconnects"),
         new("quick", "no", "one sample of each and shorter waits, to see that it works"),
     ];
@@ -31,10 +33,13 @@ internal sealed class SocketsBenchmark : Benchmark
     {
         var parts = run.Settings.Choices("parts", "memory", "watch", "idle", "churn");
         var servers = run.Settings.Choices("servers", Server.All);
+        Server.PingSeconds = (int)run.Settings.Number("ping");
         foreach (var name in servers)
         {
             if (parts.Contains("memory"))
-                await MeasureMemoryAsync(run, name, parts.Contains("idle"));
+                await MeasureMemoryAsync(run, name);
+            if (parts.Contains("idle"))
+                await MeasureIdleAsync(run, name);
         }
 
         if (parts.Contains("watch"))
@@ -43,25 +48,45 @@ internal sealed class SocketsBenchmark : Benchmark
             await MeasureChurnAsync(run);
     }
 
-    private static async Task MeasureMemoryAsync(Run run, string name, bool idleCpu)
+    private static async Task MeasureMemoryAsync(Run run, string name)
     {
         foreach (var watching in new[] { 0, 20 })
         {
             List<Slope> slopes = [];
             for (var i = 0; i < Samples(run); i++)
-                slopes.Add(await SlopeAsync(run, name, watching, idleCpu));
+                slopes.Add(await SlopeAsync(run, name, watching));
             var title = $"{Server.Title(name)}, a connection {(watching == 0 ? "that is idle" : $"watching {watching}")}";
             var goal = name == Server.Aglow && watching > 0 ? Goal.Most(7.5) : null;
             run.Add(Figure.Of($"{title}: resident", "KB", [.. slopes.Select(s => s.Resident / 1000)], goal));
             run.Add(Figure.Of($"{title}: managed heap", "KB", [.. slopes.Select(s => s.Heap / 1000)]));
             run.Add(Figure.Of($"{title}: kernel, both ends", "KB", [.. slopes.Select(s => s.Kernel / 1000)]));
-            if (idleCpu)
-            {
-                var most = name == Server.Aglow ? Goal.Most(4) : null;
-                run.Add(
-                    Figure.Of($"{title}: CPU of a node with {2 * Step(run):#,0}", "% of a core", [.. slopes.Select(s => s.IdleCpu)], most));
-            }
         }
+    }
+
+    private static async Task MeasureIdleAsync(Run run, string name)
+    {
+        var sockets = 2 * Step(run);
+        // whole intervals, because the pings of one socket are an interval apart
+        var seconds = (run.IsQuick ? 1 : 2) * Server.PingSeconds;
+        await using var server = await Server.StartAsync(name);
+        using var load = Load.Start(server);
+        await load.AskAsync($"connect {sockets} 0 0 1");
+        await Task.Delay(TimeSpan.FromSeconds(Math.Max(run.Settings.Number("settle"), Server.PingSeconds + 2)));
+        List<double> cpu = [];
+        for (var i = 0; i < Samples(run); i++)
+        {
+            var before = Cpu.Of(server.Process);
+            await Task.Delay(TimeSpan.FromSeconds(seconds));
+            cpu.Add((Cpu.Of(server.Process) - before) / seconds);
+        }
+
+        await RequireReadyAsync(load, name, sockets);
+        var title = $"{Server.Title(name)}, {sockets:#,0} idle sockets";
+        if (name == Server.Aglow)
+            title += $", ping every {Server.PingSeconds} s";
+        var goal = name == Server.Aglow ? Goal.Most(Server.PingSeconds < 25 ? 2 : 1) : null;
+        run.Add(Figure.Of($"{title}: CPU of each a second", "us", [.. cpu.Select(each => each * 1e6 / sockets)], goal));
+        run.Add(Figure.Of($"{title}: CPU of the node", "% of a core", [.. cpu.Select(each => 100 * each)]));
     }
 
     private static async Task MeasureWatchAsync(Run run)
@@ -69,15 +94,15 @@ internal sealed class SocketsBenchmark : Benchmark
         List<double> bytes = [];
         for (var i = 0; i < Samples(run); i++)
         {
-            var few = await SlopeAsync(run, Server.Aglow, 20, idleCpu: false);
-            var many = await SlopeAsync(run, Server.Aglow, 200, idleCpu: false);
+            var few = await SlopeAsync(run, Server.Aglow, 20);
+            var many = await SlopeAsync(run, Server.Aglow, 200);
             bytes.Add((many.Resident - few.Resident) / 180);
         }
 
         run.Add(Figure.Of("Aglow, a watch more (watching 200 against 20): resident", "bytes", bytes, Goal.Most(24)));
     }
 
-    private static async Task<Slope> SlopeAsync(Run run, string name, int watching, bool idleCpu)
+    private static async Task<Slope> SlopeAsync(Run run, string name, int watching)
     {
         var step = Step(run);
         await using var server = await Server.StartAsync(name, canCollect: true);
@@ -88,27 +113,23 @@ internal sealed class SocketsBenchmark : Benchmark
         var one = await MeasureAsync(run, server);
         await load.AskAsync($"connect {step} {watching} {(watching == 0 ? 0 : step)} {step + 1}");
         var two = await MeasureAsync(run, server);
-        var cpu = 0.0;
-        if (idleCpu)
-        {
-            var seconds = run.IsQuick ? 10 : 30;
-            var before = Cpu.Of(server.Process);
-            await Task.Delay(TimeSpan.FromSeconds(seconds));
-            cpu = 100 * (Cpu.Of(server.Process) - before) / seconds;
-        }
+        await RequireReadyAsync(load, name, 2 * step);
+        return new Slope((two.Resident - one.Resident) / step, (two.Heap - one.Heap) / step, (two.Kernel - one.Kernel) / step);
+    }
 
+    private static async Task RequireReadyAsync(Load load, string name, int sockets)
+    {
         var state = await load.AskAsync("state");
-        if (state.GetProperty("ready").GetInt32() != 2 * step)
+        if (state.GetProperty("ready").GetInt32() != sockets)
             throw new BenchmarkException(
-                $"{Server.Title(name)} holds {state.GetProperty("ready")} of {2 * step} connections: no figure of this run counts.");
-        return new Slope((two.Resident - one.Resident) / step, (two.Heap - one.Heap) / step, (two.Kernel - one.Kernel) / step, cpu);
+                $"{Server.Title(name)} holds {state.GetProperty("ready")} of {sockets} connections: no figure of this run counts.");
     }
 
     private static async Task<Slope> MeasureAsync(Run run, Server server)
     {
-        await Task.Delay(TimeSpan.FromSeconds(run.IsQuick ? 3 : run.Settings.Number("settle")));
+        await Task.Delay(TimeSpan.FromSeconds(run.IsQuick ? 3 : Math.Max(run.Settings.Number("settle"), Server.PingSeconds + 2)));
         var heap = await server.CollectAsync();
-        return new Slope(Cpu.ResidentBytes(server.Process), heap, Cpu.KernelBytes(), 0);
+        return new Slope(Cpu.ResidentBytes(server.Process), heap, Cpu.KernelBytes());
     }
 
     private static async Task MeasureChurnAsync(Run run)
@@ -134,5 +155,5 @@ internal sealed class SocketsBenchmark : Benchmark
 
     private static long Samples(Run run) => run.IsQuick ? 1 : run.PairCount;
 
-    private readonly record struct Slope(double Resident, double Heap, double Kernel, double IdleCpu);
+    private readonly record struct Slope(double Resident, double Heap, double Kernel);
 }
