@@ -367,7 +367,7 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
     [InlineData("{\"type\":\"status\",\"status\":\"busy\",\"expires_at\":5,\"id\":7}", 7, 400, "\"expires_at\" is not a member")]
     [InlineData("{\"type\":\"active\",\"users\":[1],\"id\":7}", 7, 400, "\"users\" is not a member")]
     [InlineData("{\"type\":\"leave\",\"token\":\"x\",\"id\":7}", 7, 400, "\"token\" is not a member")]
-    [InlineData("{\"type\":\"dance\",\"id\":7}", 7, 400, "\"type\" is one of")]
+    [InlineData("{\"type\":\"dance\",\"id\":7}", 7, 400, "\"type\" must be one of")]
     [InlineData("{\"type\":\"token\",\"token\":\"x\",\"id\":7}", 7, 501, "takes no tokens")]
     [InlineData("{\"type\":\"active\",\"id\":\"7\"}", null, 400, "\"id\" is an integer")]
     [InlineData("{\"type\":\"active\",\"id\":-1}", null, 400, "\"id\" is an integer")]
