@@ -115,7 +115,8 @@ internal sealed class MillionBenchmark : Benchmark
                 _connections.Add(connection);
                 connection.Say(Frames.Upgrade($"/ws?user_id={FirstOwner + _connections.Count}"));
                 connection.Say(Frames.WriteText($$"""{"type":"watch","users":[{{_connections.Count % users}}]}"""));
-                ThreadPool.UnsafeQueueUserWorkItem(static one => _ = one.connect(one.connection), (connect, connection), false);
+                ThreadPool.UnsafeQueueUserWorkItem(
+                    static one => _ = one.connect(one.connection), (connect, connection), preferLocal: false);
             }
 
             await Task.Delay(1);
