@@ -353,7 +353,7 @@ test('A token that cannot be offered is not put into the URL instead', async () 
     for (const token of ['a token', 'a,b', 'å', '']) {
         const connection = join(undefined, { url: guarded.url, token });
         const problem = await new Promise((resolve) => connection.onError(resolve));
-        assert.match(problem.detail, /was not tried: the token is empty or has a character .* set "tokenInUrl"/);
+        assert.match(problem.detail, /was not tried: the token is empty, or has a character .* set "tokenInUrl"/);
         assert.deepEqual(connection.addresses, []);
         connection.close();
     }

@@ -61,7 +61,7 @@ test('A call shows people as in a call, and what they chose when it ends', async
     assert.ok(record.until > Date.now() / 1000 + 3000);
     await call('end', 'eve 2', 'zoe');
     assert.equal((await people.statusOf('eve 2')).status, 'away');
-    await assert.rejects(call('start', 'a\u0001b'), { code: 1, stderr: /^a.b: The user in the path/ });
+    await assert.rejects(call('start', 'a\u0001b'), { code: 1, stderr: /^a.b: The path or query has no valid user/ });
     await assert.rejects(call('pause', 'eve'), { code: 2, stderr: 'usage: node in-a-call.js start|end PERSON…\n' });
 });
 
