@@ -13,6 +13,9 @@ internal interface IDeviceConnection
 
     /// <summary>Whether the device has left.</summary>
     bool IsLeaving { get; }
+
+    /// <summary>Whether the device has not answered the last ping, so that it may be gone.</summary>
+    bool IsSilent => false;
 }
 
 /// <summary>
@@ -126,13 +129,18 @@ internal sealed class LocalSockets
     }
 
     /// <summary>
-    /// The devices from which the user has a connection on this node, except <paramref name="but"/>; none if the user left on all devices.
+    /// The devices that are certainly alive, because they have a connection on this node and answer pings, except <paramref name="but"/>;
+    /// none if the user left on all devices.
     /// </summary>
-    public IReadOnlyList<Device> Present(uint user, Device but = default) => !_counts.ContainsKey(user) || HasLeft(user)
+    public IReadOnlyList<Device> Present(uint user, Device but = default) =>
+        [.. Connected(user, but).Where(static one => !one.IsSilent).Select(static one => one.Device)];
+
+    /// <summary>Whether another device of the user has a connection on this node, even if it is silent.</summary>
+    public bool HasOther(uint user, Device but) => Connected(user, but).Any();
+
+    private IEnumerable<IDeviceConnection> Connected(uint user, Device but) => !_counts.ContainsKey(user) || HasLeft(user)
         ? []
-        : [.. Of(user).OfType<IDeviceConnection>()
-            .Where(one => !one.IsLeaving && one.Device.Tag != but.Tag)
-            .Select(static one => one.Device)];
+        : Of(user).OfType<IDeviceConnection>().Where(one => !one.IsLeaving && one.Device.Tag != but.Tag);
 
     /// <summary>Whether this user left on all devices, so that only actions of the person count as heartbeats.</summary>
     public bool HasLeft(uint user) => !_left.IsEmpty && _left.ContainsKey(user);

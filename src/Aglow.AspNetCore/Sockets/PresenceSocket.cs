@@ -66,6 +66,9 @@ internal sealed class PresenceSocket : WatchConnection, IDeviceConnection
     /// <summary>Whether its device has sent a leave message.</summary>
     public bool IsLeaving => _saidGoodbye;
 
+    /// <summary>Whether it has not answered the last ping.</summary>
+    public bool IsSilent => Volatile.Read(ref _unanswered) > 0;
+
     /// <summary>The address whose rate limit its messages count against.</summary>
     public IPAddress? Address => _client.Address;
 

@@ -275,8 +275,8 @@ internal sealed class SocketHost
     public async ValueTask<bool> LeaveAsync(uint user, Device device, bool mayReturn = false)
     {
         // if all other sockets of the user here are unnamed or from the same device, no device leaves
-        var others = Sockets.Present(user, device);
-        if (!Sockets.Exit(user) && others.Count == 0)
+        var (others, hasOther) = (Sockets.Present(user, device), Sockets.HasOther(user, device));
+        if (!Sockets.Exit(user) && !hasOther)
             return true;
         try
         {
