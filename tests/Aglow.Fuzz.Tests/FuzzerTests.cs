@@ -61,13 +61,13 @@ public partial class FuzzerTests
     [InlineData("HTTP/1.1 500 X\r\nContent-Length: 4\r\n\r\nhelp", "500: HTTP")]
     [InlineData("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok", "2 bytes of 3")]
     [InlineData("HTTP/1.1 200 OK\r\nSet-Cookie", "breaks off")]
-    [InlineData("HTTP/1.1 200 OK\r\nX: a\u0001\r\n\r\n", "no header")]
+    [InlineData("HTTP/1.1 200 OK\r\nX: a\u0001\r\n\r\n", "not a header")]
     [InlineData("ok", "breaks off")]
-    [InlineData("HTTP/9 ok\r\n\r\n", "no answer")]
+    [InlineData("HTTP/9 ok\r\n\r\n", "not an answer")]
     [InlineData("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{]", "not JSON")]
     [InlineData(
         "HTTP/1.1 400 X\r\nContent-Type: application/problem+json\r\nContent-Length: 71\r\n\r\n{\"status\":400,\"title\":\"x\","
-            + "\"detail\":\"a JsonException at somewhere here\"}", "no problem document")]
+            + "\"detail\":\"a JsonException at somewhere here\"}", "not a problem document")]
     public void An_answer_is_read_strictly(string answer, string? wrong)
     {
         var bytes = Encoding.Latin1.GetBytes(answer);

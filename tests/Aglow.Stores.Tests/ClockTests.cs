@@ -174,7 +174,7 @@ public sealed class NodeClockTests(RedisServers servers)
         var ahead = (await stepped.Http.GetStringAsync("/metrics")).Split('\n').First(
             static line => line.StartsWith("aglow_clock_wall_ahead_seconds ", StringComparison.Ordinal));
         double.Parse(ahead.Split(' ')[1], CultureInfo.InvariantCulture).ShouldBe(clock.Ahead.TotalSeconds, 2);
-        await Eventually.HoldsAsync(() => stepped.Output.Contains("s off that of Redis", StringComparison.Ordinal));
+        await Eventually.HoldsAsync(() => stepped.Output.Contains("s off the clock of Redis", StringComparison.Ordinal));
     }
 
     [Theory]

@@ -125,7 +125,7 @@ public sealed class FaultTests(FaultyCluster servers)
         // the node logs that, and uses the servers' time
         await Eventually.HoldsAsync(() => ahead.Output.Contains("clock is 3600.0 s off", StringComparison.Ordinal)
             || ahead.Output.Contains("clock is 3599.", StringComparison.Ordinal));
-        right.Output.ShouldNotContain("off that of Redis");
+        right.Output.ShouldNotContain("off the clock of Redis");
         foreach (var node in (AglowProcess[])[ahead, right])
         {
             var seen = (await node.Http.GetFromJsonAsync<JsonElement>($"/status/{Everybody[0]}")).GetProperty("last_seen").GetInt64();
