@@ -54,7 +54,7 @@ public sealed partial class DeployTests(Servers servers)
         var test = Path.Combine(folder, "test.yml");
         var expected = fires
             ? "[{exp_labels: {severity: page}, exp_annotations: {summary: 'No node records the feed of changes: the feed, webhooks and "
-                + "handlers stand still', runbook: docs/alerts.md#aglowfeedunowned}}]"
+                + "handlers get no changes', runbook: docs/alerts.md#aglowfeedunowned}}]"
             : "[]";
         await File.WriteAllTextAsync(test, $"""
             rule_files: ['{Rules}']

@@ -70,7 +70,12 @@ public class PackedTests(SharedServer shared)
         var words = (await _server.PostPackedAsync("/status/batch", users)).Words;
         words.Length.ShouldBe(1_000_000);
         words.ShouldAllBe(static w => (w & OnlineBit) != 0);
-        (await _server.PostPackedAsync("/offline", users)).ShouldBeJson("""{"status":"success"}""");
+        // a million leaves may take a busy disk longer than the 2 s after which the server says: send the same again
+        Answer left;
+        do
+            left = await _server.PostPackedAsync("/offline", users);
+        while (left.Status == 503);
+        left.ShouldBeJson("""{"status":"success"}""");
         (await _server.PostPackedAsync("/status/batch", users)).Words.ShouldAllBe(static w => (w & OnlineBit) == 0 && w != 0);
 
         byte[] tooMany = Calling.Pack([.. users, 1]);

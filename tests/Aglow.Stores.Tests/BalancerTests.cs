@@ -9,7 +9,7 @@ namespace Aglow.Stores.Tests;
 
 /// <summary>Nodes that start and stop behind a balancer that uses <c>deploy/haproxy.cfg</c>.</summary>
 /// <remarks><c>AGLOW_TEST_LONG=1</c> uses the default lease of 30 s, which takes minutes.</remarks>
-[Collection(RefusalCollection.Name)]
+[Collection(FaultCollection.Name)]
 public sealed class BalancerTests(FaultyCluster servers)
 {
     private static readonly bool IsLong = Environment.GetEnvironmentVariable("AGLOW_TEST_LONG") == "1";

@@ -352,13 +352,6 @@ public sealed class FaultCollection : ICollectionFixture<FaultyCluster>
     public const string Name = "faults";
 }
 
-/// <summary>The same with a cluster of their own, so that both halves take about as long.</summary>
-[CollectionDefinition(Name)]
-public sealed class RefusalCollection : ICollectionFixture<FaultyCluster>
-{
-    public const string Name = "refusals";
-}
-
 /// <summary>Tests that use <see cref="RedisServers"/>. They run one after the other, since each begins with empty servers.</summary>
 [CollectionDefinition(Name)]
 public sealed class RedisCollection : ICollectionFixture<RedisServers>

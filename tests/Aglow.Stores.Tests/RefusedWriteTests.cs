@@ -11,7 +11,7 @@ namespace Aglow.Stores.Tests;
 /// <summary>
 /// A Redis that answers reads and refuses writes, and a node that is cut off. A user whose client keeps trying is not shown offline.
 /// </summary>
-[Collection(RefusalCollection.Name)]
+[Collection(FaultCollection.Name)]
 public sealed class RefusedWriteTests(FaultyCluster servers)
 {
     private const int Lease = 6;

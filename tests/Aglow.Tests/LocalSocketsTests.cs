@@ -31,7 +31,7 @@ public class LocalSocketsTests
     {
         public Device Device => device;
 
-        public bool IsLeaving => false;
+        bool IDeviceConnection.IsLeaving => false;
 
         public bool IsSilent { get; set; }
 
