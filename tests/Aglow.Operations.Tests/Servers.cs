@@ -91,6 +91,8 @@ public sealed class Servers : IAsyncLifetime
         // known before they come: else the snapshot has them online, and nothing is left to notify of
         await HearAsync(socket, $"\"user_id\":\"{Bob}\"", "\"user_id\":7");
         await SendAsync(socket, $$"""{"type":"{{Mark}}"}""");
+        // a client answers pings only while it reads, and the server closes one that does not
+        var reading = ReadAsync(socket);
         await PostAsync("/heartbeat", $$"""{"user_ids":["{{Bob}}",7],"active":true}""");
         // before bob leaves: a watcher is told only of the last of two changes that are close together
         await NotifyAsync("online", "/heartbeat");
@@ -118,8 +120,8 @@ public sealed class Servers : IAsyncLifetime
         // each may leave now
         await PostAsync("/heartbeat", $$"""{"user_ids":[{{string.Join(',', Others)}}]}""");
         await NotifyAsync("offline", "/offline");
-        // it has not read for a while: pings wait for it, and answering them after the goodbye would find the connection closed
         await socket.CloseOutputAsync(WebSocketCloseStatus.NormalClosure, Mark, CancellationToken.None);
+        await reading;
     }
 
     // No lag is measured of a change that a check found before its hint, so one user after the other changes until two are measured.
@@ -147,6 +149,16 @@ public sealed class Servers : IAsyncLifetime
         var buffer = new byte[4096];
         while (!texts.All(text => heard.Contains(text, StringComparison.Ordinal)))
             heard += Encoding.UTF8.GetString(buffer, 0, (await socket.ReceiveAsync(buffer.AsMemory(), CancellationToken.None)).Count);
+    }
+
+    private static async Task ReadAsync(ClientWebSocket socket)
+    {
+        var buffer = new byte[64 * 1024];
+        while (socket.State is WebSocketState.Open or WebSocketState.CloseSent
+            && (await socket.ReceiveAsync(buffer.AsMemory(), CancellationToken.None)).MessageType != WebSocketMessageType.Close)
+        {
+            // what it hears does not matter
+        }
     }
 
     private static async Task SendAsync(ClientWebSocket socket, string json)
