@@ -126,7 +126,8 @@ public sealed class GatedCluster : IAsyncLifetime
     internal RedisClusterProcesses Cluster => _cluster!;
 
     public async Task InitializeAsync() =>
-        _cluster = await RedisClusterProcesses.StartAsync(hasGates: true, "--cluster-require-full-coverage", "no");
+        _cluster = await RedisClusterProcesses.StartAsync(
+            hasGates: true, "--cluster-require-full-coverage", "no", "--cluster-node-timeout", "2000");
 
     public async Task DisposeAsync()
     {

@@ -132,7 +132,7 @@ public sealed class FeedTests(RedisServers servers)
                 pages.Add((page["gap"]!.GetValue<bool>(), first!["user_id"]!.GetValue<int>()));
             return pages.Count >= 2;
         });
-        // On a slow machine user 3 may have lapsed before the page was read: the page then has that change, too.
+        // On a slow machine the lease of user 3 may end before the page is read. The page then has that change, too.
         pages.Take(2).ShouldBe([(false, 1), (true, 3)]);
     }
 

@@ -1,8 +1,11 @@
 using System.Net;
 using System.Net.Http.Json;
+using Aglow.Model;
 using Aglow.Redis;
 using Aglow.Redis.Connections;
 using Aglow.Server.Tests;
+using Aglow.Storage;
+using Microsoft.Extensions.Logging.Abstractions;
 using static Aglow.Stores.Tests.NodeCalls;
 
 namespace Aglow.Stores.Tests;
@@ -54,11 +57,35 @@ public sealed class GarnetServer : IAsyncLifetime
 
     internal RedisProcess Process => _process!;
 
-    public async Task InitializeAsync() => _process = await RedisProcess.StartGarnetAsync();
+    public async Task InitializeAsync()
+    {
+        _process = await RedisProcess.StartGarnetAsync();
+        // Garnet compiles each of its commands at its first use. On a busy machine that may take longer than the 2 s that a call has.
+        await Eventually.HoldsAsync(WritesAsync);
+    }
 
     public async Task DisposeAsync()
     {
         if (_process is not null)
             await _process.DisposeAsync();
+    }
+
+    private async Task<bool> WritesAsync()
+    {
+        try
+        {
+            await using var cluster = await RedisCluster.ConnectAsync(
+                RedisAddress.Parse($"{Process.Endpoint}"), TimeProvider.System, new RedisLog(NullLogger.Instance));
+            uint[] users = [.. Enumerable.Range(0, 1000).Select(i => (uint)i)];
+            var words = new uint[users.Length];
+            var store = new RedisPlaneStore(cluster);
+            await store.ExchangeAsync(Plane.Pulse, users, words, new uint[users.Length]);
+            await store.ReadAsync(Plane.Pulse, users, words);
+            return true;
+        }
+        catch (StoreUnavailableException)
+        {
+            return false;
+        }
     }
 }

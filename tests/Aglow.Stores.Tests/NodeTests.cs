@@ -182,6 +182,7 @@ public sealed class NodeTests(RedisServers servers)
     public async Task A_primary_is_killed_and_its_replica_takes_over()
     {
         await servers.Cluster.FlushAsync();
+        await servers.Cluster.SetNodeTimeoutAsync(TimeSpan.FromSeconds(2));
         await using var one = await NodeAsync(servers.Cluster.Address);
         await using var other = await NodeAsync(servers.Cluster.Address);
         uint[] people = [.. Enumerable.Range(256, 256).Select(i => (uint)i)];
@@ -210,6 +211,7 @@ public sealed class NodeTests(RedisServers servers)
 
         await Eventually.HoldsAsync(async () =>
             ((string)(await killed.CallAsync("INFO", "replication"))!).Contains("master_link_status:up", StringComparison.Ordinal));
+        await servers.Cluster.SetNodeTimeoutAsync(TimeSpan.FromMinutes(1));
     }
 
     [Fact]

@@ -180,8 +180,7 @@ internal sealed class RedisClusterProcesses : IAsyncDisposable
         {
             string[] all =
                 [
-                    "--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", "BUS-PORT", "--appendonly", "yes",
-                    .. flags];
+                    "--cluster-enabled", "yes", "--cluster-port", "BUS-PORT", "--appendonly", "yes", .. flags];
             cluster._servers.AddRange(await Task.WhenAll(Enumerable.Range(0, 6).Select(_ =>
                 hasGates ? RedisProcess.StartAsync(new ServerGate(), all) : RedisProcess.StartAsync(all))));
             await cluster.JoinAsync();
@@ -238,6 +237,10 @@ internal sealed class RedisClusterProcesses : IAsyncDisposable
         ((string)(await server.CallAsync("CLUSTER", "INFO"))!).Contains("cluster_slots_ok:16384")
         && (string)(await server.CallAsync("INFO", "replication"))! is var said && (
             said.Contains("role:slave") ? said.Contains("master_link_status:up") : said.Contains("connected_slaves:1")));
+
+    /// <summary>Sets how long a server is silent before its replica takes its place.</summary>
+    public Task SetNodeTimeoutAsync(TimeSpan timeout) => Task.WhenAll(_servers.Select(
+        server => server.CallAsync("CONFIG", "SET", "cluster-node-timeout", $"{timeout.TotalMilliseconds}")));
 
     /// <summary>Deletes all keys.</summary>
     public Task FlushAsync() => Task.WhenAll(_servers.Select(async server =>
@@ -312,7 +315,8 @@ public sealed class RedisServers : IAsyncLifetime
     public async Task InitializeAsync()
     {
         _alone = await RedisProcess.StartAsync();
-        _cluster = await RedisClusterProcesses.StartAsync();
+        // no server may be replaced only because a busy machine delayed it
+        _cluster = await RedisClusterProcesses.StartAsync("--cluster-node-timeout", "60000");
     }
 
     public async Task DisposeAsync()
@@ -333,7 +337,8 @@ public sealed class FaultyCluster : IAsyncLifetime
 
     internal RedisClusterProcesses Cluster => _cluster!;
 
-    public async Task InitializeAsync() => _cluster = await RedisClusterProcesses.StartAsync("--cluster-require-full-coverage", "no");
+    public async Task InitializeAsync() =>
+        _cluster = await RedisClusterProcesses.StartAsync("--cluster-require-full-coverage", "no", "--cluster-node-timeout", "2000");
 
     public async Task DisposeAsync()
     {

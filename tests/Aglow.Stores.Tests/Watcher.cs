@@ -1,3 +1,4 @@
+using System.Net;
 using System.Net.WebSockets;
 using System.Text;
 using System.Text.Json;
@@ -81,9 +82,23 @@ internal sealed class Watcher : IAsyncDisposable
         _socket.Dispose();
     }
 
+    // A node whose store did not answer for 2 s, as on a busy machine, answers 503. The watcher comes back until the node takes it.
     private async Task OpenAsync()
     {
-        await _socket.ConnectAsync(_address, CancellationToken.None);
+        await Eventually.HoldsAsync(async () =>
+        {
+            try
+            {
+                await _socket.ConnectAsync(_address, CancellationToken.None);
+                return true;
+            }
+            catch (WebSocketException) when (_socket.HttpStatusCode == HttpStatusCode.ServiceUnavailable)
+            {
+                _socket.Dispose();
+                _socket = new ClientWebSocket();
+                return false;
+            }
+        });
         if (_watched.Length > 0)
             await SendAsync($"{{\"type\":\"watch\",\"users\":[{string.Join(',', _watched)}]}}");
     }
