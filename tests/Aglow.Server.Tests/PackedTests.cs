@@ -71,10 +71,9 @@ public class PackedTests(SharedServer shared)
         words.Length.ShouldBe(1_000_000);
         words.ShouldAllBe(static w => (w & OnlineBit) != 0);
         // a million leaves may take a busy disk longer than the 2 s after which the server says: send the same again
-        Answer left;
-        do
+        var left = await _server.PostPackedAsync("/offline", users);
+        for (var again = 0; again < 30 && left.Status == 503; again++)
             left = await _server.PostPackedAsync("/offline", users);
-        while (left.Status == 503);
         left.ShouldBeJson("""{"status":"success"}""");
         (await _server.PostPackedAsync("/status/batch", users)).Words.ShouldAllBe(static w => (w & OnlineBit) == 0 && w != 0);
 

@@ -191,6 +191,8 @@ public sealed partial class StrictnessTests(SharedServer shared)
     [InlineData("DELETE /users/%2e/status")]
     [InlineData("DELETE /users/x/../revoke")]
     [InlineData("GET /status/%2E%2e/users/1")]
+    [InlineData("GET /status/.%2e/users/1")]
+    [InlineData("GET /status/%2e./users/1")]
     public async Task A_path_with_dots_is_not_about_whom_it_names_without_them(string call)
     {
         await using var socket = await RawSocket.ConnectAsync(_server.Address);

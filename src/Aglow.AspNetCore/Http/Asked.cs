@@ -114,26 +114,42 @@ internal static class Asked
     // Kestrel removes "." and ".." from a path, so that /users/./status would be about the user "status".
     private static void RequireNoDots(HttpContext context)
     {
-        var target = (context.Features.Get<IHttpRequestFeature>()?.RawTarget ?? "").AsSpan();
-        var query = target.IndexOf('?');
-        if (query >= 0)
-            target = target[..query];
-        foreach (var part in target.Split('/'))
+        var path = RawPath(context);
+        foreach (var part in path.Split('/'))
         {
-            var segment = target[part];
-            if (segment is "." or ".." || (segment.StartsWith("%2e", StringComparison.OrdinalIgnoreCase) && IsDots(segment)))
+            if (IsDots(path[part]))
                 throw Problems.DotsInPath();
         }
     }
 
-    private static bool IsDots(ReadOnlySpan<char> segment) => TryDecode(segment.ToString(), out var decoded) && decoded is "." or "..";
+    // "." or "..", each dot as itself or as %2E
+    private static bool IsDots(ReadOnlySpan<char> segment)
+    {
+        var dots = 0;
+        for (; !segment.IsEmpty; dots++)
+        {
+            if (segment[0] == '.')
+                segment = segment[1..];
+            else if (segment.StartsWith("%2e", StringComparison.OrdinalIgnoreCase))
+                segment = segment[3..];
+            else
+                return false;
+        }
+
+        return dots is 1 or 2;
+    }
 
     private static string RawSegment(HttpContext context, int fromEnd)
     {
-        var target = context.Features.Get<IHttpRequestFeature>()?.RawTarget ?? "";
-        var query = target.IndexOf('?');
-        var segments = (query < 0 ? target : target[..query]).TrimEnd('/').Split('/');
+        var segments = RawPath(context).TrimEnd('/').ToString().Split('/');
         return segments.Length > fromEnd ? segments[^(fromEnd + 1)] : "";
+    }
+
+    private static ReadOnlySpan<char> RawPath(HttpContext context)
+    {
+        var target = (context.Features.Get<IHttpRequestFeature>()?.RawTarget ?? "").AsSpan();
+        var query = target.IndexOf('?');
+        return query < 0 ? target : target[..query];
     }
 
     // Strict: refuses "%zz" and bytes that are not UTF-8, because no ID has them.
