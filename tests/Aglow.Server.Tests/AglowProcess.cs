@@ -14,9 +14,9 @@ internal sealed partial class AglowProcess : IAsyncDisposable
     public static readonly string Root =
         typeof(AglowProcess).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>().Single(static a => a.Key == "RepositoryRoot").Value!;
 
-    /// <summary>The program under test: <c>./aglow</c>, or the native file that <c>./test</c> names in TEST_SERVER.</summary>
-    public static readonly string Program =
-        Environment.GetEnvironmentVariable("TEST_SERVER") is { Length: > 0 } native ? native : Path.Combine(Root, "aglow");
+    private static readonly string Aglow = Path.Combine(Root, "aglow");
+    private static readonly string? Native =
+        Environment.GetEnvironmentVariable("TEST_SERVER") is { Length: > 0 } native ? native : null;
 
     // generous, because the machine may be building at the same time; this is not a measured figure
     private static readonly TimeSpan StartsWithin = TimeSpan.FromMinutes(3);
@@ -80,7 +80,7 @@ internal sealed partial class AglowProcess : IAsyncDisposable
         var own = folder is null;
         folder ??= NewFolder();
         string[] arguments = ["serve", .. urls is null ? Array.Empty<string>() : ["--urls", urls], "--data", folder, .. flags];
-        var program = Program;
+        var program = ProgramOf(arguments);
         if (descriptors is { } most)
             through = ["prlimit", $"--nofile={most}"];
         var process = through is null
@@ -94,14 +94,14 @@ internal sealed partial class AglowProcess : IAsyncDisposable
         string[] arguments, Dictionary<string, string>? environment = null, string? workingFolder = null, string? program = null)
     {
         await using var run = new AglowProcess(
-            Launch(program ?? Program, arguments, environment, workingFolder), "", ownsFolder: false).Listen();
+            Launch(program ?? ProgramOf(arguments), arguments, environment, workingFolder), "", ownsFolder: false).Listen();
         var code = await run.ExitAsync();
         return (code, run.Output, run.Errors);
     }
 
     /// <summary>Starts <c>./aglow</c> with these arguments. It is stopped at the end.</summary>
     public static AglowProcess Start(params string[] arguments) =>
-        new AglowProcess(Launch(Program, arguments, null, null), "", ownsFolder: false).Listen();
+        new AglowProcess(Launch(ProgramOf(arguments), arguments, null, null), "", ownsFolder: false).Listen();
 
     public static string NewFolder() => Directory.CreateTempSubdirectory("aglow-server-tests-").FullName;
 
@@ -146,6 +146,9 @@ internal sealed partial class AglowProcess : IAsyncDisposable
         if (_ownsFolder)
             Directory.Delete(Folder, recursive: true);
     }
+
+    // The program under test: ./aglow, or the native file that ./test names in TEST_SERVER. That file is only the server.
+    private static string ProgramOf(string[] arguments) => arguments is ["swarm", ..] ? Aglow : Native ?? Aglow;
 
     private static Process Launch(string program, string[] arguments, Dictionary<string, string>? environment, string? workingFolder)
     {

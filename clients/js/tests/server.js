@@ -54,7 +54,9 @@ export class AglowServer {
 
     async #run(urls) {
         const environment = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('AGLOW_')));
-        this.#process = spawn(join(ROOT, 'aglow'), ['serve', '--urls', urls, '--data', this.#folder, ...this.#flags], { env: environment });
+        // ./test names the native file
+        const program = process.env.TEST_SERVER ?? join(ROOT, 'aglow');
+        this.#process = spawn(program, ['serve', '--urls', urls, '--data', this.#folder, ...this.#flags], { env: environment });
         this.#process.stderr.on('data', (text) => (this.#log += text));
         this.url = await new Promise((resolve, reject) => {
             const late = setTimeout(() => reject(new Error(`The server did not start: ${this.#log}`)), STARTS_WITHIN_MS);
