@@ -56,6 +56,12 @@ internal static class ServerProcess
         {
             // stopped before the start was complete
         }
+        catch (InvalidOperationException) when (options.NeedsCertificate)
+        {
+            throw new UsageException(
+                "https needs a certificate. Write {\"Kestrel\":{\"Certificates\":{\"Default\":{\"Path\":\"cert.pem\",\"KeyPath\":"
+                + "\"key.pem\"}}}} into a file, and name that file with --settings");
+        }
 
         ServerLog.Stopped(log);
         return CommandLine.Fine;
@@ -99,7 +105,7 @@ internal static class ServerProcess
         if (proxies.Any && !proxies.ReadsProxyProtocol)
             proxies.Use(app);
         // a browser that used TLS once uses only TLS for a year, except for the names of its own machine
-        if (options.ListensOn.Any(static url => url.StartsWith("https:", StringComparison.OrdinalIgnoreCase)))
+        if (options.ListensOnHttps)
             app.UseHsts();
         var calls = app.MapAglow();
         if (options.HasPage)

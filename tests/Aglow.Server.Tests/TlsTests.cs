@@ -79,6 +79,21 @@ public partial class TlsTests
             .CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
     }
 
+    [Fact]
+    public async Task Https_without_a_certificate_stops_the_start_and_says_where_to_name_one()
+    {
+        var folder = AglowProcess.NewFolder();
+        // a developer's home may have a certificate of .NET
+        var (code, _, errors) = await AglowProcess.RunToEndAsync(
+            ["serve", "--urls", "https://127.0.0.1:0", "--data", Path.Combine(folder, "data")],
+            new() { ["HOME"] = folder, ["DOTNET_CLI_HOME"] = folder });
+        code.ShouldBe(2);
+        errors.ShouldStartWith("aglow: https needs a certificate. ");
+        errors.ShouldContain("\"KeyPath\"");
+        errors.ShouldContain("--settings");
+        Directory.Delete(folder, recursive: true);
+    }
+
     private static async Task<AglowProcess> StartAsync(string folder, X509Certificate2 certificate, params string[] flags)
     {
         var path = Path.Combine(folder, "aglow.pfx");
