@@ -16,7 +16,7 @@ internal sealed class ClaimEnds(Topics topics, TopicChecks checks, Claims claims
 
     private readonly PriorityQueue<int, uint> _next = new();
 
-    /// <summary>Updates the entry of a topic after a read; <paramref name="since"/> is a second before the read.</summary>
+    /// <summary>Updates the entry of a topic after a read; <paramref name="since"/>: the store time just before the read.</summary>
     public void Follow(int id, Topic topic, uint since)
     {
         var next = claims.IsEmpty ? 0 : claims.ChangeAfter(topic.User, since);
@@ -30,7 +30,7 @@ internal sealed class ClaimEnds(Topics topics, TopicChecks checks, Claims claims
             Drop();
     }
 
-    /// <summary>Queues the topics whose second has come, to be read in this round.</summary>
+    /// <summary>Queues topics for the next round if their second has come.</summary>
     public void Beat()
     {
         if (_next.Count == 0)

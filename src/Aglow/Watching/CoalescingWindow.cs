@@ -5,15 +5,15 @@ namespace Aglow.Watching;
 /// held and gathered, for at most <see cref="MaxHold"/>.
 /// </summary>
 /// <remarks>
-/// A frame costs the same with one record or ten, so a busy hub saves CPU by sending later. How much later follows from an account of time:
+/// A frame costs the same with one record or ten, so a busy hub saves CPU by sending later. A credit of time decides how much later:
 /// <code>
 ///   credit   grows by Share x the time that passes, up to Burst     shrinks by the time that the hub works
 ///   open     the credit is positive
-///   closed   until the credit is 2 ms again, or the first connection in the queue has waited for MaxHold, which forgives the debt
+///   closed   until the credit is 2 ms again, or the first connection in the queue has waited for MaxHold, which resets the credit
 /// </code>
-/// So the first change after a quiet moment is sent at once, and the window is as wide as the share makes it. After the load ends, the
-/// credit is positive again within <c>Burst / Share</c>, a sixth of a second.
-/// A saturated hub never pauses: every connection has waited for MaxHold when its turn comes, and a round of all of them takes longer.
+/// So the first change after a quiet moment is sent at once, and changes are held only as long as the share requires. After the load ends,
+/// the credit is positive again within <c>Burst / Share</c>, a sixth of a second.
+/// A saturated hub never pauses: a round of all connections takes longer than MaxHold, so each has waited that long when its turn comes.
 /// Rejected: a window that grows and shrinks by steps. It followed the load a second late, and was 500 ms wide at a quarter of saturation.
 /// The <see cref="WatchHub"/>'s loop owns it. It reads no clock.
 /// </remarks>
@@ -50,7 +50,7 @@ internal sealed class CoalescingWindow
         var untilHeld = heldSince + MaxHold - now;
         if (untilHeld > TimeSpan.Zero)
             return untilHeld < untilCredit ? untilHeld : untilCredit;
-        // for more than one connection, or a turn for each would cost more than the frames
+        // enough credit for several connections: a turn of the hub for each would cost more than the frames
         _credit = Quantum;
         _isClosed = false;
         return TimeSpan.Zero;

@@ -16,7 +16,7 @@ namespace Aglow.Watching;
 /// </remarks>
 internal sealed class DeltaWriter(Definition defaultDefinition)
 {
-    // records of two rounds of a busy hub; it stays in the processor's cache
+    // room for the records of two rounds of a busy hub; small enough for the processor's cache
     private const int MaxEncoded = 256 * 1024;
 
     private readonly ArrayBufferWriter<byte> _encoded = new(64 * 1024);

@@ -12,13 +12,13 @@ namespace Aglow.Watching;
 ///   reconnect, after_ms 7940  …served on…             …               close 1001 after 7,940 ms
 /// </code>
 /// The times are random and evenly spread, so that clients do not all reconnect at once. A connection that opens meanwhile, because the
-/// load balancer has not noticed the stop yet, closes last. A million connections are told over some seconds, those that close first at
-/// first: at once they would delay all changes. Times are those of the clock, because beats are late on a busy node, and no connection may
-/// close before its time. The <see cref="WatchHub"/>'s loop owns it.
+/// load balancer has not noticed the stop yet, closes last. A million connections are told over some seconds, because telling all at once
+/// would delay every change. Those that close first are told first. Times are read from the clock: beats are late on a busy node, and no
+/// connection may close before its time. The <see cref="WatchHub"/>'s loop owns it.
 /// </remarks>
 internal sealed class Departures(Slots<WatchConnection> connections, Action<WatchConnection, bool> sent, Func<TimeSpan> now)
 {
-    // so many are told in a beat, about 10 ms of work; more if the time for all is short
+    // how many connections are told in a beat, about 10 ms of work; more if the time for all is short
     private const int ToldABeat = 2000;
 
     // by the time at which they close
@@ -64,7 +64,7 @@ internal sealed class Departures(Slots<WatchConnection> connections, Action<Watc
         if (_gone is null && _staying.Count == 0)
             return;
         var time = _endsAt - _beganAt;
-        // twice as fast as they close
+        // connections are told twice as fast as they close
         var left = Math.Max(ToldABeat, 2 * _untold.Length / Math.Max(1, (int)(time / WatchHub.BeatInterval)));
         for (; left > 0 && _told < _untold.Length; left--, _told++)
         {

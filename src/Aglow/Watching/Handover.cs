@@ -9,7 +9,7 @@ namespace Aglow.Watching;
 /// </summary>
 /// <remarks>
 /// <code>
-///   words of a page cannot be written ── half of what the lease leaves ──► reconnect to the page's users ── some seconds ──► close 1001
+///   words of a page cannot be written ── (lease - 2 intervals) / 2 ──► reconnect to the page's users ── some seconds ──► close 1001
 /// </code>
 /// A connection that opens meanwhile may come from a node that cannot write either, so it stays for a third of a lease. Nothing is sent
 /// while no other node is known. Rejected: refusing connections. If a shard is away for all nodes, its users could watch nobody.

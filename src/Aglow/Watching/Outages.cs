@@ -35,7 +35,7 @@ internal sealed class Outages(
     /// <summary>Whether the last read failed, so that its result is unknown.</summary>
     public bool IsReadFailing => _failures > 0;
 
-    /// <summary>Checks whether the store lost pages or has some back; returns whether that changed.</summary>
+    /// <summary>Checks whether the store lost pages or got some back; returns whether it did.</summary>
     public bool Beat()
     {
         if (store.Outages == _seen)

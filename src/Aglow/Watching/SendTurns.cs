@@ -9,7 +9,7 @@ namespace Aglow.Watching;
 /// <code>
 ///   a change ─► its watchers at the end ─► | c9 | c2 | c7 | ... | ─► the first, while the CoalescingWindow is open
 /// </code>
-/// No connection waits for more than one round of the others. A change for a connection that waits already costs a bit of its
+/// No connection waits for more than one round of the others. A change for a connection that waits already takes only a bit in its
 /// <see cref="Outbox"/>. The owner adds a connection only once. The <see cref="WatchHub"/>'s loop owns it. It reads no clock.
 /// </remarks>
 internal sealed class SendTurns<T>

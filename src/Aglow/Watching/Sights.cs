@@ -39,7 +39,7 @@ internal sealed class Sights(
     }
 
     /// <summary>
-    /// Updates what users see whose own visibility changed. It goes through all connections once a beat, because no index finds them by
+    /// Updates what these users see of others, once a beat. It goes through all connections, because no table finds the connections of a
     /// user.
     /// </summary>
     public void Beat()
@@ -73,7 +73,7 @@ internal sealed class Sights(
 
         var seesAll = visibilities.Between(connection.User, topic.User) == Sight.All;
         var shown = seesAll ? topic.Told : visibilities.Show(connection.User, topic.User, topic.Told, clock.Now);
-        // also of a user who hides no more: the deletion of a user who was never visible looks like nothing
+        // also for a user who no longer hides: otherwise watchers would notice the deletion of a user whom they never saw
         if (!isAsked && connection.Shown is { } told && told.TryGetValue(index, out var before) && before == shown)
             return false;
         if (seesAll)

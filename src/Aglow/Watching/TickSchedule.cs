@@ -1,6 +1,6 @@
 namespace Aglow.Watching;
 
-/// <summary>When each connection is due its tick: once in its interval, spread evenly, and in batches.</summary>
+/// <summary>Decides when each connection gets its tick: once in its interval, spread evenly, and in batches.</summary>
 /// <remarks>
 /// <code>
 ///   buckets by beat   | c3 c9 | - | c4 | ... |     a closed connection stays until its tick would be due, and is then skipped
@@ -12,7 +12,7 @@ namespace Aglow.Watching;
 /// </remarks>
 internal sealed class TickSchedule
 {
-    /// <summary>So many due ticks are sent at once.</summary>
+    /// <summary>How many due ticks are sent together.</summary>
     public const int Batch = 256;
 
     /// <summary>A due tick waits at most 200 ms for others.</summary>

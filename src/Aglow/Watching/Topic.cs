@@ -7,7 +7,8 @@ namespace Aglow.Watching;
 /// </summary>
 /// <remarks>
 /// A watcher is a 64-bit word: the connection id in the high half, the watch's index in the connection's <see cref="Outbox"/> in the low
-/// half. A watch takes 8 bytes here and 4 there, so about 16 with the unused part of arrays. The <see cref="WatchHub"/>'s loop owns it.
+/// half. A watch takes 8 bytes here and 4 in the outbox: about 16 with the unused parts of the arrays. The <see cref="WatchHub"/>'s loop
+/// owns it.
 /// </remarks>
 internal sealed class Topic(uint user, Definition definition, UserForm form, byte[]? idJson)
 {
@@ -17,7 +18,7 @@ internal sealed class Topic(uint user, Definition definition, UserForm form, byt
     /// <summary>The index of the user; <see cref="UserId.Nobody"/> while the ID has none.</summary>
     public uint User { get; set; } = user;
 
-    /// <summary>The ID while it has no index; then null.</summary>
+    /// <summary>The ID while it has no index; null as soon as it has one.</summary>
     public string? UnknownKey { get; set; }
 
     /// <summary>The definition of "online".</summary>
@@ -26,7 +27,7 @@ internal sealed class Topic(uint user, Definition definition, UserForm form, byt
     /// <summary>The form of the ID in messages.</summary>
     public UserForm Form { get; } = form;
 
-    /// <summary>The ID as JSON if it is not its own index; others are written when needed.</summary>
+    /// <summary>The ID as JSON; null if the ID is an integer that is its own index: such an ID is written when needed.</summary>
     public byte[]? IdJson { get; } = idJson;
 
     /// <summary>The next topic of the same user (another definition or form); -1 for none.</summary>
@@ -53,7 +54,7 @@ internal sealed class Topic(uint user, Definition definition, UserForm form, byt
     /// </summary>
     public uint ClaimChangesAt { get; set; }
 
-    /// <summary>Whether a leave is being confirmed. Until then, only coming online is sent.</summary>
+    /// <summary>Whether a leave is being confirmed. Meanwhile, only coming online is sent.</summary>
     public bool IsConfirming { get; set; }
 
     /// <summary>The timestamp of the hint that queued it; 0: no hint, only the periodic read.</summary>

@@ -16,13 +16,13 @@ namespace Aglow.Watching;
 /// <item>a hint or a flip of belief: at once;</item>
 /// <item>a leave: a second later; the leave of one device: when the shortened lease has ended;</item>
 /// <item>a claim that changes by itself: at its second (<see cref="ClaimEnds"/>);</item>
-/// <item>in any case once in <see cref="WatchHub.RecheckInterval"/>, a slice of all topics a beat. This repairs lost hints.</item>
+/// <item>in any case: once in <see cref="WatchHub.RecheckInterval"/>, a slice of all topics in each beat. This repairs lost hints.</item>
 /// </list>
-/// If a flip says that a user went offline, it is sent at once. Otherwise another read a second later confirms it. While a leave is
-/// confirmed, nothing else is sent about the user. A change that is found makes the user's other topics due in the same round. So one act
-/// is sent at the same moment under every definition, whether the user left or hid, and whatever found it.
-/// A topic is queued at most once. So the queues are bounded by the topics, and by the leaves of a second or a shortened lease.
-/// The <see cref="WatchHub"/>'s loop owns it.
+/// If a flip says that a user went offline, that change is sent at once. Otherwise another read a second later confirms it. While a leave
+/// is confirmed, nothing else is sent about the user. A change of one topic makes the user's other topics due in the same round. So one act
+/// is sent at the same moment under every definition. It does not matter whether the user left or hid, or what found the change.
+/// A topic waits for the next round at most once, so that queue is bounded by the topics. The queues for later reads are bounded by the
+/// leaves within a second, or within a shortened lease. The <see cref="WatchHub"/>'s loop owns it.
 /// </remarks>
 internal sealed class TopicChecks
 {
@@ -92,7 +92,7 @@ internal sealed class TopicChecks
         _asked.Add(id);
     }
 
-    /// <summary>Reads this topic in the next round, and believes what that says, also while a leave is being confirmed.</summary>
+    /// <summary>Queues this topic for the next round. What that read finds is sent at once, even if a leave was being confirmed.</summary>
     public void AskAnew(int id, long heardAt = 0)
     {
         if (_topics[id] is not { } topic)
@@ -120,7 +120,7 @@ internal sealed class TopicChecks
     {
         try
         {
-            // a change that is found may add topics
+            // a change that is found may queue more topics
             for (var from = 0; from < _asked.Count;)
                 from = await ReadFromAsync(from, changed);
             _asked.Clear();
@@ -152,7 +152,7 @@ internal sealed class TopicChecks
                 var count = Gather(CollectionsMarshal.AsSpan(_asked)[from..to], definition, users, ids, ref left);
                 if (count == 0)
                     continue;
-                // before the read: a claim that ends during the read causes another one
+                // before the read: a claim that ends during the read causes another read
                 var since = _clock.Now;
                 await _statuses.ReadAsync(users.AsMemory(0, count), definition, statuses.AsMemory(0, count));
                 for (var i = 0; i < count; i++)
@@ -179,8 +179,8 @@ internal sealed class TopicChecks
         }
     }
 
-    // The act that changed a user under one definition may have changed them under others. If they may be gone, nothing is confirmed any
-    // more.
+    // The act that changed a user under one definition may have changed the user under others. If the user may be gone, the other topics
+    // are sent without a confirmation.
     private void AskOthers(int id, Topic topic, bool isGone)
     {
         for (var other = _topics.FirstOf(topic.User); other >= 0; other = _topics[other]!.NextOfUser)
@@ -244,8 +244,8 @@ internal sealed class TopicChecks
             return false;
         }
 
-        // A sweep may have found the change under this definition already; it is sent with the other definitions. New watchers receive what
-        // was read.
+        // While a leave is being confirmed, a change that a sweep found is held, and sent together with the other definitions. A read for a
+        // new watcher is not held.
         if (topic.IsKnown && topic.IsConfirming && (topic.IsGentle || topic.HeardAt != 0) && (told.IsOnline || !now.IsOnline))
             return false;
 

@@ -8,7 +8,7 @@ namespace Aglow.Watching;
 /// </summary>
 /// <remarks>
 /// <code>
-///   by user         42 ─► topic 7 (default, as number) ─► topic 9 ("chat", as digits)      a chain: a topic a definition and form
+///   by user         42 ─► topic 7 (default, as number) ─► topic 9 ("chat", as digits)      a chain: one for each definition and form
 ///   by unknown ID   "bob" ─► [topic 12]                                                     until bob has an index
 /// </code>
 /// The <see cref="WatchHub"/>'s loop owns it; any thread may read <see cref="UnknownKeys"/>.

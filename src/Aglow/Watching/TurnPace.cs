@@ -11,10 +11,10 @@ namespace Aglow.Watching;
 /// </remarks>
 internal sealed class TurnPace(TimeSpan gatherFor)
 {
-    /// <summary>How many turns may follow each other at once. 5: what one change of a quiet node causes, with a beat.</summary>
+    /// <summary>How many turns may follow each other at once. 5: the turns that one change on a quiet node causes, with a beat.</summary>
     public const int AtOnce = 5;
 
-    // until when the turns so far have used up the pace
+    // the end of the time that the turns so far have used, at gatherFor for each
     private TimeSpan _paidUntil;
 
     /// <summary>When the next turn may come.</summary>

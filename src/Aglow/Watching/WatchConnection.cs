@@ -13,7 +13,9 @@ public abstract class WatchConnection
 {
     internal Outbox Outbox;
 
-    /// <summary>Creates a connection of this user, who sees what they may see. <see cref="UserId.Nobody"/>: a stranger.</summary>
+    /// <summary>
+    /// Creates a connection that receives what this user may see. <see cref="UserId.Nobody"/>: a stranger, who sees what everyone may see.
+    /// </summary>
     protected WatchConnection(uint user) => User = user;
 
     /// <summary>The user of the connection.</summary>
@@ -30,7 +32,7 @@ public abstract class WatchConnection
     /// <summary>What this connection last received about users whom it does not fully see, by outbox index; nearly always null.</summary>
     internal Dictionary<int, Presence>? Shown { get; set; }
 
-    /// <summary>Whether the snapshots are sent in the next beat; otherwise they wait for the store.</summary>
+    /// <summary>Whether the snapshots are sent after the next read; otherwise they wait for the store or for room.</summary>
     internal bool IsSnapshotDue { get; set; }
 
     /// <summary>Whether the connection received <c>stale</c>.</summary>
@@ -62,8 +64,9 @@ public abstract class WatchConnection
     protected internal abstract bool Send(ReadOnlySpan<byte> json);
 
     /// <summary>
-    /// Keeps the connection alive and checks it: sends a ping and a tick, or a comment. The hub's loop calls it once an interval. While the
-    /// transport is full, it sends nothing and only checks whether the client is still there. Returns the same as <see cref="Send"/>.
+    /// Keeps the connection alive and checks it: a socket sends a ping and a tick, an event stream a comment. The hub's loop calls it once
+    /// an interval. While the transport is full, it sends nothing and only checks whether the client is still there. Returns the same as
+    /// <see cref="Send"/>.
     /// </summary>
     protected internal abstract bool Tick();
 
@@ -71,7 +74,8 @@ public abstract class WatchConnection
     protected internal abstract TimeSpan TickInterval { get; }
 
     /// <summary>
-    /// The interval, or the time that is left if that is shorter. At least a second, because a tick expects an answer.
+    /// The interval, or the time that is left until the connection must end, if that is shorter. At least a second, because a tick expects
+    /// an answer.
     /// </summary>
     protected static TimeSpan SoonerOf(TimeSpan interval, TimeSpan? left) =>
         left is not { } end || end > interval ? interval : end > TimeSpan.FromSeconds(1) ? end : TimeSpan.FromSeconds(1);
@@ -80,7 +84,8 @@ public abstract class WatchConnection
     protected internal abstract bool Answer(ReadOnlySpan<byte> pingPayload);
 
     /// <summary>
-    /// Reserves bytes for new watches. False if all connections of this owner together hold as much as they may. Called by the hub's loop.
+    /// Reserves bytes for new watches. False if all connections of this owner together would then hold more than they may. Called by the
+    /// hub's loop.
     /// </summary>
     protected internal virtual bool TryHold(long bytes) => true;
 
@@ -100,8 +105,8 @@ public abstract class WatchConnection
 }
 
 /// <summary>
-/// A snapshot to send: these indexes of the connection's outbox, some of which may have ended since, and the id of the message that it
-/// answers.
+/// A snapshot to send: indexes of the connection's outbox, and the id of the message that the snapshot answers. Some of these watches may
+/// have ended since.
 /// </summary>
 internal readonly record struct Snapshot(int[] Indexes, Definition Definition, long? Id = null)
 {

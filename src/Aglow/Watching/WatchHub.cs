@@ -10,23 +10,25 @@ using Aglow.Users;
 namespace Aglow.Watching;
 
 /// <summary>
-/// The watches of this node's connections, and the loop that sends them changes. It stores nothing about users whom nobody watches.
+/// Holds the watches of this node's connections, and sends these connections the changes. The hub stores nothing about users whom nobody
+/// watches.
 /// </summary>
 /// <remarks>
-/// It receives flips from <see cref="Beliefs"/> and hints from the <see cref="ITransitionBus"/>, and sends to the connections' transports.
+/// It receives flips (changed beliefs) from <see cref="Beliefs"/> and hints from the <see cref="ITransitionBus"/>, and sends to the
+/// connections' transports.
 /// <code>
 ///   flips, hints ─► queue ──┐            ┌─ each dirty topic is read again (the read decides), encoded once
 ///   watch, unwatch ─► queue ├─► a turn ──┤
 ///   close, writable ─► queue┘            └─ each watcher's outbox gets a bit; each connection in turn gets one frame
 /// </code>
 /// A command wakes the loop (<see cref="WatchLoop"/>), so a quiet node sends a change at once. A busy hub holds changes and gathers them
-/// (<see cref="CoalescingWindow"/>). Whatever is due at a time is due at a beat.
+/// (<see cref="CoalescingWindow"/>). Everything that has a due time, such as a tick, runs at a beat.
 /// Threading: one loop owns topics, outboxes and all sending, so there are no locks. Other threads post to its queue and continue. The
 /// queue is bounded: the messages of a connection are limited, and each posts at most one command of each kind. Hints name users, and only
 /// watched users have topics.
-/// A leave is pushed after a read a second later confirms it; the leave of one device after its shortened lease has ended. An expired lease
-/// that the sweep found is pushed at once. Every watched user is read again within <see cref="RecheckInterval"/>. This repairs lost hints
-/// and finds users who became away, which no heartbeat announces.
+/// A leave is pushed after a read a second later confirms it. If one device leaves, the user is read when the shortened lease has ended. An
+/// expired lease that the sweep found is pushed at once. Every watched user is read again within <see cref="RecheckInterval"/>. This
+/// repairs lost hints and finds users who became away, which no heartbeat announces.
 /// Rejected: a thread-safe map with a lock for each user. It took four locks for a delivery, and snapshots and deltas still had no order.
 /// Here the loop orders them.
 /// </remarks>
@@ -46,7 +48,7 @@ public sealed class WatchHub : IAsyncDisposable
 
     /// <summary>
     /// The most answers that wait for a connection whose client does not read. 256: the answers to five seconds of messages. With more, the
-    /// connection is closed; the client reconnects and repeats the messages without an answer.
+    /// connection is closed; the client reconnects and repeats the messages that got no answer.
     /// </summary>
     internal const int MaxWaitingAnswers = 256;
 
@@ -92,7 +94,7 @@ public sealed class WatchHub : IAsyncDisposable
         beliefs.Changed += (definition, kind, users) => Post(kind, users, definition);
         bus.Subscribe((kind, users) =>
         {
-            // arrivals come as flips of belief; these hints cover what beliefs do not
+            // beliefs report arrivals; these hints report what changes no belief
             if (kind is TransitionKind.Left or TransitionKind.DeviceLeft or TransitionKind.DeviceCame or TransitionKind.Changed)
                 Post(kind, users, definition: null);
         });
@@ -201,14 +203,16 @@ public sealed class WatchHub : IAsyncDisposable
     /// <summary>Notifies watchers whose view changed because this user shows or sees more or less than before.</summary>
     public void Resight(uint user)
     {
-        // later watches start with the new visibility anyway
+        // if nobody watches now, later watches start with the new visibility anyway
         if (_watches.Count > 0)
             _queue.Enqueue(new(WatchCommandKind.Resight, null, User: user));
     }
 
     // ---- the loop -------------------------------------------------------------------------------------------------------------
 
-    /// <summary>One beat, and all that can be sent then. For tests that own the time; the loop does the same in turns.</summary>
+    /// <summary>
+    /// Runs one beat and sends everything that may be sent then. For tests with fake time; the loop does the same in turns.
+    /// </summary>
     public async ValueTask BeatAsync()
     {
         await TurnAsync(isBeat: true);
@@ -232,7 +236,7 @@ public sealed class WatchHub : IAsyncDisposable
             _checks.Beat();
         }
 
-        // while changes are held, the next reads can wait for more of them
+        // while changes are held, reads wait too, so that one read covers more topics
         if (isBeat || _sender.HasSnapshots || _sender.IsOpen)
         {
             var reading = ReadChecksAsync();
@@ -244,7 +248,7 @@ public sealed class WatchHub : IAsyncDisposable
                 beganAt = _sender.Now;
         }
 
-        // after a failed read, snapshots wait for the next one
+        // after a failed read, snapshots wait until a read succeeds
         if (!_outages.IsReadFailing)
             _sender.SendSnapshots();
         _sender.Worked(_sender.Now - beganAt);
@@ -431,7 +435,7 @@ public sealed class WatchHub : IAsyncDisposable
         }
         catch (StoreUnavailableException)
         {
-            // the checks stay queued; watchers are not sent a guess
+            // the checks stay queued, and watchers receive nothing until a read succeeds
             _outages.Failed();
         }
     }

@@ -50,7 +50,7 @@ internal sealed class WatchLoop(TimeProvider time, AglowLog log, bool isShared)
     /// <summary>Takes the next command.</summary>
     public bool TryDequeue(out WatchCommand command) => _commands.TryDequeue(out command);
 
-    /// <summary>Runs turns until <paramref name="stop"/>. <paramref name="turn"/>: a turn; true: a beat is due, too.</summary>
+    /// <summary>Runs turns until <paramref name="stop"/>. <paramref name="turn"/>: runs a turn; true: a beat is due, too.</summary>
     public async Task RunAsync(Func<bool, ValueTask<WatchTurn>> turn, CancellationToken stop)
     {
         await using var stopping = stop.Register(_wake.Signal);
@@ -97,7 +97,7 @@ internal sealed class WatchLoop(TimeProvider time, AglowLog log, bool isShared)
         if (done.HadCommands)
             _pace.Turned(Now);
         _nextTurn = _pace.NextAt;
-        // a command that came before this fence did not wake the loop
+        // a command that was queued before this line did not wake the loop
         Interlocked.Exchange(ref _isGathering, 0);
         _hasMore = !IsEmpty;
     }
@@ -111,7 +111,7 @@ internal sealed class WatchLoop(TimeProvider time, AglowLog log, bool isShared)
 }
 
 /// <summary>
-/// The end of a turn: whether there were commands, and how long changes are held from now on. Zero: more can be sent at once. Null: no
+/// The result of a turn: whether there were commands, and how long changes are held from now on. Zero: more can be sent at once. Null: no
 /// change waits.
 /// </summary>
 internal readonly record struct WatchTurn(bool HadCommands, TimeSpan? Held);

@@ -183,7 +183,7 @@ internal sealed class WatchSender
         _turns.Add(connection, Now);
     }
 
-    /// <summary>Includes a connection's snapshots after the next read.</summary>
+    /// <summary>Sends a connection's snapshots after the next read.</summary>
     public void SendSnapshotsSoon(WatchConnection connection)
     {
         if (connection.IsSnapshotDue)
@@ -192,7 +192,7 @@ internal sealed class WatchSender
         _snapshots.Add(connection);
     }
 
-    /// <summary>Retries snapshots that waited, after the store lost pages or has some back.</summary>
+    /// <summary>Retries snapshots that waited, after the store lost pages or got some back.</summary>
     public void SendWhatWaited()
     {
         foreach (var connection in _connections.All)

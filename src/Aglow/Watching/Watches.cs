@@ -9,8 +9,8 @@ namespace Aglow.Watching;
 /// The watches: a topic for each watched user and definition, and the watched topics in each connection's <see cref="Outbox"/>.
 /// </summary>
 /// <remarks>
-/// The topic holds the connection and its outbox index; the outbox holds the topic. So each end finds the other. The
-/// <see cref="WatchHub"/>'s loop owns it.
+/// A topic stores the id of each connection and the outbox index of its watch. The outbox stores the id of the topic. So each finds the
+/// other. The <see cref="WatchHub"/>'s loop owns it.
 /// </remarks>
 internal sealed class Watches(
     Topics topics, TopicChecks checks, Outages outages, WatchSender sender, Beliefs beliefs, KeyCache knownKeys, KeyCache askedKeys)
@@ -68,7 +68,7 @@ internal sealed class Watches(
             return;
         }
 
-        // counts all of them until it is known which are new
+        // counts all users until it is known which watches are new
         var expected = BytesOf(users);
         if (Bytes + expected > MostBytes || !connection.TryHold(expected))
         {
