@@ -32,7 +32,7 @@ internal readonly record struct StoredChange(uint User, uint LastSeen, uint Flag
 /// <summary>What the feed has reported of a user besides the online state.</summary>
 /// <param name="Claim">The claimed status.</param>
 /// <param name="DeviceLeft">
-/// Whether the user was reported online while one of their devices had left. A restart takes such a user for offline.
+/// Whether the user was reported online while one of their devices had left. After a restart, such a user counts as offline.
 /// </param>
 internal readonly record struct Told(ClaimStatus Claim, bool DeviceLeft);
 
@@ -51,7 +51,7 @@ internal sealed class ChangeFile : IDisposable
 {
     public const int RecordsPerRow = 4096;
 
-    /// <summary>The weight of a row besides its records.</summary>
+    /// <summary>How many bytes a row counts besides its records.</summary>
     private const int RowBytes = 32;
 
     private const long DeviceLeft = 16;
@@ -98,7 +98,8 @@ internal sealed class ChangeFile : IDisposable
     public static ChangeFile Open(SqliteConnection connection) => new(connection);
 
     /// <summary>
-    /// Deletes the feed of a folder if it is now off. Changes are not recorded meanwhile, so a later feed must be a new one.
+    /// Deletes the feed of a folder, because the feed is turned off. No changes are recorded while it is off, so a later feed must be a new
+    /// one.
     /// </summary>
     public static void Drop(SqliteConnection connection) =>
         SqliteFile.Execute(connection,
@@ -227,6 +228,6 @@ internal sealed class ChangeFile : IDisposable
     /// <summary>The extent of the feed.</summary>
     /// <param name="Last">The number of the newest change.</param>
     /// <param name="Trimmed">Changes up to this number are deleted.</param>
-    /// <param name="Bytes">The weight of the remaining changes.</param>
+    /// <param name="Bytes">The size of the remaining changes.</param>
     internal readonly record struct Place(long Last, long Trimmed, long Bytes);
 }

@@ -118,7 +118,7 @@ public sealed class ChangeHandlerLoop
             return;
         try
         {
-            // if another node owned this consumer meanwhile, the write fails, and the place that it stored is read instead
+            // if another node owned this consumer meanwhile, the write fails, and the place that the other node stored is read instead
             var isSaved = await _feed.Consumers.ReplaceAsync(_name, _saved.Length == 0 ? null : JsonOf(_saved), JsonOf(after));
             _saved = isSaved ? after : await StoredAsync() ?? "";
         }

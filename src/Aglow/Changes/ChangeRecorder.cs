@@ -10,21 +10,22 @@ using Plane = Aglow.Model.Plane;
 namespace Aglow.Changes;
 
 /// <summary>
-/// Derives changes from the words that the journal writes, and writes them in the journal's own transactions.
+/// Derives changes from the words that the journal writes, and writes these changes in the journal's own transactions.
 /// </summary>
 /// <remarks>
 /// <code>
 ///   journal's writer ─► word, oldest second that is online ─► online now? ─┐
 ///                               reported: a bit for each user ─► online then? ─┴► differ ─► a record ─► the same commit
 /// </code>
-/// A bit for each user says what was reported. After a restart these bits come from the journal's own words. Words and records are
-/// committed together, so after a crash neither is ahead of the other. Page images count as words, since a restart reads them as well. So
-/// each change is recorded once. The words decide: a user who leaves and comes back within one commit (50 ms) is not recorded.
+/// A bit for each user says whether the user was reported online. After a restart these bits come from the journal's own words. Words and
+/// records are committed together, so after a crash neither is ahead of the other. Page images count as words, since a restart reads them
+/// as well. So each change is recorded once. The words decide: if a user leaves and comes back within one commit (50 ms), nothing is
+/// recorded.
 ///
 /// Statuses that users choose are in another file. So the feed stores which of them it has reported (<c>changes_told</c>), and compares at
 /// start. Rejected: listening to hints and writing a separate file. After a crash that file would know less than the journal, or more.
 ///
-/// Threading: only the journal's writer, except <see cref="Start(Claims, Accounts)"/>.
+/// Threading: only the journal's writer calls it, except <see cref="Start(Claims, Accounts)"/>.
 /// </remarks>
 internal sealed class ChangeRecorder : JournalReader
 {
@@ -93,8 +94,8 @@ internal sealed class ChangeRecorder : JournalReader
             }
         }
 
-        // A restart takes a user for offline who was reported online while one device had left. Such users are checked with the first
-        // transaction, under the stall guard.
+        // A user who was reported online while one device had left counts as offline after a restart. The first transaction checks such
+        // users, under the stall guard.
         foreach (var (user, told) in _toldKinds)
         {
             if (told.DeviceLeft)
@@ -116,7 +117,7 @@ internal sealed class ChangeRecorder : JournalReader
     {
         Reconcile();
         var rule = new Threshold(_online, at);
-        // a user who was reported online, but whom a restart would take for offline, is checked too
+        // a user who was reported online, but would count as offline after a restart, is checked too
         var heartbeats = Threshold.Heartbeats(at.Oldest(_online.PulseSeconds));
         var told = _told.Groups(page);
         ref var first = ref MemoryMarshal.GetReference(words);
@@ -178,7 +179,7 @@ internal sealed class ChangeRecorder : JournalReader
         _reconciles = false;
     }
 
-    // The node was away for longer than the lease. So every user who was online is offline now, and no sweep would find that.
+    // The server was down for longer than the lease. So every user who was online is offline now, and no sweep would find that.
     private void RecordLapses(PresenceFile file, Recovery recovery)
     {
         var at = _clock.Moment;
@@ -192,9 +193,9 @@ internal sealed class ChangeRecorder : JournalReader
         }
     }
 
-    // Runs once after a start, for what users chose while nothing was recorded. In a new feed, their choices at its beginning count as
-    // reported. Each user is checked when the journal next writes their word: a change may not be durable before the word that it comes
-    // from.
+    // Runs once after a start, because users may have chosen statuses while nothing was recorded. In a new feed, the statuses at its
+    // beginning count as reported. Each user is checked when the journal next writes their word: a change may not be durable before the
+    // word that it comes from.
     private void Reconcile()
     {
         if (_reconciled || _reconciles || _facts is not { } facts)

@@ -21,7 +21,7 @@ internal static class ChangeRule
         uint user, bool wasOnline, ClaimStatus wasClaim, bool isOnline, ClaimStatus claim, Presence shown, uint word, bool isDeleted)
     {
         var before = Shown(wasOnline, wasClaim);
-        // a device of a hidden user, or a status chosen while offline
+        // callers see no difference if a hidden user's device comes or goes, or if an offline user chooses a status
         if (!isDeleted && (isOnline == wasOnline
             ? before == shown.Status || claim == wasClaim
             : before == PresenceStatus.Offline && !shown.IsOnline))

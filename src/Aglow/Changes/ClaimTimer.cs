@@ -23,7 +23,9 @@ internal sealed class ClaimTimer : IDisposable
     private readonly ITimer _timer;
     private Claims? _claims;
 
-    /// <summary>Creates a timer that reports each user whose claims changed. The user is followed again once noted.</summary>
+    /// <summary>
+    /// Creates a timer that reports each user whose claims changed. To follow that user further, call <see cref="Follow"/> again.
+    /// </summary>
     public ClaimTimer(Clock clock, Action<uint> changed)
     {
         _clock = clock;

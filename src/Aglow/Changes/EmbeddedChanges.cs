@@ -15,8 +15,8 @@ namespace Aglow.Changes;
 /// <code>
 ///   journal's commit ─► new end of the feed ─► waiting readers wake up ─► rows after their cursor ─► IDs from the directory ─► changes
 /// </code>
-/// A consumer takes no memory except one task while it waits. A page of 1,000 changes is 12 KB of the file, which the kernel caches. A
-/// deleted user's earlier changes are withheld, except the deletion. A damaged row is skipped and reported as a gap.
+/// A consumer takes no memory except one task while it waits. A page of 1,000 changes is 12 KB of the file, which the kernel caches. After
+/// a deletion, the user's earlier changes are withheld. A damaged row is skipped and reported as a gap.
 ///
 /// Threading: any thread; only one reads at a time.
 /// </remarks>

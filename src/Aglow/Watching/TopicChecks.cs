@@ -19,10 +19,10 @@ namespace Aglow.Watching;
 /// <item>in any case: once in <see cref="WatchHub.RecheckInterval"/>, a slice of all topics in each beat. This repairs lost hints.</item>
 /// </list>
 /// If a flip says that a user went offline, that change is sent at once. Otherwise another read a second later confirms it. While a leave
-/// is confirmed, nothing else is sent about the user. A change of one topic makes the user's other topics due in the same round. So one act
-/// is sent at the same moment under every definition. It does not matter whether the user left or hid, or what found the change.
-/// A topic waits for the next round at most once, so that queue is bounded by the topics. The queues for later reads are bounded by the
-/// leaves within a second, or within a shortened lease. The <see cref="WatchHub"/>'s loop owns it.
+/// is being confirmed, only coming online is sent about the user. A change of one topic makes the user's other topics due in the same
+/// round. So one act is sent at the same moment under every definition. It does not matter whether the user left or hid, or what found the
+/// change. A topic waits for the next round at most once, so that queue is bounded by the topics. The queues for later reads are bounded by
+/// the leaves within a second, or within a shortened lease. The <see cref="WatchHub"/>'s loop owns it.
 /// </remarks>
 internal sealed class TopicChecks
 {

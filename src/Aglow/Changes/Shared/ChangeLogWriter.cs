@@ -11,10 +11,10 @@ namespace Aglow.Changes.Shared;
 /// <param name="log">The feed.</param>
 /// <param name="clock">Store time.</param>
 /// <param name="options">How long the feed keeps changes, and how many bytes.</param>
-/// <param name="moved">Hears of each new end of the feed.</param>
+/// <param name="moved">Receives each new extent of the feed.</param>
 internal sealed class ChangeLogWriter(IChangeLog log, Clock clock, AglowOptions options, Action<ChangeLogHead> moved)
 {
-    /// <summary>How long a write that failed waits for the next attempt.</summary>
+    /// <summary>How long after a failed write the next attempt follows.</summary>
     public static readonly TimeSpan RetryAfter = TimeSpan.FromMilliseconds(250);
 
     // More than the records that a failover may lose. A new owner continues at numbers beyond them.
@@ -37,7 +37,7 @@ internal sealed class ChangeLogWriter(IChangeLog log, Clock clock, AglowOptions 
     /// <summary>Whether something is to be written.</summary>
     public bool HasNews => _records.Count + _flips.Count + _changedFacts.Count > 0;
 
-    /// <summary>This node owns the feed, which ends here.</summary>
+    /// <summary>Begins to write: this node owns the feed, which ends at <paramref name="head"/>.</summary>
     public void Begin(ChangeLogHead head)
     {
         Head = head;
@@ -48,7 +48,7 @@ internal sealed class ChangeLogWriter(IChangeLog log, Clock clock, AglowOptions 
     /// <summary>Adds a record of a change.</summary>
     public void Record(StoredChange change) => _records.Add(change);
 
-    /// <summary>Adds a user who is reported online, or no longer.</summary>
+    /// <summary>Adds a user whose reported online state changes.</summary>
     public void Flip(uint user, bool online) => _flips.Add((user, online));
 
     /// <summary>Adds the reported facts of a user.</summary>
@@ -89,7 +89,7 @@ internal sealed class ChangeLogWriter(IChangeLog log, Clock clock, AglowOptions 
             }
             catch (StoreUnavailableException) when (!lost.IsCancellationRequested)
             {
-                // Write the same again. If the first attempt was carried out, the next one finds the feed ahead and reports that.
+                // Write the same again. If the store carried out the first attempt, the next one finds the feed ahead and returns false.
                 await Task.Delay(RetryAfter, clock.Time, CancellationToken.None);
             }
             catch (StoreUnavailableException)

@@ -7,9 +7,9 @@ namespace Aglow.Changes.Shared;
 /// The hints of the last minute that this node received. A new owner of the feed reads here what happened while no node owned it.
 /// </summary>
 /// <remarks>
-/// A ring that grows while its oldest hint is younger than <see cref="KeepSeconds"/>, up to <see cref="Most"/> hints (12 MB). Then a new
-/// hint replaces the oldest, and the next sweep finds that change. Threading: any thread, under a lock that arrivals and leaves take once
-/// for each batch.
+/// A ring that grows while its oldest hint is younger than <see cref="KeepSeconds"/>, up to <see cref="Most"/> hints (12 MB). After that, a
+/// new hint replaces the oldest one, and the next sweep finds the change of the replaced hint. Threading: any thread, under a lock that
+/// arrivals and leaves take once for each batch.
 /// </remarks>
 internal sealed class HintHistory
 {

@@ -54,7 +54,7 @@ public interface IChangeLog
 /// <param name="Generation">Random for each feed.</param>
 /// <param name="Last">The number of the newest record. Numbers increase, with a gap at each change of owner.</param>
 /// <param name="Trimmed">Records up to this number are deleted.</param>
-/// <param name="Bytes">The weight of the remaining records.</param>
+/// <param name="Bytes">The size of the remaining records.</param>
 /// <param name="AsOf">The second up to which the owner has recorded the hints that it received.</param>
 /// <param name="Recorded">The number of records since the feed began.</param>
 /// <param name="Kept">The number of remaining records.</param>

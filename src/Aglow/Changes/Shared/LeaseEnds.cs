@@ -8,10 +8,10 @@ namespace Aglow.Changes.Shared;
 ///   long leases    a page shows whose lease ends before its next read ─► | second, user |                                 once
 ///   short leases   a hint or a page shows who is online               ─► | second, user | ─► renewed? ─► | second, user | … while online
 /// </code>
-/// A lease is short if it may begin and end between two reads of its page. Its users are followed: each has one entry while they are
-/// online, which takes 8 bytes and a bit, and a read of one word a lease. There are at most <see cref="HintHistory.Most"/> entries of each
-/// kind. If there is no room for a user, the page's next read finds that the lease has ended.
-/// Rejected: to read pages more often. A page costs the same for one user as for 65,280.
+/// A lease is short if it may begin and end between two reads of its page. Users with short leases are followed: each has one entry while
+/// online. An entry takes 8 bytes and a bit, and costs a read of one word in each lease. There are at most <see cref="HintHistory.Most"/>
+/// entries of each kind. If there is no room for a user, the page's next read finds that the lease has ended.
+/// Rejected: reading pages more often. A page costs the same for one user as for 65,280.
 /// The recorder's lock guards it.
 /// </remarks>
 /// <param name="follows">Whether leases are short.</param>

@@ -17,7 +17,7 @@ namespace Aglow.Changes.Shared;
 /// <code>
 ///   hints of every node ─► users who may have changed ─┐
 ///   pages that the sweep reads ─► differ from reported  ├─► words, read again ─► differ from reported? ─► records and state, in one write
-///   leases that end (LeaseEnds) ─► then ────────────────┤
+///   leases that end (LeaseEnds) ─► at their end ────────┤
 ///   claims, accounts ───────────────────────────────────┘
 /// </code>
 /// The reported state is in the <see cref="IChangeLog"/>, written together with the records. A new owner loads it and compares it with this
@@ -26,7 +26,7 @@ namespace Aglow.Changes.Shared;
 ///
 /// If Redis lost its newest second in a failover, a write finds the feed shorter than this node expects, and the ownership ends. The lost
 /// changes are then recorded again, with higher numbers. A hint "came online" is recorded even if the user has left by now, because the
-/// visit took place.
+/// user was online in between.
 ///
 /// Rejected: recording on the node that wrote the word. Each arrival would need a second write. After a node's death, no other node would
 /// find words that it had written but not recorded.
@@ -37,7 +37,7 @@ internal sealed class SharedChangeRecorder : IDisposable
 {
     // the number of hints that are checked together
     private const int AtOnce = 4096;
-    // a hint older than the last recorded one by up to this much may still have arrived later
+    // a hint may arrive after the last recorded one although it is up to this many seconds older
     private const uint Overlap = 3;
     private const int PagesAtOnce = 32;
     private static readonly TimeSpan LongestWait = TimeSpan.FromMilliseconds(100);
@@ -52,7 +52,7 @@ internal sealed class SharedChangeRecorder : IDisposable
     private readonly HintHistory _hints;
     private readonly ChangeLogWriter _writer;
     private readonly uint _awaySeconds;
-    // how old the word of a user may be who still sends heartbeats
+    // the greatest age of the word of a user who still sends heartbeats
     private readonly uint _youngestToCheck;
     private readonly SemaphoreSlim _wake = new(0);
     private readonly Lock _gate = new();
@@ -168,7 +168,7 @@ internal sealed class SharedChangeRecorder : IDisposable
     {
         var recordedUntil = _writer.Head.AsOf;
         var place = _hints.PlaceOf(recordedUntil > Overlap ? recordedUntil - Overlap : 0);
-        // visits may have begun and ended without any stored hint
+        // users may have come online and left, and no stored hint shows it
         var mayMiss = _clock.Now > recordedUntil + HintHistory.KeepSeconds;
         uint? writtenAt = null;
         while (true)
@@ -201,7 +201,8 @@ internal sealed class SharedChangeRecorder : IDisposable
         }
     }
 
-    // Takes hints, users whose lease may have ended, and users whom a page shows otherwise: as many as are checked together.
+    // Takes the next users to check: from hints, from pages and claims that differ from what was reported, and from leases that may have
+    // ended.
     private int Take(ref long place, uint now, out uint asOf)
     {
         var count = _hints.Read(ref place, _batch);
@@ -225,7 +226,7 @@ internal sealed class SharedChangeRecorder : IDisposable
         }
         catch (OperationCanceledException)
         {
-            // once more for hints that arrived until now
+            // one more round records the hints that arrived until now
         }
 
         Interlocked.Exchange(ref _isSignaled, 0);
@@ -314,7 +315,7 @@ internal sealed class SharedChangeRecorder : IDisposable
             _checks.Enqueue(user);
     }
 
-    // Call under the lock. A lease that is held although it has ended is checked every second.
+    // Call under the lock. A lease that the stall guard holds beyond its end is checked every second.
     private void CheckAtEnd(uint user, uint word)
     {
         var lease = _believed.Definition;

@@ -115,7 +115,7 @@ public sealed class SharedChanges : IChangeFeed, IAsyncDisposable
         {
             cancel.ThrowIfCancellationRequested();
             var entries = await _log.ReadAsync(read.Next, EntriesAtOnce);
-            // some records may have been deleted since, and the owner's next number would hide that
+            // numbers also have gaps at each change of owner; this gap is a loss if records were deleted since
             if (entries.Count > 0 && await HasLostAsync(read.Next, entries[0]))
                 read.IsGap = true;
             Read(entries, limit, read);

@@ -13,7 +13,7 @@ internal static class CloudEvents
     public const string ContentType = "application/cloudevents-batch+json";
 
     private const string Source = "urn:aglow:changes";
-    // of most events, so that the buffer need not grow
+    // the size of most events, so that the buffer need not grow
     private const int EventBytes = 320;
 
     // programs read it, and its content type says so, so HTML characters need no escapes

@@ -50,7 +50,7 @@ public sealed class WebhookDeliveries : IAsyncDisposable
     /// <summary>Starts to deliver to stored webhooks, while this node owns that work.</summary>
     public async Task StartAsync()
     {
-        // a node without others begins before it is ready, or reports why it cannot
+        // a node without others starts its webhooks before it is ready, and fails to start if they cannot be read
         if (!_feed.IsShared)
             await LookAsync();
         _owning = _feed.RunOwnedAsync(Work, OwnAsync, _stop.Token);
@@ -191,7 +191,7 @@ public sealed class WebhookDeliveries : IAsyncDisposable
         {
             using var turn = await EnterAsync(CancellationToken.None);
             _isOwner = false;
-            // if this node lost the work, another node has continued it
+            // if this node lost the work, another node continues it and stores the places
             foreach (var runner in _runners.Values)
                 await (_stop.IsCancellationRequested ? runner.DisposeAsync() : runner.AbandonAsync());
             _runners = new(StringComparer.Ordinal);
@@ -232,7 +232,7 @@ public sealed class WebhookDeliveries : IAsyncDisposable
         }
         catch (StoreUnavailableException) when (_feed.IsShared)
         {
-            // the next second tries again
+            // a second later, the next round retries
         }
     }
 

@@ -2,12 +2,12 @@ namespace Aglow.Changes.Webhooks;
 
 /// <summary>Decides how long a failed request waits for the next attempt. No clock and no I/O.</summary>
 /// <remarks>
-/// The wait is a share of the time that the receiver has failed. With doubled waits, a receiver that was down for two minutes would hear
-/// nothing for up to two more.
+/// The wait is a share of the time for which the receiver has been failing. With doubled waits, a receiver that was down for two minutes
+/// would get no request for up to two more minutes.
 /// </remarks>
 internal static class WebhookRetries
 {
-    /// <summary>The wait is this part of the time that the receiver has failed.</summary>
+    /// <summary>The wait is this part of the time for which the receiver has been failing.</summary>
     public const double Share = 1.0 / 6;
 
     /// <summary>The shortest wait, before jitter.</summary>
@@ -19,8 +19,10 @@ internal static class WebhookRetries
     /// <summary>The wait after an attempt that failed at <paramref name="now"/>.</summary>
     /// <param name="now">The present second.</param>
     /// <param name="failingSince">The second of the first failure in a row.</param>
-    /// <param name="asked">The wait that the receiver asks for; null: it asks for none. A longer one replaces the rule's.</param>
-    /// <param name="luck">A random number from 0 to 1: the wait is between half of the rule's and all of it.</param>
+    /// <param name="asked">
+    /// The wait that the receiver asks for; null: it asks for none. It replaces the rule's wait if it is longer.
+    /// </param>
+    /// <param name="luck">A random number from 0 to 1: the wait is between half of the rule's wait and all of it.</param>
     public static TimeSpan WaitAt(long now, long failingSince, TimeSpan? asked, double luck)
     {
         var wait = Bounded(TimeSpan.FromSeconds(now - failingSince) * Share) * (0.5 + (luck / 2));

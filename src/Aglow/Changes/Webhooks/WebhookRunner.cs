@@ -67,7 +67,7 @@ internal sealed class WebhookRunner : IAsyncDisposable
 
     public void Start() => _loop = Task.Run(RunAsync);
 
-    /// <summary>Takes new settings, and retries at once what waits for a retry.</summary>
+    /// <summary>Applies new settings. A request that waits for a retry is sent at once.</summary>
     public void Change(WebhookSettings settings)
     {
         Volatile.Write(ref _settings, settings);
@@ -216,7 +216,7 @@ internal sealed class WebhookRunner : IAsyncDisposable
         }
         catch (TimeoutException)
         {
-            // the pause is over
+            // the wait is over
         }
     }
 

@@ -56,7 +56,7 @@ internal sealed record WebhookSettings(string Id, string Url, WebhookEvents Even
 
 /// <summary>A secret that messages are signed with.</summary>
 /// <param name="Secret"><c>whsec_</c> and base64.</param>
-/// <param name="Until">The second until which it signs, since 1970-01-01 UTC; null: it is the newest.</param>
+/// <param name="Until">Until when it signs, in seconds since 1970-01-01 UTC; null: it is the newest.</param>
 internal sealed record WebhookSecret(string Secret, long? Until);
 
 /// <summary>The progress of a webhook.</summary>

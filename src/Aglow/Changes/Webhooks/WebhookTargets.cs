@@ -5,11 +5,12 @@ namespace Aglow.Changes.Webhooks;
 
 /// <summary>
 /// Decides which addresses a webhook may use. Public addresses need https. Private and link-local addresses need the operator's permission
-/// for their network. The machine's own addresses are allowed only if the server itself listens on no others.
+/// for their network. Loopback addresses are allowed if the server itself listens on no others. Otherwise they need the operator's
+/// permission too.
 /// </summary>
 /// <remarks>
-/// A name is resolved for each connection, and the connection goes to exactly the address that was checked. So a name that resolves
-/// differently the second time gains nothing.
+/// A name is resolved for each connection, and the connection goes to exactly the address that was checked. So an attacker gains nothing
+/// with a name that resolves differently the second time.
 /// </remarks>
 internal sealed class WebhookTargets(
     IReadOnlyList<IPNetwork> allowed, bool toLoopback, Func<string, CancellationToken, Task<IPAddress[]>>? resolve = null)
