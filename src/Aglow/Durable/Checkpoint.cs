@@ -11,7 +11,7 @@ namespace Aglow.Durable;
 /// duration of the next start.
 /// </summary>
 /// <remarks>
-/// A checkpoint is due when the journal is larger than 64 MiB and than a sixteenth of all pages. So the images cost at most 16 times as
+/// A checkpoint is due when the journal is larger than both 64 MiB and a sixteenth of all pages. So the images cost at most 16 times as
 /// much as the journal did.
 /// <para>One <see cref="Step"/> is one transaction: it writes a few images, or deletes a few rows. Between steps the writer commits for
 /// waiting callers.</para>
@@ -68,8 +68,8 @@ internal sealed class Checkpoint
 
     /// <summary>
     /// Users whose lease, according to an image just taken, expired less than two seconds ago. A heartbeat in flight may have read the
-    /// clock earlier, taken the user for still online, and so not queued them. The caller of <see cref="Step"/> queues them some seconds
-    /// later.
+    /// clock earlier, counted the user as still online, and so not queued the user. The caller of <see cref="Step"/> queues these users
+    /// some seconds later.
     /// </summary>
     public List<uint> Doubtful => _doubtful;
 
@@ -153,7 +153,7 @@ internal sealed class Checkpoint
                 }
             }
 
-            // the clock belongs to the images: after it was set back, the next start detects words of later seconds by it
+            // stores the time with the images: if the clock was set back since, the next start uses it to detect words of later seconds
             _file.WriteState(_file.State with { Tick = at.Now, Images = images });
         });
         foreach (var (plane, page) in pages)

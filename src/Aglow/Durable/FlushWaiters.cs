@@ -39,7 +39,7 @@ internal sealed class FlushWaiters(Action wake)
         _taken.Clear();
     }
 
-    /// <summary>Throws this exception to all waiting callers.</summary>
+    /// <summary>All waiting callers get this exception.</summary>
     public void Fail(Exception failure)
     {
         Take();

@@ -38,7 +38,7 @@ public sealed class Journal : IAsyncDisposable
     /// </summary>
     public static readonly TimeSpan TickInterval = TimeSpan.FromSeconds(5);
 
-    /// <summary>How long <see cref="FlushedAsync"/> waits before it gives up.</summary>
+    /// <summary>How long <see cref="FlushedAsync"/> waits before it throws.</summary>
     public static readonly TimeSpan FlushTimeout = TimeSpan.FromSeconds(2);
 
     /// <summary>The time between retries of a failed write.</summary>
@@ -68,8 +68,8 @@ public sealed class Journal : IAsyncDisposable
     public uint LastAlive => _file.LastAlive;
 
     /// <summary>
-    /// The second at which the run before this one ended; 0: there was none. A heartbeat over a word of this second or earlier must be
-    /// added, even if it only renews a lease, because it shows that the user was heard in this run.
+    /// The second at which the run before this one ended; 0: there was none. A heartbeat that replaces a word of this second or an earlier
+    /// one must be added, even if it only renews a lease. It shows that the user was heard in this run.
     /// </summary>
     public uint EarlierRunEnd => _file.State.Since;
 

@@ -6,7 +6,8 @@ namespace Aglow.Durable;
 
 /// <summary>The users whose words the <see cref="Journal"/> must write, in the order of adding. A user may be in it many times.</summary>
 /// <remarks>
-/// It holds indexes, not words: a word is read when its row is written, so the journal's order cannot contradict the order of exchanges.
+/// It holds indexes, not words: a word is read when its row is written, so the journal's order cannot contradict the order in which words
+/// changed in memory.
 /// It has no bound of its own. The journal makes writers of batches wait at a million (<see cref="Journal.IsBacklogged"/>), and moves the
 /// queue into one bit a user while nothing can be written.
 /// Threading: <see cref="Add"/> and <see cref="Count"/> from any thread, without a lock; taking and settling by the journal's writer only.

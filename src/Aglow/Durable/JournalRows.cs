@@ -6,7 +6,7 @@ namespace Aglow.Durable;
 
 /// <summary>Appends the words of users to the <see cref="Journal"/>'s file as rows. One <see cref="Write"/> is one transaction.</summary>
 /// <remarks>
-/// Words are read from the store when their row is written, so the order of rows agrees with the order of exchanges.
+/// Words are read from the store when their row is written, so the order of rows agrees with the order in which words changed in memory.
 /// Threading: the journal's writer only. Any thread may read the counts.
 /// </remarks>
 internal sealed class JournalRows(
@@ -19,7 +19,7 @@ internal sealed class JournalRows(
     private readonly uint[] _words = new uint[PresenceFile.EntriesPerRow];
     private long _position;
 
-    /// <summary>Deletes rows again.</summary>
+    /// <summary>Deletes rows whose words are in images.</summary>
     public required Checkpoint Checkpoint { get; init; }
 
     /// <summary>Receives the words of the pulse plane as they are written.</summary>
@@ -49,14 +49,14 @@ internal sealed class JournalRows(
     /// <summary>Continues after the rows that are in the file.</summary>
     public void Continue(long position, long journalBytes) => (_position, JournalBytes) = (position, journalBytes);
 
-    /// <summary>Writes the words of the users taken. Throws if they are not in the file in the end.</summary>
+    /// <summary>Writes the words of the users taken. Throws if the words did not get into the file.</summary>
     public void Write()
     {
         var began = clock.Time.GetTimestamp();
         var rows = 0;
         file.Write(() =>
         {
-            // read the clock before the words, so that no word is judged by a later second than it was read in
+            // read the clock before the words, so that no word is judged by a later second than the one of its read
             var at = clock.Moment;
             for (var plane = Plane.Pulse; plane <= Plane.Activity; plane++)
             {

@@ -26,8 +26,8 @@ internal sealed class JournalWork
     public ReadOnlySpan<uint> Taken(Plane plane) => CollectionsMarshal.AsSpan(_taken[(int)plane]);
 
     /// <summary>
-    /// Takes at most one commit's worth of users: first those set aside, else <paramref name="left"/> users of the queue. False if there
-    /// are none.
+    /// Takes the users of one commit: first those set aside, and then up to <paramref name="left"/> users of the queue. False if there are
+    /// none.
     /// </summary>
     public bool Take(ref long left)
     {

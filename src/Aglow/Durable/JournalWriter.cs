@@ -13,9 +13,9 @@ namespace Aglow.Durable;
 ///   FlushedAsync ────┼─► wake ─► one turn ┼─ Tick: the node is alive
 ///   5 s ─────────────┘                    └─ one slice of a checkpoint, if one is running or due
 /// </code>
-/// Timers only set a flag and wake the thread, so everything that uses the file runs one after another.
+/// Timers only set a flag and wake the thread, so all work on the file runs one after another.
 /// Threading: <see cref="Expect"/>, <see cref="FlushedAsync"/>, <see cref="NoteStep"/> and the figures from any thread, without a lock. The
-/// thread calls everything that writes. If it was not started, a test may call that instead.
+/// thread calls all methods that write. If it was not started, a test may call them instead.
 /// </remarks>
 #pragma warning disable CA1001 // nobody disposes the event, because a timer or the clock may still set it after the end
 internal sealed class JournalWriter
@@ -35,7 +35,7 @@ internal sealed class JournalWriter
     private ITimer? _tickTimer;
     private ITimer? _sliceTimer;
     private long _failingSince;
-    // the clock was set back to this second: words of later seconds were written before that
+    // the clock was set back to this second: words of later seconds were written before the step
     private uint _sinceAtMost = uint.MaxValue;
     private long _waitingSince;
     private volatile bool _failing;
@@ -93,7 +93,7 @@ internal sealed class JournalWriter
         _commitTimer.Change(Journal.CommitInterval, Timeout.InfiniteTimeSpan);
     }
 
-    /// <summary>Commits soon. Called when the queue was empty and is no longer.</summary>
+    /// <summary>Commits soon. Called when users are added to an empty queue.</summary>
     public void Expect()
     {
         Volatile.Write(ref _waitingSince, _clock.Time.GetTimestamp());

@@ -21,9 +21,9 @@ namespace Aglow.Durable;
 /// <para>After a clean stop the words are exact. After a crash, users who were online and were heard in the crashed run count as last seen
 /// when the node was last known to be alive. The first word of each user in a run is journalled. So repeated crashes do not keep users
 /// online who left long ago (a test with 200 kills in a row found that).</para>
-/// <para>If the node was away for no longer than the lease, these users stay online, and the caller delays their expiry
-/// (<see cref="StallGuard"/>). After a longer time they are offline, and a row in the journal notes it. Without that row, a second crash
-/// would count them as online until then.</para>
+/// <para>If the node was down for no longer than the lease, these users stay online, and the caller delays their expiry
+/// (<see cref="StallGuard"/>). After a longer time they are offline, and a row in the journal notes it. Without that row, the start after a
+/// second crash would count them as online until that crash.</para>
 /// <para>No loaded word is later than now. If the file ends at a later second than this start, the clock was set back in between. Then
 /// words of future seconds are moved back by the same difference, and are journalled again (<see cref="TakenBack"/>).</para>
 /// Threading: one thread for each processor reads images, one thread replays rows.
@@ -57,7 +57,7 @@ public sealed class Recovery
     public bool WasClean { get; private init; }
 
     /// <summary>
-    /// Whether the node was away for no longer than the lease. Then no user may expire because of it, so the caller must report a stall
+    /// Whether the node was down for no longer than the lease. Then no user may expire because of that, so the caller must report a stall
     /// from <see cref="LastAlive"/> to <see cref="At"/>.
     /// </summary>
     public bool IsWithinLease { get; private set; }
@@ -348,7 +348,7 @@ public sealed class Recovery
             for (var bits = Threshold.LaterThan(At, ref words[group * 64]); bits != 0; bits &= bits - 1)
             {
                 var slot = (group * 64) + BitOperations.TrailingZeroCount(bits);
-                // a word up to Clock.Apart ahead was only read after the clock
+                // a word at most Clock.Apart ahead was merely read after the clock: it becomes a word of now
                 words[slot] = Pulse.TakenBack(words[slot], Pulse.Second(words[slot]) > At + Clock.Apart ? ahead : 0, At);
                 lock (users)
                     users.Add(PageLayout.User(page, slot));

@@ -21,8 +21,9 @@ namespace Aglow.Watching;
 /// If a flip says that a user went offline, that change is sent at once. Otherwise another read a second later confirms it. While a leave
 /// is being confirmed, only coming online is sent about the user. A change of one topic makes the user's other topics due in the same
 /// round. So one act is sent at the same moment under every definition. It does not matter whether the user left or hid, or what found the
-/// change. A topic waits for the next round at most once, so that queue is bounded by the topics. The queues for later reads are bounded by
-/// the leaves within a second, or within a shortened lease. The <see cref="WatchHub"/>'s loop owns it.
+/// change.
+/// A topic waits for the next round at most once, so that queue is bounded by the topics. The queues for later reads are bounded by the
+/// leaves within a second, or within a shortened lease. The <see cref="WatchHub"/>'s loop owns it.
 /// </remarks>
 internal sealed class TopicChecks
 {
