@@ -65,7 +65,8 @@ internal sealed class RedisChangeLog : IChangeLog
     // what the feed needs of a server: scripts, streams, and trimming a stream by ID
     private const string Probe = "return redis.call('XTRIM', KEYS[1], 'MINID', '0')";
 
-    // The same expiry as the script sets. A feed that is turned off leaves no keys behind. State that expires is reported again.
+    // Like the expiry that the script sets: 30 days and the time for which the feed keeps changes. So a feed that is turned off leaves no
+    // keys for ever. State that expires is reported again.
     private static readonly TimeSpan ToldExpires = TimeSpan.FromDays(31);
 
     private static readonly RedisValue[] HeadFields = ["generation", "last", "trimmed", "bytes", "heard", "recorded", "kept", "began"];
@@ -82,7 +83,7 @@ internal sealed class RedisChangeLog : IChangeLog
 
     public IConsumerStore Consumers { get; }
 
-    /// <summary>Why this server cannot store a feed, in its own words; null: it can, or it is away.</summary>
+    /// <summary>Why this server cannot store a feed, in the server's own words; null: it can, or it is away.</summary>
     public async ValueTask<string?> RefusalAsync()
     {
         try

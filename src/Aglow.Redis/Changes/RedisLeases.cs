@@ -11,9 +11,9 @@ namespace Aglow.Redis.Changes;
 ///   SET {p:changes}:lease:NAME TOKEN NX PX 5000 ─► ours ─► renewed once a second ─► released when the work ends
 ///                                  └► another node's: tried again within a second
 /// </code>
-/// A lease lasts <see cref="Lease"/>, so another node replaces a dead one within about 6 s. This node counts the lease from before its
-/// request. If it cannot renew the lease, it stops its work a second before the lease ends. A token is never reused. Each write to the feed
-/// names its token, so a node that was paused past its lease writes nothing. Threading: any thread.
+/// A lease lasts <see cref="Lease"/>, so another node replaces a dead one within about 6 s. This node counts the lease from the moment
+/// before its request. If it cannot renew the lease, it stops its work a second before the lease ends. A token is never reused. Each write
+/// to the feed names its token, so a node that was paused past its lease writes nothing. Threading: any thread.
 /// </remarks>
 internal sealed class RedisLeases(RedisCluster cluster, TimeProvider time)
 {

@@ -20,7 +20,7 @@ namespace Aglow.Redis.Hints;
 /// again after it loses that connection.
 ///
 /// Hints may be lost: a connection was down, or more than <see cref="MostWaiting"/> waited. Sweeps and rechecks then find the changes
-/// within their interval. Nothing is sent again, because a hint that is seconds old is worth no more than the next sweep.
+/// within their interval. Nothing is sent again, because the next sweep finds the change about as soon as a late hint would.
 ///
 /// Threading: any thread publishes, without waiting. Hints of other nodes are handled one message after another, in order.
 /// </remarks>
