@@ -37,10 +37,10 @@ internal enum ActKind : byte
     /// <summary>Deleted: the user is offline on all devices, and their earlier data is erased.</summary>
     Delete,
 
-    /// <summary>The device lost its connection silently. No evidence; for the history.</summary>
+    /// <summary>The device lost its connection silently. This is no evidence; the history shows it.</summary>
     Drop,
 
-    /// <summary>The device vanished permanently and silently. No evidence; for the history.</summary>
+    /// <summary>The device vanished permanently and silently. This is no evidence; the history shows it.</summary>
     Crash,
 }
 
@@ -48,7 +48,9 @@ internal enum ActKind : byte
 /// <param name="Kind">What the device did.</param>
 /// <param name="Device">The number of the person's device.</param>
 /// <param name="From">When it was sent: the server cannot have received it earlier.</param>
-/// <param name="To">When it was acknowledged or given up: the server cannot receive it later. Infinite while this is unknown.</param>
+/// <param name="To">
+/// When it was acknowledged, or counts as lost: the server cannot receive it later. Infinite while this is unknown.
+/// </param>
 /// <param name="IsSure">Whether the server is known to have received it. If not, it is <em>maybe</em> received.</param>
 internal readonly record struct Act(ActKind Kind, int Device, double From, double To, bool IsSure)
 {
@@ -56,7 +58,8 @@ internal readonly record struct Act(ActKind Kind, int Device, double From, doubl
     public bool IsEvidence => Kind <= ActKind.Active;
 
     /// <summary>
-    /// Whether it may show that the person is online. So may a leave, if another device may be connected that keeps the person online.
+    /// Whether it may show that the person is online. A leave may show it too, because another device may be connected that keeps the
+    /// person online.
     /// </summary>
     public bool MayBeEvidence => IsEvidence || Kind is ActKind.LeaveOne or ActKind.LeaveLast || (EndsAll && !IsSure);
 

@@ -23,7 +23,7 @@ internal sealed class BulkRun : SwarmRun
     private const int StepsThatCount = 8;
     // an unanswered request may be received this much later
     private const double Trailing = 2;
-    // before any end of an earlier run
+    // before the end of any earlier run
     private const double LongAgo = -1e10;
 
     private readonly uint _registered;

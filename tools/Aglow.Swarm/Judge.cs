@@ -61,7 +61,7 @@ internal sealed record Personal(ClaimBook? Claims, IReadOnlyList<Truth> Kinds)
 /// <param name="Clock">The server's clock.</param>
 internal readonly record struct Telling(double From, double To, double Held, ServerClock Clock)
 {
-    /// <summary>Whether last seen and activity are as of then. A change of these alone is not told.</summary>
+    /// <summary>Whether last seen and activity are as of then. A change of these alone is not sent.</summary>
     public bool IsFresh { get; init; } = true;
 }
 
@@ -144,7 +144,7 @@ internal static class Judge
         return reason;
     }
 
-    // the newest activity of the session is shown, and nothing that nobody did
+    // Checks that the activity is the newest of the session, and that the person did something at that second.
     private static string? WhyNeverActiveAt(Truth truth, long unix, Telling when)
     {
         string? reason = "active at a second of a clock that was stepped since";

@@ -1,6 +1,9 @@
 namespace Aglow.Swarm;
 
-/// <summary>Latencies of one kind, in a histogram with steps of 5 %, so that millions cost no memory. Threading: any thread.</summary>
+/// <summary>
+/// Latencies of one kind, in a histogram with steps of 5 %, so that millions of values take no more memory than a few. Threading: any
+/// thread.
+/// </summary>
 internal sealed class Latencies
 {
     private const double Step = 1.05;

@@ -12,7 +12,7 @@ internal sealed class Measures
     /// <summary>From sending a heartbeat over HTTP, or from the due time of packed ones, to its acknowledgement.</summary>
     public Latencies HeartbeatLatency { get; } = new();
 
-    /// <summary>The same, without the first time of a run of millions.</summary>
+    /// <summary>The same, but only since the figures are steady; see <see cref="SwarmRun.SteadyFrom"/>.</summary>
     public Latencies SteadyHeartbeatLatency { get; } = new();
 
     /// <summary>The latency of batch reads.</summary>

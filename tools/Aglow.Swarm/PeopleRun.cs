@@ -107,7 +107,7 @@ internal sealed class PeopleRun : SwarmRun
 
     protected override Task<Told[]> ReadAsync(Node node, uint[] users, CancellationToken stop) => node.ReadAsync(users, stop);
 
-    // They watch the people and each other. In turn the .NET client and that for JavaScript.
+    // These clients watch the people and each other. Every other one is the .NET client, the rest are JavaScript clients.
     private ClientPerson NewClient(int number)
     {
         var random = new Random(Options.Seed + number);

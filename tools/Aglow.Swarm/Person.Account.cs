@@ -4,7 +4,7 @@ using Aglow.Swarm.Devices;
 
 namespace Aglow.Swarm;
 
-/// <content>What is done with a person's account and claims, and the leaves that all devices share.</content>
+/// <content>Changes of a person's account and claims, and the record of leaves that all devices share.</content>
 internal sealed partial class Person
 {
     // ---- claims ---------------------------------------------------------------------------------------------------------------
@@ -29,7 +29,7 @@ internal sealed partial class Person
         }
     }
 
-    // Sends the same until it is acknowledged: until then, both the old claim and the new one may be shown.
+    // Repeats the call until it is acknowledged. Until then, both the old claim and the new one may be shown.
     private async Task ClaimAsync(ClaimBook claims, ClaimChange change, Said said, CancellationToken stop)
     {
         claims.Set(swarm.Clock.Now, said, change.Removes);
@@ -104,7 +104,7 @@ internal sealed partial class Person
             EndGoodbye(kind, act, isHeard);
             if (change.Kind == AccountChangeKind.Delete && _claims is not null)
             {
-                // a deletion that failed may still be done, and then a claim set later stays
+                // after a failed call, the claims may or may not be erased, so both stay possible
                 if (isHeard)
                     _claims.Acknowledge(swarm.Clock.Now);
                 _claiming.Release();

@@ -17,13 +17,13 @@ internal sealed partial class Person
 
         public Watches Watches => watches;
 
-        /// <summary>The leave was sent: later messages do not count.</summary>
+        /// <summary>Whether the leave was sent; later messages do not count.</summary>
         public bool IsLeaving { get; set; }
 
-        /// <summary>The server answered the leave by closing.</summary>
+        /// <summary>Whether the server closed the connection with a close frame.</summary>
         public bool WasClosedInOrder { get; private set; }
 
-        /// <summary>The node is about to stop, and said when to reconnect.</summary>
+        /// <summary>Whether the node is about to stop, and has said when to reconnect.</summary>
         public bool WasSentAway { get; private set; }
 
         public async Task ReadAsync(CancellationToken stop)

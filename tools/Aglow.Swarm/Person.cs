@@ -22,7 +22,7 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
     private int _goodbyes;
     private double _lastGoodbyeTo = double.NegativeInfinity;
 
-    // a device by heartbeats
+    // a device that sends heartbeats over HTTP
     private sealed class Alive
     {
         public double HeardAt = double.NegativeInfinity;
@@ -36,7 +36,7 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
     }
 
     private readonly ClaimBook? _claims = swarm.Options.SetsClaims ? new ClaimBook(swarm.Promises) : null;
-    // a deletion erases claims, so neither overlaps with the other
+    // a deletion erases claims, so a deletion and a change of claims do not overlap
     private readonly SemaphoreSlim _claiming = new(1, 1);
 
     /// <summary>The acts of this person's devices.</summary>
@@ -45,7 +45,7 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
     /// <summary>What is true of this person.</summary>
     public Truth Truth => Deeds.Truth;
 
-    /// <summary>What is known of this person besides.</summary>
+    /// <summary>What is known of this person besides the acts.</summary>
     public Personal Personal => field ??= new Personal(_claims, Deeds.Kinds);
 
     public uint User => user;
@@ -155,7 +155,7 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
         lock (_gate)
         {
             isAlone = _httpDevices.Count == 1 && !MayHoldSocket(null);
-            // without a name it ends all devices, so a person with another device does not send it
+            // a leave without a name ends all devices, so a person with another device does not send it
             if (name is null && !isAlone)
                 return;
             kind = name is null ? ActKind.Leave : IsAnotherAlive(null, alive) ? ActKind.LeaveOne : ActKind.LeaveLast;

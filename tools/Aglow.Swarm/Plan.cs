@@ -64,7 +64,7 @@ internal sealed record PersonPlan(
 /// <remarks>
 /// Session lengths are log-normal (many short, few long); pauses are exponential. At busy hours sessions are longer and pauses shorter: a
 /// run is one day, quiet at both ends. Over half of the devices use sockets, if there are enough descriptors. Followed users are drawn by a
-/// power of their rank, so the first users are celebrities.
+/// power of their rank, so the first users have the most followers.
 /// </remarks>
 internal sealed class Plan
 {
@@ -89,7 +89,7 @@ internal sealed class Plan
     /// <param name="seconds">The length of the run.</param>
     /// <param name="nodes">The number of addresses.</param>
     /// <param name="seed">The seed.</param>
-    /// <param name="stays">Whether a quiet time follows: who is there at the end stays, and nothing else begins.</param>
+    /// <param name="stays">Whether a quiet time follows: people who are online at the end stay, and nothing else begins.</param>
     public static Plan Draw(int people, double seconds, int nodes, int seed, bool stays = false)
     {
         var all = new PersonPlan[people];

@@ -7,7 +7,7 @@ internal static class PresenceMessage
 {
     private const uint EpochUnixSeconds = 1_577_836_800;
 
-    /// <summary>A packed status: bit 31 is online, the others are the second last seen.</summary>
+    /// <summary>A packed status: bit 31 is online, the other bits are the second of last seen.</summary>
     public static Told Word(uint word)
     {
         var (isOnline, second) = (word >> 31 != 0, word & 0x7FFF_FFFF);

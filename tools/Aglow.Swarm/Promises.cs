@@ -20,20 +20,20 @@ internal sealed record Promises(double Lease = 30, double Bound = 10, double Hea
     /// <summary>The tolerance when the clocks of two machines are compared, each cut to whole seconds.</summary>
     public double ClockSlack { get; init; } = 2;
 
-    /// <summary>How long after its acknowledgement another node may not know a claim yet, if a notification is lost.</summary>
+    /// <summary>For how long after a claim's acknowledgement another node may not know the claim, if a notification is lost.</summary>
     public double ClaimSettles => Bound;
 
-    /// <summary>How long after the end of a claim its watchers are told.</summary>
+    /// <summary>How long after the end of a claim watchers receive the change.</summary>
     public double ClaimTold { get; init; } = 2;
 
     /// <summary>How late a change may be recorded in the feed. A new owner of the feed records what happened in the last minute.</summary>
     public double RecordedWithin { get; init; } = 2;
 
     /// <summary>
-    /// Where nodes and stores are killed and paused. A node that dies may lose the renewals of its last second, so the newest evidence may
-    /// be a heartbeat older. While a store fails over, a node opens sockets of users whom it cannot write yet. A failover may undo the
-    /// heartbeat that brought a user online, and the next one repairs that. A node that was paused receives messages late, and takes users
-    /// whose leases it holds back for online, so that their heartbeats wait for a batch.
+    /// The promises of a deployment whose nodes and stores are killed and paused. A node that dies may lose the renewals of its last
+    /// second, so the newest evidence may be a heartbeat older. While a store fails over, a node opens sockets of users whom it cannot
+    /// write yet. A failover may undo the heartbeat that brought a user online, and the next one repairs that. A node that was paused
+    /// receives messages late. It counts users whose leases it holds back as online, so their heartbeats wait for a batch.
     /// </summary>
     public Promises Disturbed() => this with
     {
@@ -57,7 +57,7 @@ internal sealed record Promises(double Lease = 30, double Bound = 10, double Hea
     /// <summary>An answered ping, or a message, surely arrived if the connection is still open this much later.</summary>
     public double HeardAfter { get; private init; } = 1;
 
-    /// <summary>How long after its acknowledgement a heartbeat that brought a user online may not be seen.</summary>
+    /// <summary>For how long after its acknowledgement a heartbeat that brought a user online may have no visible effect.</summary>
     public double ArrivalShows { get; private init; }
 
     /// <summary>How much later a node may find a leave, if a notification is lost.</summary>
@@ -67,7 +67,8 @@ internal sealed record Promises(double Lease = 30, double Bound = 10, double Hea
     public double MayLose { get; private init; }
 
     /// <summary>
-    /// How long after its acknowledgement a leave is read as offline: a node that holds another socket of the person reports that at once.
+    /// How long after its acknowledgement a leave is surely read as offline: a node that holds another socket of the person reports that at
+    /// once.
     /// </summary>
     public double LeaveSettles { get; init; } = 3;
 
@@ -84,8 +85,8 @@ internal sealed record Promises(double Lease = 30, double Bound = 10, double Hea
     public double DeviceLeaveKeeps => Heartbeat + 1;
 
     /// <summary>
-    /// A heartbeat of a user who is online may wait for a batch, for a second if nodes share a store. Until then the previous one is last
-    /// seen.
+    /// A heartbeat of a user who is online may wait for a batch, for a second if nodes share a store. Until then, last seen shows the
+    /// previous one.
     /// </summary>
     public double RenewalShows { get; init; } = 3;
 }

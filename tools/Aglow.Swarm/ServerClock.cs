@@ -39,8 +39,8 @@ internal sealed class ServerClock(double unixAtZero)
         select moment;
 
     /// <summary>
-    /// Until when an act is sure evidence, if it were until <paramref name="end"/> without a step. After a step forward, the guard lasts
-    /// for two heartbeats.
+    /// Until when an act is sure evidence. Without a step, that is <paramref name="end"/>. After a step forward, the guard lasts for two
+    /// heartbeats.
     /// </summary>
     public double EvidenceUntil(double moment, double end, double heartbeat)
     {

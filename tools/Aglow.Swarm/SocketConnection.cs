@@ -14,7 +14,9 @@ internal enum FrameKind : byte
     Close,
 }
 
-/// <summary>A WebSocket that answers pings only when told: whether and when a ping is answered is the truth of a run.</summary>
+/// <summary>
+/// A WebSocket that answers pings only when told, because the truth of a run depends on which pings are answered, and when.
+/// </summary>
 /// <remarks>
 /// Rejected: the framework's ClientWebSocket. It answers pings by itself, and needs several times the memory at ten thousand sockets.
 /// Frames from servers are whole and unmasked; a long frame grows the buffer. Threading: one reader; writers wait for each other.

@@ -59,13 +59,13 @@ internal sealed record SwarmOptions
     /// <summary>For how long the receiver of the webhook is down.</summary>
     public required double ReceiverDownSeconds { get; init; }
 
-    /// <summary>For how long it is slow.</summary>
+    /// <summary>For how long the receiver of the webhook is slow.</summary>
     public required double ReceiverSlowSeconds { get; init; }
 
     /// <summary>A time at the end in which people neither come nor go.</summary>
     public required double QuietSeconds { get; init; }
 
-    /// <summary>Whether somebody disturbs the deployment during the run, so that what needs a notification may be late.</summary>
+    /// <summary>Whether somebody disturbs the deployment during the run, so that changes that need a notification may be late.</summary>
     public required bool IsDisturbed { get; init; }
 
     /// <summary>The number of people of each real client (.NET, JavaScript), besides the others.</summary>

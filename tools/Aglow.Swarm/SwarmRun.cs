@@ -8,8 +8,8 @@ using Aglow.Swarm.Claims;
 namespace Aglow.Swarm;
 
 /// <summary>
-/// The common part of all runs (<see cref="PeopleRun"/>, <see cref="BulkRun"/>). It reads and judges statuses all the time. Once a second
-/// an auditor looks for overdue changes, and the servers' CPU and memory are read.
+/// The common part of all runs (<see cref="PeopleRun"/>, <see cref="BulkRun"/>). It reads and judges statuses all the time. An auditor
+/// looks for overdue changes once a second. The servers' CPU and memory are read every 5 s.
 /// </summary>
 internal abstract class SwarmRun : IDisposable
 {
@@ -159,7 +159,7 @@ internal abstract class SwarmRun : IDisposable
         }
         catch (OperationCanceledException) when (stop.IsCancellationRequested)
         {
-            // a report is written all the same
+            // the report is written anyway
         }
 
         Audit(Clock.Now - Volatile.Read(ref _lag), isEnd: !stop.IsCancellationRequested);

@@ -69,8 +69,8 @@ internal sealed class Truth(Promises promises)
     public bool IsSurelyOnline(double from, double to) => SurelyOnlineSince(from, to) is not null;
 
     /// <summary>
-    /// If the person is surely online throughout [<paramref name="from"/>, <paramref name="to"/>]: since when they are without a break.
-    /// Else null.
+    /// Since when the person is surely online without a break, if so throughout [<paramref name="from"/>, <paramref name="to"/>]; else
+    /// null.
     /// </summary>
     public double? SurelyOnlineSince(double from, double to)
     {
@@ -135,7 +135,7 @@ internal sealed class Truth(Promises promises)
         new(SurelyOnlineSince(now, now), PossiblyOnlineUntil(promises.Bound, held), IsPossiblyOnline(now, now, promises.Bound, held));
 
     /// <summary>
-    /// Whether a last-seen second (of our clock) can be true if it came at <paramref name="toldBy"/>. Returns the reason if it cannot.
+    /// Why a last-seen second (of our clock) that was told by <paramref name="toldBy"/> cannot be true; null: it can.
     /// </summary>
     public string? WhyNeverSeenAt(double second, double asked, double toldBy)
     {
@@ -324,6 +324,6 @@ internal sealed class Truth(Promises promises)
 
 /// <summary>The truth about a person at one moment.</summary>
 /// <param name="SurelySince">Since when the person is surely online; null: not surely online.</param>
-/// <param name="PossiblyUntil">The latest moment until which the person is online.</param>
+/// <param name="PossiblyUntil">The latest moment until which the person can be online.</param>
 /// <param name="IsPossible">Whether the person can be online.</param>
 internal readonly record struct Standing(double? SurelySince, double PossiblyUntil, bool IsPossible);

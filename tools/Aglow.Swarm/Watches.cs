@@ -25,10 +25,10 @@ internal sealed class Watches(SwarmRun swarm, string watcher)
     private readonly Dictionary<uint, Watch> _watches = [];
     private bool _hasEnded;
 
-    /// <summary>Called before each <see cref="Audit"/>: the connection is still open.</summary>
+    /// <summary>Called before each <see cref="Audit"/>, while the connection is open, to confirm what it sent.</summary>
     public Action? Confirm { get; set; }
 
-    /// <summary>Handles a message of the server: <c>{"type":"presence","users":[…]}</c>. Returns a message of another type.</summary>
+    /// <summary>Handles a message of the server: <c>{"type":"presence","users":[…]}</c>. Returns the type of the message.</summary>
     public string? Hear(ReadOnlyMemory<byte> json, double now)
     {
         using var message = JsonDocument.Parse(json);

@@ -1,6 +1,8 @@
 namespace Aglow.Swarm.Changes;
 
-/// <summary>The backends of a run: one that follows the feed, and one that receives a webhook. Both must end in the truth.</summary>
+/// <summary>
+/// The backends of a run: one that follows the feed, and one that receives a webhook. Both must end with the true state of every person.
+/// </summary>
 internal sealed class Backends(PeopleRun swarm) : IDisposable
 {
     private readonly Episodes[] _episodes = [.. Enumerable.Range(0, CountOf(swarm.Options)).Select(static _ => new Episodes())];
@@ -8,10 +10,10 @@ internal sealed class Backends(PeopleRun swarm) : IDisposable
     private FeedReader? _feed;
     private WebhookReceiver? _webhook;
 
-    /// <summary>What each of them knows.</summary>
+    /// <summary>What each backend knows.</summary>
     public IReadOnlyList<Ledger> Ledgers => _ledgers;
 
-    /// <summary>Begins to hear, before anybody acts.</summary>
+    /// <summary>Starts to receive changes, before anybody acts.</summary>
     public async Task BeginAsync(CancellationToken stop)
     {
         if (swarm.Options.FollowsFeed)
@@ -27,7 +29,7 @@ internal sealed class Backends(PeopleRun swarm) : IDisposable
         }
     }
 
-    /// <summary>Their work.</summary>
+    /// <summary>The loops of the backends.</summary>
     public IEnumerable<Func<CancellationToken, Task>> Lives()
     {
         if (_feed is not null)

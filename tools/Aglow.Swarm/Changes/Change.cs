@@ -2,11 +2,11 @@ using System.Text.Json;
 
 namespace Aglow.Swarm.Changes;
 
-/// <summary>A change as the feed or a webhook tells it.</summary>
+/// <summary>A change as the feed or a webhook reports it.</summary>
 /// <param name="Id">The ID of the change.</param>
 /// <param name="User">The user.</param>
 /// <param name="IsOnline">Whether they are online from then on.</param>
-/// <param name="Reason">Why.</param>
+/// <param name="Reason">Why it was recorded.</param>
 /// <param name="LastSeen">Last seen, in seconds since 1970.</param>
 /// <param name="At">When the server recorded it, in seconds since 1970.</param>
 internal readonly record struct Change(string Id, uint User, bool IsOnline, string Reason, long? LastSeen, long At)

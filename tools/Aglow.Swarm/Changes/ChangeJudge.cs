@@ -1,12 +1,12 @@
 namespace Aglow.Swarm.Changes;
 
-/// <summary>The rules of changes: they compare what a backend heard with what happened. Pure.</summary>
+/// <summary>The rules of changes: they compare the changes that a backend received with what happened. Pure.</summary>
 internal static class ChangeJudge
 {
     // the second of a record is cut off, and the clocks of two machines differ
     private const double Rounding = 2;
 
-    /// <summary>The broken promise of one change, when it comes; null: none.</summary>
+    /// <summary>The promise that a change breaks, when the change arrives; null: none.</summary>
     public static Verdict? WhyNot(Truth truth, SwarmRun swarm, Change change, double heard)
     {
         // a change may be recorded late, after another node took the feed over
@@ -20,7 +20,9 @@ internal static class ChangeJudge
         return null;
     }
 
-    /// <summary>The state that a backend ends with, after a quiet time; null: it is right, or more than one answer is.</summary>
+    /// <summary>
+    /// The promise that a backend's last state breaks, after a quiet time; null: the state is right, or either state may be.
+    /// </summary>
     public static Verdict? OfEnd(Standing standing, Promises promises, bool? isOnline, double now)
     {
         if (standing.SurelySince is { } since && since + promises.Bound < now && isOnline != true)

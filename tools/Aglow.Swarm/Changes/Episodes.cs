@@ -7,12 +7,12 @@ namespace Aglow.Swarm.Changes;
 internal readonly record struct Episode(bool IsOnline, double From, double Until);
 
 /// <summary>
-/// The episodes of one person that lasted long enough that every backend must hear of them. Two equal ones in turn are one.
+/// The episodes of one person that lasted long enough that every backend must hear of them. Two equal ones in a row count as one.
 /// Threading: the auditor.
 /// </summary>
 internal sealed class Episodes
 {
-    /// <summary>A shorter one may be missing.</summary>
+    /// <summary>A backend may miss a shorter one. In seconds.</summary>
     public const double Least = 10;
 
     private readonly List<Episode> _episodes = [];

@@ -2,7 +2,7 @@ using System.Collections.Concurrent;
 
 namespace Aglow.Swarm.Changes;
 
-/// <summary>A backend that applies each change it hears, by the feed or by a webhook: what it knows of every person.</summary>
+/// <summary>What one backend knows of every person. It applies each change that it receives, by the feed or by a webhook.</summary>
 /// <remarks>
 /// It behaves as the documentation asks: it skips IDs that it has handled, and the newest change of a user is the truth. The changes
 /// of a person are kept whole, because the end of the run compares them with what happened. Threading: one writer; any thread reads.
@@ -16,16 +16,16 @@ internal sealed class Ledger(SwarmRun swarm, string name)
     private readonly Queue<string> _handledInTurn = new();
     private long _count, _repeated, _gaps;
 
-    /// <summary>How this backend hears of changes.</summary>
+    /// <summary>How this backend receives changes.</summary>
     public string Name => name;
 
-    /// <summary>The changes that it heard, each once.</summary>
+    /// <summary>The changes that it received, each counted once.</summary>
     public long Count => Volatile.Read(ref _count);
 
-    /// <summary>The changes that came again.</summary>
+    /// <summary>The changes that it received again.</summary>
     public long Repeated => Volatile.Read(ref _repeated);
 
-    /// <summary>How often it heard that changes were lost.</summary>
+    /// <summary>How often it was told that changes were lost.</summary>
     public long Gaps => Volatile.Read(ref _gaps);
 
     /// <summary>Applies a change, and judges it.</summary>
@@ -49,7 +49,7 @@ internal sealed class Ledger(SwarmRun swarm, string name)
             swarm.Report(verdict, change.User, now, $"recorded in {name}", HistoryOf(change.User));
     }
 
-    /// <summary>Hears that changes were lost.</summary>
+    /// <summary>Counts a report that changes were lost.</summary>
     public void HearGap() => Interlocked.Increment(ref _gaps);
 
     /// <summary>All changes of a person, in the order in which they came.</summary>

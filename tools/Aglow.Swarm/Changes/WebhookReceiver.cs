@@ -6,13 +6,14 @@ using System.Text.Json;
 namespace Aglow.Swarm.Changes;
 
 /// <summary>
-/// A receiver of webhooks on this machine. It verifies each signature. On request it is down for a time, and slow for another.
+/// A receiver of webhooks on this machine. It verifies each signature. If the options say so, it is down for a time, and slow at a later
+/// time.
 /// </summary>
 /// <remarks>
 /// <code>
-///   run   ├── a quarter ──┤ down: refuses connections ├── ── half ──┤ slow: a second an answer ├── ──┤
+///   run   ├── 25 % ──┤ down: refuses connections ├── until 60 % ──┤ slow: a second for each answer ├── ──┤
 /// </code>
-/// Threading: requests come one at a time, as the documentation says, so a second one at once is a violation of the order.
+/// Threading: it answers one request at a time, because a server sends a webhook one request at a time.
 /// </remarks>
 internal sealed class WebhookReceiver(SwarmRun swarm, Ledger ledger) : IDisposable
 {

@@ -3,7 +3,8 @@ namespace Aglow.Swarm.Claims;
 /// <summary>The claims of one person, as a naive model: every version of the table, and when the server can have changed to it.</summary>
 /// <remarks>
 /// One task changes a person's claims, so versions do not overlap. While a change is on its way, the version before and the one after are
-/// both possible. So they are for <see cref="Promises.ClaimSettles"/> after its acknowledgement, because another node may not know it yet.
+/// both possible. Both stay possible for <see cref="Promises.ClaimSettles"/> after its acknowledgement, because another node may not know
+/// the change yet.
 /// <code>
 ///   version 1 possible ├─────────────────────────── + settles ┤
 ///   version 2 possible              sent ├──?──┤ acknowledged ├──────────
@@ -64,7 +65,7 @@ internal sealed class ClaimBook(Promises promises)
         return (shown.Any(static s => s is { Hides: true }), shown.All(static s => s is { Hides: true }));
     }
 
-    /// <summary>The truth that callers can see, where this is the truth by the person's devices.</summary>
+    /// <summary>What callers can see of the person; <paramref name="truth"/>: what follows from the person's devices alone.</summary>
     public Standing Seen(Standing truth, double now)
     {
         var (may, must) = HiddenIn(now, now);
@@ -74,7 +75,7 @@ internal sealed class ClaimBook(Promises promises)
             : truth.SurelySince is { } since ? truth with { SurelySince = Math.Max(since, VisibleSince(now)) } : truth;
     }
 
-    /// <summary>Whether a hidden user's last seen may be this second of our clock: the second at which they hid.</summary>
+    /// <summary>Whether a hidden user's last seen may be this second of our clock, because the user may have hidden then.</summary>
     public bool HidAt(double second)
     {
         lock (_gate)

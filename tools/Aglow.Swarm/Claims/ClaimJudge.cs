@@ -14,7 +14,7 @@ internal static class ClaimJudge
         return $"told {Of(told)}, but claimed {string.Join(" or ", shown.Select(static s => s is null ? "nothing" : $"{s}"))}";
     }
 
-    /// <summary>Why a watcher should have been told otherwise by now; null: their last record may be right.</summary>
+    /// <summary>Why a watcher should have received another record by now; null: the last record may be right.</summary>
     public static string? WhyLate(ClaimBook claims, Promises promises, Told last, double now)
     {
         if (claims.ShownIn(now - promises.ClaimTold - promises.Slack, now) is not [var only] || only is { Hides: true })

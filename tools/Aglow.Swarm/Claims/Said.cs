@@ -5,7 +5,7 @@ namespace Aglow.Swarm.Claims;
 /// <param name="Status">The status, as the server spells it.</param>
 /// <param name="Text">The text.</param>
 /// <param name="Emoji">The emoji.</param>
-/// <param name="Until">The second of the server's clock at which it ends; null: it stands.</param>
+/// <param name="Until">The second of the server's clock at which it ends; null: it does not end.</param>
 /// <param name="Priority">The priority.</param>
 internal sealed record Said(string Source, string Status, string? Text, string? Emoji, long? Until, int Priority)
 {

@@ -4,8 +4,9 @@ namespace Aglow.Swarm.Clients;
 
 /// <summary>A person with one device, which runs a real client: comes, watches others, and leaves or vanishes, again and again.</summary>
 /// <remarks>
-/// The app sees less than a device of the swarm's own: not the pings, only whether the connection is open. The server pings once in a
-/// heartbeat interval. So it surely heard of a connection that is open for longer within that time, and some more for a busy machine.
+/// An app sees less than the swarm's own devices: it does not see pings, only whether the connection is open. The server pings once in a
+/// heartbeat interval. So if a connection stays open for longer, the server surely heard from it within that interval, with a margin for a
+/// busy machine.
 /// <code>
 ///   connect() ├── may be online ──┤ open ├── surely heard 1.6 heartbeats ago, noted every 3 s ──┤ leave(), or closed
 /// </code>

@@ -4,7 +4,7 @@ using System.Text.Json;
 
 namespace Aglow.Swarm.Clients;
 
-/// <summary>Many JavaScript clients in one process of Node, which takes commands and tells events as lines of JSON.</summary>
+/// <summary>Many JavaScript clients in one process of Node, which takes commands and reports events as lines of JSON.</summary>
 internal sealed class NodeClients : IDisposable
 {
     private readonly Process _process;
@@ -79,7 +79,7 @@ internal sealed class NodeClients : IDisposable
                 client.Hear(said.RootElement);
         }
 
-        // Node ended: nobody who waits for a leave shall wait for ever
+        // Node ended: end all waits for a leave
         foreach (var client in _clients.Values)
             client.End();
     }
