@@ -43,7 +43,7 @@ public sealed class BalancerTests(FaultyCluster servers)
         await using var newcomers = new People(TimeSpan.FromSeconds(Tick), balancer.Address);
         await JoinUntilAsync(newcomers, 20_000, async () => await ConnectionsAsync(third) >= 50);
 
-        // one node less: it is not ready at once, but still serves meanwhile
+        // a node stops: it reports at once that it is not ready, but still serves
         var stopping = first.StopAsync();
         await Eventually.HoldsAsync(
             async () => (await first.Http.GetAsync("/health/ready")).StatusCode == HttpStatusCode.ServiceUnavailable);

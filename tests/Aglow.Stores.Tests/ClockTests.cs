@@ -20,7 +20,7 @@ public sealed class ClockTests
     [InlineData(2, 0)]
     [InlineData(-2, 0)]
     [InlineData(8, 0)]
-    // ahead at boot, then set right
+    // wrong at the start, then corrected
     [InlineData(-10 * 365 * 24, 10 * 365 * 24)]
     public async Task A_clock_that_is_stepped_makes_nobody_offline_who_beats_on_and_last_seen_right(int hours, int hoursAhead)
     {

@@ -3,7 +3,7 @@ using System.Net.Http.Json;
 namespace Aglow.Stores.Tests;
 
 /// <summary>
-/// People whose clients send a heartbeat every interval to one address. If it does not answer, they use the next address. Like this
+/// People whose clients send a heartbeat every interval to one address. If that address does not answer, they use the next one. Like this
 /// project's clients, they retry within a second, with jitter.
 /// </summary>
 internal sealed class Crowd : IDisposable

@@ -57,7 +57,7 @@ public sealed class DeviceTests(RedisServers servers)
         var pairs = DevicePair.All(nodes.Length);
         var devices = new DevicePairs(nodes, TimeSpan.FromSeconds(2));
         var findings = new PairFindings();
-        // people whose devices were late on this machine try again
+        // people whose devices were late on this machine are not judged, so there are more rounds
         for (var round = 0u; findings.Judged < pairs.Count * times; round++)
             await devices.RunAsync([.. Enumerable.Range(0, times).SelectMany(_ => pairs)], 1000 + (round * 1000), findings);
         findings.Wrong.ShouldBeEmpty();

@@ -139,7 +139,7 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
         (await Other.Http.GetStringAsync("/users?q=ali")).ShouldContain("\"status\":\"offline\",\"last_seen\":null");
         await Eventually.HoldsAsync(async () => await CountAsync(One) == 1 && await CountAsync(Other) == 1);
 
-        // allowed again, and then to all but one user
+        // visible again, and then to all but one user
         await Other.Http.PutAsJsonAsync("/users/alice/visibility", new { online = "everyone" });
         await Eventually.HoldsAsync(() => watcher.Statuses("alice") is ["online", "offline", "online"]);
         await Eventually.HoldsAsync(async () => await CountAsync(One) == 2);
@@ -149,7 +149,7 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
         await One.Http.PutAsJsonAsync("/users/2/visibility", new { online = "followers-approved" });
         await HeartbeatAsync(One, 2);
 
-        // a starting node knows all of it before it answers
+        // a starting node has loaded all of these settings before it answers
         await HeartbeatAsync(One, "alice");
         (await One.StopAsync()).ShouldBe(0);
         await using var again = await NodeAsync();
@@ -210,7 +210,7 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
         await One.Http.PostAsJsonAsync("/users", new { user_name = "alice" });
         await HeartbeatAsync(One, "alice");
         await HeartbeatAsync(Other, "alice");
-        // reads know the IDs that reads have asked for: what a user does must not make a read of them quicker
+        // only reads fill the cache of reads, because what a user does must not make a read of that user quicker
         (await StatusAsync(Other, "alice")).ShouldBe("online");
         await postgres.Process.StopAsync();
         try

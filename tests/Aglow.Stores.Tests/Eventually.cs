@@ -3,8 +3,8 @@ using System.Diagnostics;
 namespace Aglow.Stores.Tests;
 
 /// <summary>
-/// Waits for a condition, with a deadline that no healthy machine reaches. A call that fails, as to a node whose store is away, means:
-/// not yet.
+/// Waits for a condition, with a deadline that no healthy machine reaches. A failed call, for example to a node whose store is away, means
+/// that the condition does not hold yet.
 /// </summary>
 internal static class Eventually
 {

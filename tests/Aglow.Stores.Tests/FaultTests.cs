@@ -87,7 +87,7 @@ public sealed class FaultTests(FaultyCluster servers)
         await using var watcher = await Watcher.ConnectAsync(other, 1, Everybody);
         await Eventually.HoldsAsync(() => Everybody.All(user => watcher.Statuses(user)[^1] == "online"));
 
-        // there and back
+        // moves the slots to another server and back
         var from = await servers.Cluster.PrimaryOfAsync(3);
         var to = from;
         for (var page = 0; to == from; page++)
@@ -169,7 +169,7 @@ public sealed class FaultTests(FaultyCluster servers)
 
     private static Task<AglowProcess> NodeAsync(string redis) => AglowProcess.StartAsync(null, ["--redis", redis, .. Flags]);
 
-    // It works as an operator would: servers that do not know each other's slots yet are not resharded.
+    // Waits, as an operator would, until the servers know each other's slots.
     private static async Task ReshardAsync(RedisProcess from, RedisProcess to)
     {
         await Eventually.HoldsAsync(async () => (await RedisCliAsync("check", $"{from.Endpoint}")).ExitCode == 0);

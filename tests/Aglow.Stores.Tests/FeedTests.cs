@@ -20,13 +20,13 @@ public sealed class FeedTests(RedisServers servers)
         await servers.Cluster.FlushAsync();
         await using var one = await NodeAsync();
         await using var other = await NodeAsync();
-        // users who are online when a feed begins are not changes
+        // a feed reports no change for users who are online when it begins
         await using var consumer = await FeedConsumer.FollowAsync(one, other);
         await HeartbeatAsync(one, 42);
         await HeartbeatAsync(other, 42);
         await HeartbeatAsync(other, 43);
         await other.PostAsync("/offline", "{\"user_id\":42}");
-        // a visit that ends at once
+        // a user who comes online and leaves at once
         await HeartbeatAsync(one, 44);
         await other.PostAsync("/offline", "{\"user_id\":44}");
         await HeartbeatAsync(one, 42);
@@ -66,7 +66,7 @@ public sealed class FeedTests(RedisServers servers)
         for (var fault = 0; fault < 2; fault++)
         {
             var owner = await OwnerAsync(alive);
-            // online by the owner, and silent from then on
+            // the user comes online at the owner, and is silent from then on
             await HeartbeatAsync(owner, visitor);
             await Eventually.HoldsAsync(() => consumer.IsOnline(visitor));
             alive = [.. alive.Where(node => node != owner)];
@@ -74,7 +74,8 @@ public sealed class FeedTests(RedisServers servers)
                 await owner.KillAsync();
             else
                 (await owner.StopAsync()).ShouldBe(0);
-            // no node owns the feed yet: a visit begins and ends, and a new owner starts before this lease expires
+            // no node owns the feed yet: a user comes online and leaves, and another comes online, whose lease expires after a new owner
+            // starts
             await HeartbeatAsync(alive[0], visitor + 1);
             await alive[0].PostAsync("/offline", $"{{\"user_id\":{visitor + 1}}}");
             await HeartbeatAsync(alive[0], visitor + 2);

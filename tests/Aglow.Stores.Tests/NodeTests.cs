@@ -111,7 +111,7 @@ public sealed class NodeTests(RedisServers servers)
         await Task.Delay(TimeSpan.FromSeconds(2));
         watcher.Statuses(42).ShouldBe(told);
 
-        // for all devices: the laptop's open socket does not prevent it
+        // a leave for all devices: the laptop's open socket does not prevent it
         await one.Http.PostAsJsonAsync("/offline", new { user_id = 42 });
         await Eventually.HoldsAsync(() => watcher.Statuses(42)[^1] == "offline");
         (await StatusAsync(other, 42)).ShouldBe("offline");

@@ -194,8 +194,8 @@ public abstract class PlaneStoreContract : IAsyncLifetime
     [InlineData(false)]
     public async Task Of_many_writers_exactly_one_sees_a_user_arrive(bool batched)
     {
-        // all writers send heartbeats of all users in the same second, in rounds; the writer that gets back the previous round has the
-        // arrival
+        // In each round, all writers send heartbeats of all users in the same second. The writer that gets back the second of the previous
+        // round has the arrival.
         const int writers = 4, users = 50, rounds = 50;
         uint[] everybody = [.. Enumerable.Range(0, users).Select(i => (uint)i)];
         for (var second = 1u; second <= rounds; second++)

@@ -70,7 +70,7 @@ public sealed class PostgresFaultTests(PostgresServer postgres) : IAsyncLifetime
     public async Task A_deletion_that_fails_halfway_has_ended_the_tokens_shows_nobody_and_is_finished_by_the_same_call()
     {
         await using var node = await NodeAsync(postgres.Process.Port, flags: Token.ServerFlags);
-        // one is known by heartbeats only, and one hides
+        // ann is known only by heartbeats, and bea hides
         string[] users = ["ann", "bea"];
         var old = users.ToDictionary(
             static user => user,
@@ -95,7 +95,7 @@ public sealed class PostgresFaultTests(PostgresServer postgres) : IAsyncLifetime
         }
 
         await postgres.Process.ExecuteAsync("DROP TRIGGER stops ON aglow.profile", _database);
-        // tokens of a later second are accepted; nothing is left of the one, and what hid the other goes with the rest
+        // Tokens of a later second are accepted. Nothing is left of ann, and the second deletion removes bea's visibility too.
         await HoldsAsync("ann", HttpMethod.Delete, "/users/ann", "No such user");
         await HoldsAsync("bea", HttpMethod.Delete, "/users/bea", "");
         await HoldsAsync("bea", HttpMethod.Get, "/users/bea/visibility", "everyone");

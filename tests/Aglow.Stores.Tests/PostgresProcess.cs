@@ -7,7 +7,7 @@ namespace Aglow.Stores.Tests;
 
 /// <summary>
 /// A private PostgreSQL on loopback, in a temporary folder, which stops with the tests. Tests that run as root start it as the user
-/// postgres, because it refuses root.
+/// postgres, because PostgreSQL refuses to run as root.
 /// </summary>
 internal sealed partial class PostgresProcess : IAsyncDisposable
 {
@@ -40,7 +40,7 @@ internal sealed partial class PostgresProcess : IAsyncDisposable
         }
     }
 
-    /// <summary>A connection string that works, except for the given parts.</summary>
+    /// <summary>A connection string that works; the given parts replace its own parts.</summary>
     public string Connection(string database = "postgres", string user = User, string password = Password, string more = "") =>
         $"Host=127.0.0.1;Port={Port};Database={database};Username={user};Password=\"{password}\";{more}";
 

@@ -93,7 +93,7 @@ public sealed class RedisAloneTests(RedisServers servers) : RedisPlaneStoreTests
 
         await Eventually.HoldsAsync(() => store.IsReachable);
         await store.ExchangeAsync(Plane.Pulse, 42, 103);
-        // the call comes even before a late answer that may be older than the outage
+        // the callback comes even if the first answer is a late one, which may be older than the outage
         recovered.ShouldNotBeEmpty();
         recovered.ShouldAllBe(away => away > TimeSpan.FromSeconds(1.5));
     }
@@ -199,7 +199,7 @@ public sealed class RedisClusterTests(RedisServers servers) : RedisPlaneStoreTes
 
         await to.CallAsync("CLUSTER", "SETSLOT", slot, "IMPORTING", fromId);
         await from.CallAsync("CLUSTER", "SETSLOT", slot, "MIGRATING", toId);
-        // First the key is still there, and is served there. Then it is gone, and the client asks at its new place.
+        // At first the old server still has the key and serves it. Then the key is gone, and the client asks the new server.
         (await store.ExchangeAsync(Plane.Pulse, page, 110)).ShouldBe(100u);
         await from.CallAsync("MIGRATE", "127.0.0.1", $"{to.Port}", "", "0", "5000", "KEYS", $"{{p:{page}}}:pulse");
         (await store.ExchangeAsync(Plane.Pulse, page, 120)).ShouldBe(110u);

@@ -51,7 +51,8 @@ internal sealed partial class RedisProcess : IAsyncDisposable
     }
 
     /// <summary>
-    /// A Sentinel that watches the primary on a port under the name "presence". It replaces the primary a second after it is gone.
+    /// A Sentinel that watches the primary on a port under the name "presence". A second after the primary is gone, the Sentinel replaces
+    /// it.
     /// </summary>
     public static Task<RedisProcess> StartSentinelAsync(int primary) => StartAsync([], primary);
 
@@ -364,7 +365,7 @@ public sealed class RedisCollection : ICollectionFixture<RedisServers>
     public const string Name = "redis";
 }
 
-/// <summary>The same with servers of their own, so that both halves take about as long.</summary>
+/// <summary>A second collection with its own servers. Both collections take about equally long.</summary>
 [CollectionDefinition(Name)]
 public sealed class NodeCollection : ICollectionFixture<RedisServers>
 {

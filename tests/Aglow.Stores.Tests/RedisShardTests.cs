@@ -63,7 +63,7 @@ public sealed class RedisShardTests
         _time.Advance(1.9 * Second);
         _shard.GiveUp("silent");
         _shard.HasFailed.ShouldBeFalse();
-        // the loop that notices it is late
+        // the loop that notices the silence is late
         _time.Advance(1.6 * Second);
         _shard.GiveUp("silent");
         givenUp.WaitHandle.WaitOne(TimeSpan.FromSeconds(30)).ShouldBeTrue();

@@ -253,7 +253,7 @@ public abstract class UserDirectoryContract
         // two users in the list want one name
         (await directory.WriteProfilesAsync([new(3, "carol", null), new(1, "anna", null), new(5, "Carol", null)], create: false))
             .ShouldBe(new ProfileResult(0, 0, ProfileConflict.NameTaken, 2));
-        // the user who keeps the name has it, wherever in the list
+        // a user who keeps a name keeps others from it, at any position in the list
         (await directory.WriteProfilesAsync([new(3, "ann", null), new(1, null, "Ann", ProfileParts.DisplayName)], create: false))
             .ShouldBe(new ProfileResult(0, 0, ProfileConflict.NameTaken, 0));
         (await directory.WriteProfilesAsync([new(1, null, "Ann", ProfileParts.DisplayName), new(3, "ann", null)], create: false))

@@ -6,7 +6,7 @@ using Aglow.Server.Tests;
 
 namespace Aglow.Stores.Tests;
 
-/// <summary>A socket on a node: its user is online by being connected, and watches others. It records all messages.</summary>
+/// <summary>A socket on a node. Its user is online because the socket is connected, and watches others. It records all messages.</summary>
 internal sealed class Watcher : IAsyncDisposable
 {
     private readonly Uri _address;
@@ -82,7 +82,7 @@ internal sealed class Watcher : IAsyncDisposable
         _socket.Dispose();
     }
 
-    // A node whose store did not answer for 2 s, as on a busy machine, answers 503. The watcher comes back until the node takes it.
+    // A node whose store did not answer for 2 s, as on a busy machine, answers 503. The watcher retries until the node accepts it.
     private async Task OpenAsync()
     {
         await Eventually.HoldsAsync(async () =>
