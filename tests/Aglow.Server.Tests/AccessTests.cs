@@ -330,7 +330,7 @@ public class AccessTests(TokenServer shared)
         var user = SharedServer.NewKey("forged");
         (await _server.AskAsync(forge(user), "POST", "/heartbeat")).ShouldBeProblem(401);
         (await _server.AskAsync(shared.Keys["read"], "GET", $"/users/{user}")).ShouldBeProblem(404);
-        // and on a socket, before HTTP and through it
+        // and on a socket, with the shortcut before HTTP and through HTTP
         await using var socket = await RawSocket.ConnectAsync(_server.Address);
         await socket.WriteAsync(RawSocket.Handshake("/ws", $"Authorization: Bearer {forge(user)}\r\n"));
         (await socket.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 401 ", customMessage: how);

@@ -344,7 +344,7 @@ public class AccountTests(TokenServer shared)
         await ToldAsync(watcher, me, "offline");
         (await ByKeyAsync("PUT", $"/users/{me}/access", """{"disabled":true}""")).Status.ShouldBe(200);
 
-        // a list of a backend names them in the answer, and the others count
+        // if a backend's list has a disabled user, the answer names that user, and the others count
         Task<Answer> BeatAsync(string json) => _server.AskAsync(shared.Keys["heartbeat"], "POST", "/heartbeat", json);
         var listed = (await BeatAsync($"{{\"user_ids\":[\"{other}\",\"{me}\",7]}}")).Json;
         listed["disabled"]!.AsArray().ShouldHaveSingleItem()!.GetValue<string>().ShouldBe(me);
@@ -472,7 +472,7 @@ public class AccountTests(TokenServer shared)
         (await _server.AskAsync(NewerToken(carol), "GET", $"/status/{ann}")).Json["is_online"]!.GetValue<bool>().ShouldBeFalse();
         (await AsAsync(ann, "GET", $"/users/{ann}/blocked")).ShouldBeJson($$"""{"user_ids":["{{carol}}"]}""");
 
-        // and an approval
+        // an approval outlives a deletion too
         (await AsAsync(ann, "PUT", $"/users/{ann}/visibility", """{"online":"followers-approved"}""")).Status.ShouldBe(200);
         (await AsAsync(ann, "POST", $"/users/{ann}/approved", $"{{\"user_ids\":[\"{dave}\"]}}")).Status.ShouldBe(200);
         (await AsAsync(dave, "DELETE", $"/users/{dave}")).Status.ShouldBe(204);

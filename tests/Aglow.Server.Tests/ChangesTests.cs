@@ -78,7 +78,7 @@ public class ChangesTests
                 (await server.StopAsync()).ShouldBe(0);
             else
                 await server.KillAsync();
-            // past the lease every other time
+            // after every other run, the server is down for longer than the lease
             if (run % 2 == 0)
                 await Task.Delay(TimeSpan.FromSeconds(5));
         }

@@ -119,7 +119,7 @@ public sealed class CrossOriginTests(CrossOriginTests.SharingServer shared) : IC
         (await SendAsync(_server, "POST", "/heartbeat", $"{{\"user_id\":\"{user}\"}}", [.. headers])).Status.ShouldBe(status);
         (await _server.StatusOfAsync(user)).ShouldBe(status == 200 ? "online" : "offline");
 
-        // sockets follow the same rule, before HTTP and through it
+        // sockets follow the same rule, with the shortcut before HTTP and through HTTP
         foreach (var first in new[] { "", "GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" })
         {
             await using var socket = await RawSocket.ConnectAsync(_server.Address);

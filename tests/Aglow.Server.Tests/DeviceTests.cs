@@ -69,7 +69,7 @@ public sealed class DeviceTests
         }
     }
 
-    // found by the swarm: a phone that died without a word was named for up to a lease after the person was offline
+    // The swarm found this: a phone that died silently was shown for up to a lease after the person was offline.
     [Fact]
     public async Task Who_is_offline_is_so_on_every_kind_of_device()
     {

@@ -1,2 +1,2 @@
-// These tests mostly wait, for leases, timeouts and processes. So twice as many run beside each other as there are usually cores.
+// These tests mostly wait, for leases, timeouts and processes. So four of them run at the same time, twice the usual number of cores.
 [assembly: CollectionBehavior(MaxParallelThreads = 4)]

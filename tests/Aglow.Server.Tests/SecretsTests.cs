@@ -70,7 +70,7 @@ public sealed class SecretsTests : IDisposable
         key.ShouldMatch("^aglow_[A-Za-z0-9_-]{8}_[A-Za-z0-9_-]{43}\n$");
         if (!OperatingSystem.IsWindows())
             File.GetUnixFileMode(file).ShouldBe(UnixFileMode.UserRead | UnixFileMode.UserWrite);
-        // a deployment makes its key at each start
+        // a deployment may add its key again at each start, and the key stays the same
         (await AglowProcess.RunToEndAsync(add)).ShouldBe((0, "", ""));
         (await File.ReadAllTextAsync(file)).ShouldBe(key);
         // the key must not exist without its file

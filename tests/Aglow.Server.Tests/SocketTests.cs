@@ -199,7 +199,7 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
         await socket.WriteAsync("GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n");
         (await socket.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 200 ");
         await socket.WriteAsync(RawSocket.Handshake("/ws?user_id=4"));
-        // the body of the first answer comes before it
+        // the body of the first answer comes before the head of the second
         (await socket.ReadHeadAsync()).ShouldContain("HTTP/1.1 101 ");
         (await socket.ReadMessageAsync()).GetProperty("user_id").GetInt32().ShouldBe(4);
         await socket.SendAsync("{\"type\":\"watch\",\"users\":[4]}");
@@ -434,7 +434,7 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
         string? title;
         while ((title = (await socket.ReadMessageAsync()).GetProperty("title").GetString()) == refusal)
         {
-            // the most that a second allows
+            // until the allowance of a second is used up
         }
 
         title.ShouldBe("Too many messages");
@@ -636,7 +636,7 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
         frames.ShouldBe(["ping", "{\"type\":\"tick\"}", "ping", "{\"type\":\"tick\"}"]);
     }
 
-    // ---- under fire -----------------------------------------------------------------------------------------------------------
+    // ---- under load -----------------------------------------------------------------------------------------------------------
 
     [Fact]
     public async Task A_reader_that_stalls_holds_up_nobody_and_gets_the_latest_when_it_reads()

@@ -80,7 +80,7 @@ public class StrangerTests
         }
         catch (IOException)
         {
-            // it has
+            // the server has closed the connection
         }
     }
 

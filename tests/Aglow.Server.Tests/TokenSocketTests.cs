@@ -2,7 +2,7 @@ using System.Text.Json;
 
 namespace Aglow.Server.Tests;
 
-/// <summary>Sockets of users with tokens, before HTTP and through it.</summary>
+/// <summary>Sockets of users with tokens, with the shortcut before HTTP and through HTTP.</summary>
 [Collection(TokenCalls.Name)]
 public class TokenSocketTests(TokenServer shared)
 {

@@ -187,7 +187,7 @@ public class UserTests(SharedServer shared)
         answer.Json["manual"]!.GetValue<string>().ShouldBe(chosen);
         answer.Json["status"]!.GetValue<string>().ShouldBe(seen);
         (await _server.StatusOfAsync($"{user}")).ShouldBe(seen);
-        // a user who keeps sending changes nothing
+        // another heartbeat of the user does not change the chosen status
         await _server.PostAsync("/heartbeat", $$"""{"user_id":{{user}},"active":true}""");
         (await _server.StatusOfAsync($"{user}")).ShouldBe(seen);
         (await _server.PostAsync("/offline", $$"""{"user_id":{{user}}}""")).Status.ShouldBe(200);

@@ -130,7 +130,7 @@ public class VisibilityTests(TokenServer shared)
         await socket.SendAsync($"{{\"type\":\"watch\",\"users\":[\"{ann}\",\"{carl}\"]}}");
         (await socket.ReadMessageAsync()).GetProperty("users")[0].GetProperty("status").GetString().ShouldBe("offline");
         (await AskAsync(ann, "DELETE", $"/users/{ann}")).Status.ShouldBe(204);
-        // a leave is reported a second later, so any change of hers would come before his
+        // carl's leave is reported a second later, so any change of ann would come before it
         (await AskAsync(carl, "POST", "/offline")).Status.ShouldBe(200);
         var told = (await socket.ReadMessageAsync()).GetProperty("users");
         (told.GetArrayLength(), told[0].GetProperty("user_id").GetString()).ShouldBe((1, carl));
@@ -232,7 +232,7 @@ public class VisibilityTests(TokenServer shared)
         hidden.GetProperty("users")[0].GetRawText().ShouldBe(
             $"{{\"user_id\":\"{ann}\",\"is_online\":false,\"status\":\"offline\",\"last_seen\":null}}");
 
-        // she leaves, returns, is busy, and hides in another way: nothing is sent; eve, who is shown, is sent
+        // ann leaves, returns, is busy, and hides in another way, and nothing is sent; eve, who is visible, is sent
         await AskAsync(ann, "POST", "/offline");
         await AskAsync(ann, "POST", "/heartbeat");
         await AskAsync(ann, "PUT", $"/users/{ann}/status", """{"status":"busy"}""");
