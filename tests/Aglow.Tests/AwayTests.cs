@@ -8,7 +8,9 @@ using Aglow.Users;
 
 namespace Aglow.Tests;
 
-/// <summary>Away: online, has reported activity since coming online, and the newest is older than the time that shows as away.</summary>
+/// <summary>
+/// A user is away if they are online, have reported activity since they came online, and have reported none for the configured time.
+/// </summary>
 public class AwayTests
 {
     private const int Away = 60;
@@ -22,7 +24,7 @@ public class AwayTests
         await rig.Writer.WriteAsync(1, active: true);
         await rig.Writer.WriteAsync(new uint[] { 2, 3 }, active: true, durable: true);
         var activeAt = rig.Clock.Now;
-        // one says goodbye, the others lapse
+        // user 1 leaves, and the leases of the others expire
         await rig.Writer.LeaveAsync(new uint[] { 1 });
         await rig.PassAsync(Away + 10);
         await rig.Writer.WriteAsync(1, active: false);
@@ -31,7 +33,7 @@ public class AwayTests
         foreach (var user in (uint[])[1, 2, 3])
         {
             await rig.BeatOnAsync(user, 3 * Away, PresenceStatus.Online);
-            // it is known all the same, also to who asks whether they were active lately
+            // the record still has the time of the earlier activity
             (await rig.ReadAsync(user)).ActiveAt.ShouldBe(activeAt);
         }
     }
@@ -57,7 +59,7 @@ public class AwayTests
     [Fact]
     public async Task Who_comes_online_by_a_heartbeat_that_waited_is_not_away_either()
     {
-        // another node said goodbye for them, and this one has not heard of it
+        // the user leaves at another node, and this node has received no hint of that
         await using var rig = new AwayRig(isRemote: true);
         await rig.Writer.WriteAsync(1, active: true);
         await rig.PassAsync(1);
@@ -84,7 +86,7 @@ public class AwayTests
         await BeatAsync();
         Status().ShouldBe(PresenceStatus.Online);
         rig.Journal.Writer.Commit();
-        // what was marked is kept
+        // the beginning of the session was persisted
         rig = await rig.CrashAsync(5);
         await BeatAsync();
         Status().ShouldBe(PresenceStatus.Online);

@@ -2,7 +2,7 @@ using Aglow.Diagnostics;
 
 namespace Aglow.Tests;
 
-/// <summary>Background work that fails: logged once a minute, and the next step runs.</summary>
+/// <summary>A step of a background loop that fails is logged at most once a minute, and the next step runs.</summary>
 public class BackgroundLoopTests
 {
     [Fact]

@@ -25,7 +25,7 @@ public class BackgroundWorkTests
         lines.Count(static line => line.Contains("\"one\" failed", StringComparison.Ordinal)).ShouldBe(2);
         lines.Count(static line => line.Contains("\"another\" failed", StringComparison.Ordinal)).ShouldBe(2);
 
-        // fails after its caller has gone on
+        // fails after its caller has continued
         static async Task FailAsync()
         {
             await Task.Yield();

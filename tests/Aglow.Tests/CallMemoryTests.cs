@@ -40,7 +40,7 @@ public sealed class CallMemoryTests
         _memory.Grow(ref array, used: 8, atLeast: Large);
         array[7].ShouldBe((byte)42);
         _memory.Taken.ShouldBe(array.Length);
-        // it stays what it was where there is no room for a larger one
+        // if there is no room for a larger array, the array stays the same
         var before = array;
         Should.Throw<ProblemException>(() => _memory.Grow(ref array, used: 8, atLeast: 3 * Large));
         array.ShouldBeSameAs(before);

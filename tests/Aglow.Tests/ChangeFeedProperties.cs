@@ -9,9 +9,8 @@ using FsCheck.Fluent;
 namespace Aglow.Tests;
 
 /// <summary>
-/// Any sequence of heartbeats, leaves, expiries, deletions, statuses, commits that fail, checkpoints, crashes and clean stops: a consumer
-/// that applies the newest change
-/// of each user knows what the words say, and no change repeats what the one before said.
+/// Runs any sequence of heartbeats, leaves, expiries, deletions, statuses, failed commits, checkpoints, crashes and clean stops. A consumer
+/// that applies the newest change of each user then agrees with the words. No change repeats the state of the change before it.
 /// </summary>
 public class ChangeFeedProperties
 {
@@ -98,7 +97,7 @@ public class ChangeFeedProperties
         private static readonly ClaimStatus[] Kinds =
             [ClaimStatus.Auto, ClaimStatus.Hidden, ClaimStatus.Busy, ClaimStatus.Away, ClaimStatus.Online];
 
-        // durable elsewhere, as the directory has them
+        // these survive a crash, because the directory stores them
         private readonly Aglow.Users.Claims _claims = new();
         private readonly Accounts _accounts = new();
         private readonly Dictionary<uint, PresenceChange> _applied = [];
@@ -179,14 +178,14 @@ public class ChangeFeedProperties
             foreach (var user in Users.Where(
                 user => Rig.Word(user) != Pulse.Never && Pulse.ToUnix(Pulse.Second(Rig.Word(user))) <= _accounts.Of(user).RevokedAt))
                 Rig.Erase(user);
-            // the first transaction finds what was chosen meanwhile, and the next records it
+            // the first transaction finds statuses that were chosen meanwhile, and the next one records them
             Rig.Journal.Writer.Commit();
             Rig.Journal.Writer.Tick();
             Rig.Journal.Writer.Commit();
             await ReadAsync();
             foreach (var user in Users)
             {
-                // whose lease expired and no sweep has found it yet may be told either
+                // both answers are right for a user whose lease has expired, but whom no sweep has found yet
                 var isOnline = Rig.Online.IsMet(Rig.Word(user), Pulse.Never, Rig.Clock.Moment);
                 if (!belief.Contains(user) || isOnline || Rig.Word(user) == Pulse.Never)
                     Shown(user).ShouldBe(isOnline ? Chosen(user) : PresenceStatus.Offline,
@@ -194,7 +193,7 @@ public class ChangeFeedProperties
             }
         }
 
-        // what is committed is what the words say now: of who lapsed, once a sweep has found it
+        // After a sweep and a commit, the feed agrees with the words.
         public async Task ShouldAgreeAsync()
         {
             Sweep();
@@ -254,7 +253,7 @@ public class ChangeFeedProperties
             }
             catch (Microsoft.Data.Sqlite.SqliteException)
             {
-                // as on a full disk
+                // the commit fails, as on a full disk
             }
 
             Rig.Journal.LimitPages(1_000_000);

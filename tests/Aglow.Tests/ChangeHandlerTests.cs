@@ -24,14 +24,14 @@ public class ChangeHandlerTests
             var first = FirstAsync(events, 3);
             await presence.HeartbeatAsync(UserId.Parse("ann"));
             await presence.LeaveAsync(new[] { await presence.FindAsync(UserId.Parse("ann")) });
-            // silent from here on: the lease expires
+            // user 7 sends nothing more, so the lease expires
             await presence.HeartbeatAsync(UserId.Of(7));
             await heard.UntilAsync("ann Heartbeat", "ann Leave", "ann Leave", "7 Heartbeat", "7 Lapse");
             (await first).ShouldBe(["ann Heartbeat", "ann Leave", "7 Heartbeat"]);
             await host.StopAsync();
         }
 
-        // without the handler: its place stays
+        // the application runs without the handler, whose place stays
         using (var host = await StartAsync(folder.Path, null))
         {
             await host.Services.GetRequiredService<PresenceService>().HeartbeatAsync(UserId.Of(8));
@@ -45,7 +45,7 @@ public class ChangeHandlerTests
             await host.StopAsync();
         }
 
-        // off and on again: what happened meanwhile is lost, and that is said
+        // the feed is off and then on again: changes in between are lost, and the handler receives a gap
         using (var host = await StartAsync(folder.Path, null, hours: 0))
         {
             Should.Throw<InvalidOperationException>(() =>

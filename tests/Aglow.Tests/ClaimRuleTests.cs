@@ -5,7 +5,7 @@ using FsCheck.Fluent;
 
 namespace Aglow.Tests;
 
-/// <summary><see cref="EffectiveClaim.Of"/> against what a person would do with a list on paper.</summary>
+/// <summary>Compares <see cref="EffectiveClaim.Of"/> with a simple model: a sorted list of all claims.</summary>
 public class ClaimRuleTests
 {
     private const uint Now = 200_000_000;
@@ -18,7 +18,7 @@ public class ClaimRuleTests
     public void The_effective_claim_is_what_a_list_on_paper_says() =>
         Prop.ForAll(Seeds, CompareWithPaper).Check(Config.QuickThrowOnFailure.WithMaxTest(2000));
 
-    /// <summary>Whenever the answer changes by itself, the second of that was announced.</summary>
+    /// <summary>If the effective claim changes by itself, the rule has announced the second of that change.</summary>
     [Fact]
     public void A_change_comes_at_the_second_that_was_announced() =>
         Prop.ForAll(Seeds, CompareWithAnnounced).Check(Config.QuickThrowOnFailure.WithMaxTest(20));
@@ -96,7 +96,7 @@ public class ClaimRuleTests
         Show(Now, claim).ShouldBe(shown == PresenceStatus.Offline
             ? new Presence(shown, Now - 3, ActiveAt: 0)
             : new Presence(shown, Now, ActiveAt: 0, Said: said));
-        // users who left and users who hide look alike
+        // a user who hides looks like a user who left
         Show((Now - 3) | Pulse.LeftBit, claim).ShouldBe(new Presence(PresenceStatus.Offline, Now - 3));
     }
 

@@ -9,8 +9,8 @@ using Aglow.Users;
 namespace Aglow.Tests;
 
 /// <summary>
-/// Heartbeats, reads and sweeps while the wall clock is stepped and the monotonic one goes on, over memory and over a store across a
-/// network.
+/// Heartbeats, reads and sweeps while the wall clock is stepped and the monotonic clock is not, with the memory store and with a remote
+/// store.
 /// </summary>
 public class ClockStepTests
 {
@@ -41,7 +41,7 @@ public class ClockStepTests
             await rig.LiveAsync(1, Beating);
             var (status, lastSeen) = await rig.ReadAsync(Beating);
             status.ShouldBe(PresenceStatus.Online, $"{second} s after");
-            // it heartbeats every 10 s, from at most that long after the step on
+            // the user sends a heartbeat every 10 s, so the first one comes at most 10 s after the step
             if (second >= 11)
                 lastSeen.ShouldBeInRange(rig.Wall - 12, rig.Wall + 0);
             rig.Beliefs.Default.Contains(Beating).ShouldBeTrue();
@@ -95,7 +95,7 @@ public class ClockStepTests
         foreach (var (user, age) in ages)
         {
             Pulse.Second(rig.Word(user)).ShouldBeLessThanOrEqualTo(now);
-            // rewritten, not only shown so
+            // the words themselves were changed, not only what is shown
             (now - Pulse.Second(rig.Word(user))).ShouldBeInRange(age + (isRemote ? 31u : 6), age + (isRemote ? 32u : 7));
         }
 
@@ -104,7 +104,7 @@ public class ClockStepTests
         (await rig.ReadAsync(Gone)).Status.ShouldBe(PresenceStatus.Offline);
         rig.WentOffline.ShouldNotContain(Beating);
 
-        // who left in the future comes back at once
+        // a user whose leave was in the future can come online at once
         await rig.Writer.WriteAsync(Back, active: false);
         (await rig.ReadAsync(Back)).ShouldBe((PresenceStatus.Online, rig.Wall));
     }
@@ -149,7 +149,7 @@ public class ClockStepTests
         // a leave counts at once
         await rig.Writer.LeaveAsync(new[] { Leaving });
         rig.Word(Leaving).ShouldBe(rig.Clock.Now | Pulse.LeftBit);
-        // all nodes know now
+        // by now, all nodes have noticed the step
         await rig.LiveAsync(2);
         await rig.Writer.WriteAsync(Beating, active: true);
         rig.Word(Beating).ShouldBe(rig.Clock.Now);
@@ -197,7 +197,7 @@ public class ClockStepTests
 
         public StepRig(bool isRemote, double wrongHours = 0)
         {
-            // 10 years back is after 2020
+            // 10 years before that is still after 2020, where words begin
             _time = new ManualTimeProvider(new DateTimeOffset(2031, 1, 1, 0, 0, 0, TimeSpan.Zero).AddHours(wrongHours));
             var options = new AglowOptions();
             var definitions = new Definitions(options);
@@ -230,7 +230,7 @@ public class ClockStepTests
 
         public List<uint> WentOffline { get; } = [];
 
-        /// <summary>The present second by the wall.</summary>
+        /// <summary>The present second of the wall clock.</summary>
         public uint Wall => _time.Second;
 
         public uint Word(uint user) => Store.Read(user);
@@ -238,7 +238,7 @@ public class ClockStepTests
         public uint Activity(uint user) => Store.Read(user, Plane.Activity);
 
         /// <summary>
-        /// So many seconds pass, in which these users heartbeat every 10 s, whole tens of seconds after the rig was made.
+        /// Lets seconds pass. These users send a heartbeat every 10 s, counted from the creation of the rig.
         /// </summary>
         public async Task LiveAsync(int seconds, params uint[] users)
         {
@@ -254,7 +254,7 @@ public class ClockStepTests
             }
         }
 
-        /// <summary>The wall clock is stepped, and a tenth of a second later this process knows.</summary>
+        /// <summary>Steps the wall clock. This process notices that a tenth of a second later.</summary>
         public async Task StepAsync(double hours)
         {
             _time.StepWallClock(TimeSpan.FromHours(hours));
@@ -262,7 +262,7 @@ public class ClockStepTests
             Clock.Now.ShouldBe(Wall);
         }
 
-        /// <summary>The clock of the store is the reference from now on, and so many hours ahead of what time is now.</summary>
+        /// <summary>Makes the store's clock the reference. It is this many hours ahead of the present time.</summary>
         public void FollowStore(double hours) => Clock.Follow(Clock.Now + (hours * 3600), _time.GetTimestamp());
 
         public async Task<(PresenceStatus Status, uint LastSeen)> ReadAsync(uint user)

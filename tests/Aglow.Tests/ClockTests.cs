@@ -24,7 +24,7 @@ public class ClockTests
     [Theory]
     [InlineData(0, 0)]
     [InlineData(1, 1)]
-    // further ahead, the clock was set back since
+    // if the last run ended further ahead, the clock was set back since
     [InlineData(100, 0)]
     public void Time_goes_on_where_the_last_run_ended_if_that_is_within_a_second(uint lastAliveIn, uint startsIn)
     {
@@ -97,7 +97,7 @@ public class ClockTests
         Beat(clock, TimeSpan.FromSeconds(5));
         _time.StepWallClock(TimeSpan.FromHours(-2));
         Beat(clock, TimeSpan.FromSeconds(1));
-        // what was held before the first is held on
+        // the guard of the first step stays in force
         clock.ErrorSeconds.ShouldBe(0, 0.01);
         clock.Moment.HeldAt.ShouldBe(start);
         Beat(clock, TimeSpan.FromSeconds(21));
@@ -167,7 +167,7 @@ public class ClockTests
         clock.Now.ShouldBe(1060u);
         clock.ErrorSeconds.ShouldBe(0, 0.01);
         clock.Steps.ShouldBe(0);
-        // the store's clock was set forth by ten seconds
+        // the store's clock was set forward by ten seconds
         clock.Follow(1070, _time.GetTimestamp());
         Beat(clock, TimeSpan.FromSeconds(1));
         clock.Now.ShouldBe(1071u);

@@ -125,7 +125,7 @@ public sealed class DataFolderTests : IDisposable
     public async Task A_flipped_bit_on_the_disk_is_found()
     {
         await WriteUsersAsync();
-        // the words of the image, as they stand in the file
+        // finds the words of the image in the file
         var bytes = File.ReadAllBytes(PresencePath);
         var word = BitConverter.GetBytes(_seen);
         var at = bytes.AsSpan().IndexOf([.. word, .. word, .. word, .. word]);
@@ -187,7 +187,7 @@ public sealed class DataFolderTests : IDisposable
 
     private uint _seen;
 
-    // One line, and nothing else is thrown.
+    // Returns the message of the exception, which must be one line.
     private static string Line(Action open)
     {
         var line = Should.Throw<DataFolderException>(open).Message;
@@ -195,7 +195,7 @@ public sealed class DataFolderTests : IDisposable
         return line;
     }
 
-    // Two pages of images, three rows after them, stopped as a crash would.
+    // Writes the images of two pages and three rows after them, and ends as a crash would.
     private async Task WriteUsersAsync()
     {
         var rig = JournalRig.Begin(_folder);
@@ -216,7 +216,7 @@ public sealed class DataFolderTests : IDisposable
 
         await rig.Journal.AbandonAsync();
         await rig.Store.DisposeAsync();
-        // moves what is in the WAL into the file, and says nothing of a stop
+        // copies the WAL into the file, without marking a clean stop
         await Journal.Open(PresencePath, Log).DisposeAsync();
     }
 
@@ -230,7 +230,8 @@ public sealed class DataFolderTests : IDisposable
         using var command = connection.CreateCommand();
         command.CommandText = sql;
         command.ExecuteNonQuery();
-        // what is written from outside is damage to the page sums: this is a file of the version before them, whose own checks find it
+        // The page sums would report any write from outside as damage. So make this a file of the version before the sums, whose own checks
+        // must find the damage.
         File.Delete(PresencePath + "-sums");
         command.CommandText = "PRAGMA user_version";
         if (command.ExecuteScalar() is not 3L)

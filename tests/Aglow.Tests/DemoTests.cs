@@ -9,7 +9,7 @@ using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Tests;
 
-/// <summary>The store with the demo in front of it is a store like any other, for the demo's numbers and for everybody else's.</summary>
+/// <summary>The store with the demo in front of it meets the contract of stores, for the demo's user numbers and for all others.</summary>
 public class DemoPlaneStoreTests : PlaneStoreContract
 {
     protected override ValueTask<IPlaneStore> CreateAsync() => new(new DemoPlaneStore(new MemoryPlaneStore(new PageBudget(1024))));
@@ -101,7 +101,7 @@ public sealed class DemoTests : IDisposable
         var presence = opened.Presence;
         await UntilAsync(async () => (await CountAsync(presence)) > 30);
         var before = await StatusesAsync(presence);
-        // some have been here before and are gone
+        // some people were online earlier and are offline now
         before.ShouldContain(p => !p.IsOnline && p.LastSeen > 0);
         before.ShouldAllBe(p => p.LastSeen > 0);
 
@@ -219,7 +219,7 @@ public sealed class DemoTests : IDisposable
         return statuses;
     }
 
-    // The demo's loop goes on elsewhere when time moves: move it, and look again.
+    // Advances time and checks again, because the demo's loop continues on another thread.
     private async Task UntilAsync(Func<Task<bool>> holds)
     {
         var clock = System.Diagnostics.Stopwatch.StartNew();

@@ -37,7 +37,7 @@ public sealed class DeparturesTests
             late.ShouldBeInRange(TimeSpan.Zero, TimeSpan.FromMilliseconds(100));
         }
 
-        // evenly spread: about half of those who were there first close in the first half
+        // evenly spread: about half of the connections from the beginning close in the first half of the time
         clients.Take(count).Count(client => client.ClosedAt - began < Over / 2).ShouldBeInRange(count / 3, 2 * count / 3);
 
         Client Open()

@@ -8,8 +8,8 @@ using FsCheck.Fluent;
 namespace Aglow.Tests;
 
 /// <summary>
-/// Any sequence of heartbeats, goodbyes, lapses, deletions, commits, checkpoints (left half done), crashes and clean stops, against a naive
-/// model: what memory held when it ended, and who was believed online.
+/// Runs any sequence of heartbeats, leaves, expiries, deletions, commits, unfinished checkpoints, crashes and clean stops. Compares the
+/// words after each start with a naive model: the words in memory before the end, and the users who were believed online.
 /// </summary>
 public class DurabilityProperties
 {
@@ -86,7 +86,7 @@ public class DurabilityProperties
 
     private sealed class Model
     {
-        // neighbours, a lane's next slot, and the far end
+        // neighbours, the next slot of a page, and the highest index
         public static readonly uint[] Users = [0, 1, 256, 257, 65_280 * 256, uint.MaxValue];
 
         private readonly HashSet<uint> _believed = [];
@@ -124,7 +124,7 @@ public class DurabilityProperties
                     break;
                 case Act.Advance:
                     Rig.Advance(step.Seconds);
-                    // a sweep is never far
+                    // a sweep runs at least once a minute
                     if (Rig.Now - _sweptAt > 60)
                         Sweep();
                     break;
@@ -167,7 +167,7 @@ public class DurabilityProperties
             {
                 var (word, before) = (Rig.Word(user), held[user]);
                 Rig.Store.Read(Plane.Activity, user).ShouldBe(active[user]);
-                // the clock of the next start is never behind a word
+                // no word is later than the clock of the next start
                 Pulse.Second(word).ShouldBeLessThanOrEqualTo(Rig.Now);
                 if (_unkept.Contains(user))
                     continue;
@@ -178,7 +178,7 @@ public class DurabilityProperties
                 }
                 else if (before <= earlierRunEnd)
                 {
-                    // carried over from the run before and not heard since: a second crash does not carry them further
+                    // the user was online before this run and sent nothing in it, so a second crash does not raise the last seen
                     word.ShouldBe(before, $"user {user}, who was not heard in the run");
                 }
                 else if (before >= oldest)
@@ -188,7 +188,7 @@ public class DurabilityProperties
                 }
                 else if (word != before)
                 {
-                    // silent for longer than the lease, and no sweep has found it yet
+                    // the lease has expired, but no sweep has found that yet
                     word.ShouldBeInRange(alive, Math.Max(alive, before), $"user {user}, whose lapse was not found yet");
                 }
             }
@@ -224,7 +224,7 @@ public class DurabilityProperties
             return seeded;
         }
 
-        // what the next run believes is what it was seeded with
+        // The next run begins with the belief that the recovery gave it.
         private void Adopt(HashSet<uint> seeded)
         {
             _believed.Clear();
@@ -233,7 +233,7 @@ public class DurabilityProperties
             _sweptAt = Rig.Now;
         }
 
-        // as the sweep: differences both ways are kept
+        // Like the sweep: persists the words of users whose state differs from the belief, in both directions.
         private void Sweep()
         {
             _sweptAt = Rig.Now;

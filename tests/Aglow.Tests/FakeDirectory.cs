@@ -3,7 +3,7 @@ using Aglow.Users;
 
 namespace Aglow.Tests;
 
-/// <summary>A directory of IDs and indexes, for tests of what stands before it; it keeps nothing else.</summary>
+/// <summary>A directory of only IDs and indexes, for tests of code that uses a directory.</summary>
 internal sealed class FakeDirectory : IUserDirectory
 {
     private readonly Dictionary<string, uint> _numbers = [];

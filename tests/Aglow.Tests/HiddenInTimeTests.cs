@@ -11,8 +11,8 @@ using Microsoft.Extensions.Logging.Abstractions;
 namespace Aglow.Tests;
 
 /// <summary>
-/// A first read after a restart touches the same things for a user who came back as for one who did not.
-/// <c>./aglow bench door --parts hidden</c> measures that it takes as long, too.
+/// The first read of a user after a restart makes the same calls, whether or not the user came back.
+/// <c>./aglow bench door --parts hidden</c> measures that it also takes the same time.
 /// </summary>
 public sealed class HiddenInTimeTests : IAsyncDisposable
 {

@@ -9,7 +9,9 @@ using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Tests;
 
-/// <summary>A folder of its own, a clock that moves by hand, and a store on them that can be ended in every way and begun again.</summary>
+/// <summary>
+/// A store in its own folder, with a clock that the test advances. The store can be stopped or crashed, and started again.
+/// </summary>
 internal sealed class JournalRig : IAsyncDisposable
 {
     public const uint Lease = 30;
@@ -50,7 +52,7 @@ internal sealed class JournalRig : IAsyncDisposable
 
     public uint Now => Clock.Now;
 
-    /// <summary>Begins on a new folder, or on one that an earlier rig has left.</summary>
+    /// <summary>Begins with a new folder, or with the folder of an earlier rig.</summary>
     public static JournalRig Begin(string? folder = null, ManualTimeProvider? time = null, bool started = false, bool records = false)
     {
         folder ??= Directory.CreateTempSubdirectory("aglow-tests-").FullName;
@@ -114,7 +116,7 @@ internal sealed class JournalRig : IAsyncDisposable
         }
     }
 
-    /// <summary>Ends as a crash does, and begins again on the same folder so many seconds later.</summary>
+    /// <summary>Ends as a crash does, and begins again on the same folder this many seconds later.</summary>
     public async Task<JournalRig> CrashAsync(int downSeconds, bool started = false)
     {
         if (Changes is not null)
@@ -125,7 +127,7 @@ internal sealed class JournalRig : IAsyncDisposable
         return Begin(Folder, Time, started, Changes is not null);
     }
 
-    /// <summary>Stops in order, and begins again on the same folder so many seconds later.</summary>
+    /// <summary>Stops cleanly, and begins again on the same folder this many seconds later.</summary>
     public async Task<JournalRig> RestartAsync(int downSeconds, bool started = false)
     {
         await StopAsync();
@@ -133,7 +135,7 @@ internal sealed class JournalRig : IAsyncDisposable
         return Begin(Folder, Time, started, Changes is not null);
     }
 
-    /// <summary>Stops in order, and leaves the folder.</summary>
+    /// <summary>Stops cleanly, and keeps the folder.</summary>
     public async Task StopAsync()
     {
         if (Changes is not null)

@@ -141,7 +141,7 @@ public class JournalTests
         rig.Time.Advance(TimeSpan.FromSeconds(2));
         (await Should.ThrowAsync<StoreUnavailableException>(waits)).Message.ShouldContain("presence.db");
 
-        // service from memory goes on, the queue does not grow, and who asks now is told at once
+        // heartbeats are still served from memory, the queue does not grow, and callers now get the exception at once
         rig.Time.Advance(TimeSpan.FromSeconds(1));
         rig.Heartbeat(2).ShouldBeTrue();
         await Should.ThrowAsync<StoreUnavailableException>(async () => await rig.Store.KeptAsync());
@@ -179,7 +179,7 @@ public class JournalTests
             await rig.Store.KeptAsync();
         }
 
-        // one slice a millisecond, and a commit for a newcomer after each
+        // one slice per millisecond, and after each slice a commit for a user who comes online
         uint newcomer = 1;
         for (; rig.Journal.Checkpoints == 0; newcomer += 7)
         {

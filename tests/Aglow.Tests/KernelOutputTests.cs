@@ -28,14 +28,14 @@ public sealed class KernelOutputTests
             sent.AddRange(frames);
             if (!output.Send(frames))
                 full++;
-            // sometimes the kernel has room again, sometimes what is sent is kept behind what waits
+            // sometimes the kernel has room again, and sometimes new bytes wait behind older ones
             if (i % 7 == 0 && reader.Available > 0)
                 await ReadAsync(reader, sent, reader.Available);
         }
 
         full.ShouldBeGreaterThan(0);
         await ReadAsync(reader, sent, sent.Count);
-        // and with room again, it goes straight out
+        // when the kernel has room again, bytes are sent at once
         (await UntilAsync(() => output.Send([1, 2, 3]))).ShouldBeTrue();
     }
 
@@ -55,7 +55,7 @@ public sealed class KernelOutputTests
         output.Send([3]).ShouldBeFalse();
     }
 
-    // Reads so many bytes and takes them off the front of what was sent.
+    // Reads this many bytes, compares them with the first bytes that were sent, and removes those.
     private static async Task ReadAsync(Socket reader, List<byte> sent, int count)
     {
         var bytes = new byte[count];

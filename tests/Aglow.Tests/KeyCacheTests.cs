@@ -77,7 +77,7 @@ public class KeyCacheTests
     [Fact]
     public void Agrees_with_a_dictionary()
     {
-        // few IDs, so that they meet; kind 0: look up, else add
+        // few IDs, so that operations often use the same one; kind 0: look up, else add
         var operation = Gen.Choose(0, 3)
             .SelectMany(kind => Gen.Choose(0, 40).SelectMany(key => Gen.Choose(0, 5).Select(number => (kind, key, number))));
         Prop.ForAll(
@@ -160,6 +160,6 @@ public class KeyCacheTests
         await Task.WhenAll(readers);
     }
 
-    // of different lengths, with common beginnings
+    // keys of different lengths with common prefixes
     private static byte[] Key(uint i) => Encoding.UTF8.GetBytes($"key-{new string('x', (int)(i % 7))}-{i}");
 }

@@ -26,7 +26,7 @@ public class KnownCallersTests
         }
 
         _checks["faithful"].ShouldBe(1);
-        // and who was not heard of while two generations filled was forgotten
+        // a caller who sent nothing while two generations filled up was forgotten
         await AskAsync("other 0");
         _checks["other 0"].ShouldBe(2);
         await AskAsync($"other {(4 * MostOfGeneration) - 1}");
@@ -47,7 +47,7 @@ public class KnownCallersTests
         _checks["a day"].ShouldBe(3);
     }
 
-    // as the gate does
+    // Like the gate: looks the caller up, and checks the credential if the caller is unknown.
     private async ValueTask<Caller> AskAsync(string credential) => _known.Find(credential) ?? await _known.CheckAsync(credential);
 
     private ValueTask<Caller> CheckAsync(string credential)

@@ -15,7 +15,7 @@ public class LastCallerTests
         var (one, other) = (Person(1), Person(2));
         _last.Keep("Bearer a.b.c", one);
         _last.Find("Bearer a.b.c").ShouldBeSameAs(one);
-        // another string of the same characters, as HTTP/2 gives it
+        // another string with the same characters, as in HTTP/2
         _last.Find(new string("Bearer a.b.c".AsSpan())).ShouldBeSameAs(one);
         string[] others = ["Bearer a.b.d", "Bearer a.b.cc", "Bearer a.b.", "bearer a.b.c", "Basic a.b.c", "Bearer a.b.C", ""];
         foreach (var different in others)

@@ -3,7 +3,7 @@ using Aglow.Storage;
 
 namespace Aglow.Tests;
 
-/// <summary>A connection may be a moment late: what comes from it after presence has closed must not end the process.</summary>
+/// <summary>A connection may deliver a heartbeat after presence has closed. Such a heartbeat must not end the process.</summary>
 public class LateHeartbeatTests
 {
     [Fact]
@@ -13,7 +13,7 @@ public class LateHeartbeatTests
         await store.ExchangeAsync(Plane.Pulse, 7, 1000);
         await store.DisposeAsync();
         await store.DisposeAsync();
-        // the memory was given back, so the word is gone
+        // the memory was freed, so the word is gone
         (await store.ExchangeAsync(Plane.Pulse, 7, 1001)).ShouldBe(Pulse.Never);
         await Should.ThrowAsync<ObjectDisposedException>(async () => await store.ExchangeAsync(Plane.Pulse, 70_000_000, 1001));
     }

@@ -4,7 +4,7 @@ using Aglow.AspNetCore.Http;
 
 namespace Aglow.Tests;
 
-/// <summary>What limits refuse is counted by kind.</summary>
+/// <summary>Refusals by limits are counted by kind.</summary>
 public class LimitReportsTests
 {
     [Fact]

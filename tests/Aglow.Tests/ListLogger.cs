@@ -2,7 +2,7 @@ using Microsoft.Extensions.Logging;
 
 namespace Aglow.Tests;
 
-/// <summary>Keeps what was logged, as a line each.</summary>
+/// <summary>Adds each message to a list of lines.</summary>
 internal sealed class ListLogger(List<string> lines) : ILogger
 {
     public IDisposable? BeginScope<TState>(TState state)

@@ -4,8 +4,8 @@ using Microsoft.Extensions.Time.Testing;
 namespace Aglow.Tests;
 
 /// <summary>
-/// The library's fake time, with what it lacks: a wall clock that steps apart from monotonic time, a count of armed timers, and callbacks
-/// that see the time at which they are due, to a tenth of a second.
+/// The library's fake time, with additional features: a wall clock that steps apart from monotonic time, a count of armed timers, and
+/// callbacks that see the time at which they are due, to a tenth of a second.
 /// </summary>
 /// <remarks>Continuations of awaited timers may run elsewhere: poll for their effect. Threading: any thread.</remarks>
 internal sealed class ManualTimeProvider : FakeTimeProvider
@@ -21,7 +21,7 @@ internal sealed class ManualTimeProvider : FakeTimeProvider
     {
     }
 
-    /// <summary>Timers that wait to fire. A test polls this to know that a loop went to sleep.</summary>
+    /// <summary>The number of timers that wait to fire. A test polls it to see that a loop waits.</summary>
     public int ArmedTimers
     {
         get
@@ -36,13 +36,13 @@ internal sealed class ManualTimeProvider : FakeTimeProvider
 
     public override DateTimeOffset GetUtcNow() => base.GetUtcNow().AddTicks(Volatile.Read(ref _steppedTicks));
 
-    // the library takes the wall clock for it
+    // the library would return the wall clock here
     public override long GetTimestamp() => (base.GetUtcNow() - Start).Ticks;
 
     /// <summary>Steps the wall clock; monotonic time and timers stay.</summary>
     public void StepWallClock(TimeSpan by) => Interlocked.Add(ref _steppedTicks, by.Ticks);
 
-    /// <summary>Lets time pass, and runs what falls due.</summary>
+    /// <summary>Lets time pass, and fires the timers that are due.</summary>
     public new void Advance(TimeSpan by)
     {
         for (; by > Step; by -= Step)

@@ -3,7 +3,7 @@ using Aglow.Storage;
 
 namespace Aglow.Tests;
 
-/// <summary>What was told of each user, kept apart; the answer is worked out from that, a question at a time.</summary>
+/// <summary>Stores the events of each user separately, and computes each status from them when it is asked.</summary>
 internal sealed class NaiveModel(int users)
 {
     public const uint Lease = 30;
@@ -43,19 +43,19 @@ internal sealed class NaiveModel(int users)
         uint Moved(uint second) => second > to + Clock.Apart ? second - (from - to) : second;
     }
 
-    /// <summary>A start: nothing that is loaded is later than now.</summary>
+    /// <summary>A start: no loaded time is later than now.</summary>
     public void Loaded(uint now)
     {
         HeardAllNow(now);
         foreach (var person in _people)
         {
             (person.SeenAt, person.ActiveAt) = (Math.Min(person.SeenAt, now), Math.Min(person.ActiveAt, now));
-            // a start knows of no kinds
+            // kinds of devices are not persisted
             person.Kinds.Clear();
         }
     }
 
-    /// <summary>A heartbeat of this second, which no later one came before.</summary>
+    /// <summary>A heartbeat of this second, if no later one came before.</summary>
     public void Heard(int user, uint second, uint now)
     {
         var (person, was) = (_people[user], IsOnline(user, now));
@@ -65,7 +65,7 @@ internal sealed class NaiveModel(int users)
             person.IsActive = false;
     }
 
-    /// <summary>A device leaves that never sent a heartbeat. The leave is final where no other device can be alive.</summary>
+    /// <summary>A device that never sent a heartbeat leaves. The leave is final if no other device can be alive.</summary>
     public void DeviceLeft(int user, DeviceKind kind, uint now)
     {
         var person = _people[user];
@@ -79,14 +79,14 @@ internal sealed class NaiveModel(int users)
             person.Kinds[kind] = (now, true);
     }
 
-    /// <summary>The person did something; of those who hide nobody hears.</summary>
+    /// <summary>The person did something. The activity of a person who hides is not noted.</summary>
     public void Active(int user, uint now)
     {
         if (_people[user].HiddenAt is null)
             (_people[user].ActiveAt, _people[user].IsActive) = (Math.Max(_people[user].ActiveAt, now), true);
     }
 
-    /// <summary>What the person chose; who shows themself again has just come, for all others.</summary>
+    /// <summary>The person chose a status. A person who stops hiding begins a new session for all others.</summary>
     public void Chose(int user, ClaimStatus kind, uint now)
     {
         var person = _people[user];
@@ -97,7 +97,7 @@ internal sealed class NaiveModel(int users)
         person.Manual = kind;
     }
 
-    // a guard is kept in memory only
+    // a restart forgets the stall guard, which is only in memory
     public void Forget() => _guard = default;
 
     public Presence Status(int user, string definition, uint now)
@@ -108,7 +108,7 @@ internal sealed class NaiveModel(int users)
         {
             var hiddenAt = Math.Min(hidden, now);
             activeAt = Math.Min(activeAt, hiddenAt);
-            // as who left then, and chose nothing
+            // like a user who left at that second and chose no status
             var isIdle = person.IsActive && person.ActiveAt + 600 < Against(now);
             return definition == "reachable" && hiddenAt > 0 && hiddenAt + 86_400 >= Against(now)
                 ? new Presence(isIdle ? PresenceStatus.Away : PresenceStatus.Online, hiddenAt, ActiveAt: activeAt)
@@ -152,7 +152,7 @@ internal sealed class NaiveModel(int users)
         _people[user] is { SeenAt: > 0, HasLeft: false } person
             && person.SeenAt + (person.DeviceHasLeft ? AfterDevice : Lease) >= Against(now);
 
-    // the server does not know any more which devices were heard: each may be alive
+    // The server no longer knows which devices sent heartbeats, so each device may be alive.
     private void HeardAllNow(uint now)
     {
         foreach (var person in _people)
@@ -180,7 +180,7 @@ internal sealed class NaivePerson
 
     public uint ActiveAt { get; set; }
 
-    /// <summary>Whether that was in the session that goes on, or the last one.</summary>
+    /// <summary>Whether that activity was in the current session; of an offline person, in the last one.</summary>
     public bool IsActive { get; set; }
 
     public ClaimStatus Manual { get; set; }

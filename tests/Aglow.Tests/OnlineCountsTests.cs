@@ -9,7 +9,7 @@ using Aglow.Users;
 
 namespace Aglow.Tests;
 
-/// <summary>How many are online, counted by nodes that share what they counted.</summary>
+/// <summary>The count of online users, by nodes that share their counts of pages.</summary>
 public sealed class OnlineCountsTests : IAsyncDisposable
 {
     private static readonly Definition Chat = new(Definition.DefaultName, 30);
@@ -48,12 +48,12 @@ public sealed class OnlineCountsTests : IAsyncDisposable
     {
         await HeartbeatAsync(0, 600);
         var asked = Enumerable.Range(0, 100).Select(i => (i % 2 == 0 ? _one : _other).ReadAsync(Chat)).ToArray();
-        // slowly: a node that counts for seconds is taken for dead, and counting takes real time
+        // time passes slowly here, because counting takes real time, and a node that counts for seconds counts as dead
         await PassAsync(Task.WhenAll(asked), milliseconds: 1);
         asked.ShouldAllBe(answer => answer.Result.Online == 600);
         (_one.PagesCounted + _other.PagesCounted).ShouldBe(256);
 
-        // and again by the first node that asks when the count is stale
+        // when the count is stale, the first node that asks counts again
         _time.Advance(TimeSpan.FromSeconds(11));
         await HeartbeatAsync(600, 50);
         var now = _clock.Now;
@@ -96,7 +96,7 @@ public sealed class OnlineCountsTests : IAsyncDisposable
         _claims.Set(1, [new Claim(Claim.UserSource, ClaimStatus.Hidden, ShownLastSeen: _clock.Now - 60)], _clock.Now);
         _claims.Set(257, [new Claim(Claim.UserSource, ClaimStatus.Hidden, ShownLastSeen: _clock.Now - 60)], _clock.Now);
         (await _one.ReadAsync(Chat)).Online.ShouldBe(2);
-        // shown as seen a minute ago, both of them
+        // both hidden users are shown as seen a minute ago, so they count
         (await _one.ReadAsync(always)).Online.ShouldBe(4);
     }
 
@@ -105,7 +105,7 @@ public sealed class OnlineCountsTests : IAsyncDisposable
     {
         var always = new Definition("reachable", 86_400, EndedByLeave: false);
         await HeartbeatAsync(0, 600);
-        // online and away, and hidden in both ways at once
+        // users who are online, a user who is offline, and a user who hides in both ways
         foreach (var user in new uint[] { 1, 257, 300, 700 })
             _visibilities.Set(user, new Visibility { Online = OnlineVisibility.Nobody });
         _visibilities.Set(2, new Visibility { Online = OnlineVisibility.FollowersApproved, Approved = [3] });
@@ -114,7 +114,7 @@ public sealed class OnlineCountsTests : IAsyncDisposable
         (await _one.ReadAsync(Chat)).Online.ShouldBe(596);
         (await _one.ReadAsync(always)).Online.ShouldBe(596);
 
-        // seen again when their page is counted next
+        // a user who is visible again counts when the page is counted next
         _visibilities.Set(257, Visibility.Default);
         _time.Advance(TimeSpan.FromSeconds(11));
         await HeartbeatAsync(0, 600);
@@ -173,7 +173,7 @@ public sealed class OnlineCountsTests : IAsyncDisposable
         await _store.ExchangeAsync(Plane.Pulse, users, users.Select(_ => _clock.Now).ToArray(), new uint[count]);
     }
 
-    // Lets time pass until it is done: who waits for another node looks again every tenth of a second.
+    // Lets time pass until the task is done. A node that waits for another node checks again every tenth of a second.
     private async Task PassAsync(Task task, int milliseconds = 10)
     {
         await UntilAsync(() =>
@@ -195,7 +195,7 @@ public sealed class OnlineCountsTests : IAsyncDisposable
         }
     }
 
-    /// <summary>What nodes tell each other, in memory.</summary>
+    /// <summary>The shared counts of nodes, in memory.</summary>
     private sealed class SharedCounts : IPageCounts
     {
         private readonly Lock _gate = new();

@@ -7,7 +7,7 @@ namespace Aglow.Tests;
 
 public class PageLayoutTests
 {
-    /// <summary>Any 32 bits, each as likely.</summary>
+    /// <summary>Any 32-bit number, all equally likely.</summary>
     internal static Gen<uint> AnyNumber { get; } =
         from high in Gen.Choose(0, 0xFFFF) from low in Gen.Choose(0, 0xFFFF) select ((uint)high << 16) | (uint)low;
 
@@ -30,7 +30,7 @@ public class PageLayoutTests
     [Fact]
     public void Places_are_different_numbers()
     {
-        // of the last pages only the first 256 places are numbers
+        // of the last pages, only the first 256 slots are user numbers
         var seen = new HashSet<uint>();
         foreach (var page in (int[])[0, 255, 256, PageLayout.Pages - 1])
         {

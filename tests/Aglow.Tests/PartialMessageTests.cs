@@ -14,7 +14,7 @@ using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Tests;
 
-/// <summary>Messages on sockets that are not whole for a while: what is kept of them, how much of it, and for how long.</summary>
+/// <summary>Messages that arrive in parts: how much of them the server buffers, and for how long.</summary>
 public sealed class PartialMessageTests
 {
     private const byte Text = 0x01;
@@ -62,7 +62,7 @@ public sealed class PartialMessageTests
         var ping = Frame(FinalPing, "still here"u8);
         for (var second = 0; second < 100; second += 5)
         {
-            // the end of one and the beginning of the next
+            // the end of one message, a whole one, and the beginning of the next
             var pongs = socket.Pongs;
             await socket.SendAsync([.. second == 0 ? [] : ping[5..], .. ping, .. ping[..5]]);
             await _world.UntilAsync(() => socket.Pongs > pongs);
@@ -82,16 +82,16 @@ public sealed class PartialMessageTests
             await socket.SendAsync(Frame(Text, new byte[SocketFrame.MaxPayload - 1]));
         await _world.UntilAsync(() => _memory.Taken == 2 * SocketFrame.MaxPayload);
         await using var third = _world.Connect();
-        // a fragment, and half of the next: more than the rest
+        // a fragment and a part of the next one: more than the memory that is left
         await third.SendAsync([.. Frame(Text, new byte[Half]), .. Frame(FinalContinuation, new byte[SocketFrame.MaxPayload])[..^1]]);
         await _world.UntilAsync(() => third.CloseCode is not null);
         third.CloseCode.ShouldBe(SocketClose.TryAgainLater);
 
-        // small messages are heard all the same, and a whole one gives back what it had
+        // small messages are still accepted, and a complete message frees its memory
         await first.SendAsync(Frame(FinalContinuation, "x"u8));
         await _world.UntilAsync(() => first.CloseCode is not null);
         first.CloseCode.ShouldBe(SocketClose.InvalidData);
-        // whoever was ended has a second to say so, too
+        // a client whose connection was closed has a second to answer the close
         await _world.PassAsync(2);
         await _world.UntilAsync(() => _memory.Taken == SocketFrame.MaxPayload);
     }
@@ -105,7 +105,7 @@ public sealed class PartialMessageTests
         _memory.Taken.ShouldBe(0);
     }
 
-    // as a client sends it, with a mask that changes nothing
+    // A frame as a client sends it, with a mask of zero.
     private static byte[] Frame(byte first, ReadOnlySpan<byte> payload)
     {
         var length = payload.Length;
@@ -118,7 +118,7 @@ public sealed class PartialMessageTests
         return [first, .. size, 0, 0, 0, 0, .. payload];
     }
 
-    /// <summary>A server's sockets over pipes, with a clock that moves when it is told to.</summary>
+    /// <summary>A server's sockets over pipes, with a clock that the test advances.</summary>
     private sealed class World
     {
         private readonly ManualTimeProvider _time = new();
@@ -138,7 +138,8 @@ public sealed class PartialMessageTests
 
         public Client Connect() => new(_host, ++_user);
 
-        // everybody here is asked every five seconds whether they are, and heard, so that nobody is taken for gone however slow the machine
+        // Every five seconds, these clients send a ping and get the answer. So the server takes none of them for gone, even on a slow
+        // machine.
         public async Task PassAsync(int seconds, params Client[] here)
         {
             for (var second = 0; second < seconds; second++)
@@ -157,7 +158,7 @@ public sealed class PartialMessageTests
             await UntilAsync(() => client.Pongs > pongs);
         }
 
-        // other threads have the time that they need; little passes here
+        // Waits in real time for other threads, while little simulated time passes.
         public async Task UntilAsync(Func<bool> isSo)
         {
             for (var tries = 0; !isSo(); tries++)
@@ -186,7 +187,7 @@ public sealed class PartialMessageTests
         public Client(SocketHost host, uint user) => _running = host.RunAsync(_toServer.Reader, _heard, new Arrival(
             UserId.Of(user), user, new Aglow.AspNetCore.Sockets.Client(Caller: null, Address: null, Device.Unnamed())));
 
-        /// <summary>The code that the server closed with; null: it did not.</summary>
+        /// <summary>The code with which the server closed; null: it did not close.</summary>
         public int? CloseCode => _heard.CloseCode;
 
         public int Pongs => _heard.Pongs;

@@ -12,8 +12,8 @@ using Microsoft.Extensions.Logging.Abstractions;
 namespace Aglow.Tests;
 
 /// <summary>
-/// Any sequence of heartbeats, late heartbeats, leaves, manual statuses, expired leases, pauses, steps of the wall clock and restarts:
-/// every status agrees with a naive model that keeps each event as it was reported.
+/// Runs any sequence of heartbeats, late heartbeats, leaves, manual statuses, expired leases, pauses, steps of the wall clock and restarts.
+/// Every status agrees with a naive model that stores each event as it was reported.
 /// </summary>
 public class PresenceModelProperties
 {
@@ -42,7 +42,7 @@ public class PresenceModelProperties
         Config.QuickThrowOnFailure.WithMaxTest(80),
         Prop.ForAll(Steps(), steps => RunAsync(steps).GetAwaiter().GetResult()));
 
-    // as the property found it: after a pause, the lease of the other device is over when the guard ends
+    // The property found this: after a pause, the lease of the other device has expired when the guard ends.
     [Fact]
     public async Task A_device_that_leaves_after_the_others_lease_takes_its_user_offline() => await RunAsync(
     [
@@ -50,7 +50,7 @@ public class PresenceModelProperties
         new(Act.Advance, 3, 49), new(Act.Advance, 0, 49), new(Act.DeviceLeave, 1, 7),
     ]);
 
-    // as the property found it: the second of two heartbeats with activity within a minute was forgotten by a stop in order
+    // The property found this: a clean stop lost the second of two heartbeats with activity within a minute.
     [Fact]
     public async Task Activity_survives_a_stop_to_the_second() => await RunAsync(
     [
@@ -136,7 +136,7 @@ public class PresenceModelProperties
                         model.Active(step.User, now);
                     break;
                 case Act.Late:
-                    // some of them are of the future: then they are of now
+                    // seconds in the future count as now
                     var second = now + 5 - (uint)step.Amount;
                     await presence.HeartbeatAtAsync(user, Pulse.EpochUnixSeconds + (long)second);
                     if (second >= now)
@@ -152,7 +152,7 @@ public class PresenceModelProperties
                     person.Kinds.Clear();
                     break;
                 case Act.DeviceLeave:
-                    // never the device that was heard
+                    // device 1 never sent a heartbeat
                     var leaving = (DeviceKind)(step.Amount % 4);
                     await presence.LeaveAsync(user, new Device(1, leaving));
                     model.DeviceLeft(step.User, leaving, now);
@@ -186,7 +186,7 @@ public class PresenceModelProperties
                     Clock.Now.ShouldBe(rig.Time.Second);
                     if (step.Amount != 30)
                         model.Stepped(now, Clock.Now);
-                    // the loop's next beat takes note of it, and a pass moves what was taken back
+                    // the sweep's next beat notices the step, and a pass moves words back
                     await presence.Sweep.BeatAsync();
                     await presence.Sweep.PassAsync();
                     break;
@@ -226,7 +226,7 @@ public class PresenceModelProperties
             var directory = SqliteUserDirectory.Open(rig.Folder, rig.Time);
             var presence = new PresenceService(rig.Store, directory, new LocalTransitionBus(), rig.Clock, options, new AglowMetrics(), log);
             rig.Recovery.Seed(presence.Beliefs.Default);
-            // as a start does, but without its loops: here the test is the time
+            // loads claims as a start does, but starts no loops, because the test controls time
             foreach (var (user, claims) in await directory.ClaimsAsync())
                 presence.Claims.Set(user, claims, rig.Clock.Now);
             return new World(rig, directory, presence);

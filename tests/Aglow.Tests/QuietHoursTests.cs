@@ -3,7 +3,7 @@ using Aglow.Model;
 namespace Aglow.Tests;
 
 /// <summary>
-/// <see cref="QuietHours"/> against somebody who looks at the clock on the wall every minute, over days on which clocks are changed.
+/// Compares <see cref="QuietHours"/> with a simple model that checks every minute of the wall clock, over days on which clocks are changed.
 /// </summary>
 public class QuietHoursTests
 {
@@ -64,7 +64,9 @@ public class QuietHoursTests
         hours.ShouldNotBe(QuietHours.TryParse("sun 22:05 07:00 Europe/Berlin"));
     }
 
-    /// <summary>Newer than what was set before it began, and older than what is set while it lasts.</summary>
+    /// <summary>
+    /// Quiet hours are newer than claims that were set before they began, and older than claims that are set while they last.
+    /// </summary>
     [Fact]
     public void Quiet_hours_count_from_their_beginning_on()
     {
@@ -80,7 +82,7 @@ public class QuietHoursTests
         static Claim Of(long second) => new(Claim.UserSource, ClaimStatus.Online, SetAt: second * 1000);
     }
 
-    // Each minute of the wall clock, some days before and after.
+    // The model: computes each minute of the wall clock, and of some days before and after.
     private sealed class Paper
     {
         private const int Margin = 3 * 1440;
@@ -104,7 +106,7 @@ public class QuietHoursTests
                 var begin = day.ToDateTime(hours.From);
                 var end = (hours.To > hours.From ? day : day.AddDays(1)).ToDateTime(hours.To);
                 var first = Array.FindIndex(wall, at => at >= begin);
-                // the last of those at which the clock shows the end; where it skips the end, the first after it
+                // the last minute at which the clock shows the end; if the clock skips the end, the first minute after it
                 var stop = Array.LastIndexOf(wall, end) is var shown and >= 0 ? shown : Array.FindIndex(wall, at => at > end);
                 for (var minute = Math.Max(first, 0); minute < stop; minute++)
                     quiet[minute] = true;

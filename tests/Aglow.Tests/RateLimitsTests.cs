@@ -9,7 +9,7 @@ using FsCheck.Fluent;
 
 namespace Aglow.Tests;
 
-/// <summary>How often who may call, with a clock that moves when it is told to.</summary>
+/// <summary>How often each caller may call, with a clock that the test advances.</summary>
 public class RateLimitsTests
 {
     private const int Callers = 3;
@@ -29,7 +29,7 @@ public class RateLimitsTests
         Take(buckets, 1, 100).ShouldBe(1);
         _time.Advance(Second);
         Take(buckets, 1, 100).ShouldBe(10);
-        // a pause is worth two seconds, however long it was
+        // a pause of any length fills the bucket with two seconds' worth of calls
         _time.Advance(TimeSpan.FromHours(1));
         Take(buckets, 1, 100).ShouldBe(20);
         Take(buckets, 2, 100).ShouldBe(20, "others have a bucket of their own");
@@ -42,7 +42,7 @@ public class RateLimitsTests
         Take(buckets, 1, 11).ShouldBe(11);
         buckets.SecondsToWait(1, 100).ShouldBe(1);
         _time.Advance(Second);
-        // 19 are left
+        // the bucket has 19 calls now
         buckets.SecondsToWait(1, 100).ShouldBe(0);
         buckets.SecondsToWait(1, 1).ShouldBe(9);
         _time.Advance(8 * Second);
@@ -75,8 +75,7 @@ public class RateLimitsTests
     }
 
     /// <summary>
-    /// Steps of a crowd that calls at once, with pauses between. Exactly as many calls go through as through one bucket that one caller
-    /// after another empties.
+    /// Several threads call at once, with pauses in between. Exactly as many calls pass as if one thread made them one after another.
     /// </summary>
     [Fact]
     public void However_many_call_at_once_no_more_go_through_than_the_rate_allows()
@@ -116,7 +115,7 @@ public class RateLimitsTests
             while (Volatile.Read(ref done) < Callers)
                 _time.Advance(TimeSpan.FromTicks(1_000));
         });
-        // all that the time in which they called is worth, and a bucket that was full
+        // a full bucket, and at most what the rate adds in the time of the calls
         through.ShouldBeInRange(2 * Rate, (2 * Rate) + (Rate * _time.GetTimestamp() / _time.TimestampFrequency));
     }
 
@@ -126,7 +125,7 @@ public class RateLimitsTests
         var limits = new RateLimits(new AccessOptions { CallsPerUser = 5 }, _time);
         Through(() => limits.Charge(Person("fast"), 1), 1_000).ShouldBe(10);
         var others = Enumerable.Range(0, 1_000).Count(i => Through(() => limits.Charge(Person($"other-{i}"), 1), 3) == 3);
-        // one in a thousand times shares a bucket
+        // one in a thousand may share a bucket with the fast one
         others.ShouldBeGreaterThanOrEqualTo(999);
     }
 
@@ -139,7 +138,7 @@ public class RateLimitsTests
         Through(() => limits.Charge(key, 1), 10).ShouldBe(4);
         Through(() => limits.Charge((Caller?)null, 1), 10).ShouldBe(10);
         Through(() => limits.ChargeRegistrations(person, null, 1), 10).ShouldBe(6);
-        // a list larger than the bucket passes it, and is paid off
+        // a list that is larger than the bucket passes, and later calls wait until it is paid for
         Through(() => limits.ChargeRegistrations(key, Address, 300), 10).ShouldBe(1);
         Through(() => limits.ChargeRegistrations(key, Address, 0), 10).ShouldBe(10);
 
@@ -212,7 +211,7 @@ public class RateLimitsTests
 
     private static int Through(Func<ProblemException?> charge, int calls) => Enumerable.Range(0, calls).Count(_ => charge() is null);
 
-    // the sum of what several threads have taken that began together, and something else beside them
+    // Starts several threads at the same time, runs something else beside them, and returns the sum of what they took.
     private static long AtOnce(Func<int> take, Action? beside = null)
     {
         using var together = new Barrier(Callers);
