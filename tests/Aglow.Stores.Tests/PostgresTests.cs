@@ -564,7 +564,7 @@ public sealed class PostgresTests(PostgresServer server)
     public async Task Where_all_connections_are_in_use_calls_say_so_and_do_not_wait_for_ever()
     {
         var database = await Process.CreateDatabaseAsync();
-        // one writes, one listens
+        // one connection writes, one listens
         var options = PostgresOptions.Parse(Process.Connection(database, more: "Maximum Pool Size=3;Timeout=1"));
         await using var directory = await PostgresUserDirectory.OpenAsync(options, TimeProvider.System, NullLoggerFactory.Instance);
         await UserDirectoryContract.CreateAsync(directory, "1", "alice");

@@ -70,7 +70,7 @@ public class RecoveryTests
         next.Recovery.Seed(belief);
         belief.Contains(1).ShouldBeTrue();
         belief.Online.ShouldBe(1);
-        // nobody is shown offline for it, until two heartbeat intervals have passed
+        // the user is still shown online, until two heartbeat intervals have passed
         next.Online.IsMet(next.Word(1), Pulse.Never, next.Clock.Moment).ShouldBeTrue();
         next.Advance(21);
         next.Online.IsMet(next.Word(1), Pulse.Never, next.Clock.Moment).ShouldBeFalse();
@@ -112,7 +112,7 @@ public class RecoveryTests
         rig.Leave(3);
         rig.Journal.Writer.Commit();
         rig.Advance((int)JournalRig.Lease);
-        // what a sweep does when it has found a lapse
+        // like a sweep that has found the expired lease
         rig.Store.Keep(Plane.Pulse, [2]);
         rig.Journal.Writer.Commit();
 
@@ -258,7 +258,7 @@ public class RecoveryTests
         rig.Heartbeat(9);
         rig.Journal.Writer.Commit();
         rig.Time.StepWallClock(TimeSpan.FromSeconds(ahead));
-        // as at a boot: the run before knew the right time
+        // like a boot with a wrong clock: the run before had the right time
         rig = await rig.CrashAsync(3_600);
         right += 3_600;
         rig.Heartbeat(1);
@@ -266,7 +266,7 @@ public class RecoveryTests
         rig.Journal.Writer.Commit();
         rig.Journal.Writer.CheckpointNow();
         rig.Advance(100);
-        // the sweep finds that 2 lapsed
+        // the sweep finds that the lease of user 2 has expired
         rig.Store.Keep(Plane.Pulse, [2]);
         rig.Heartbeat(1);
         rig.Heartbeat(3);
@@ -289,7 +289,7 @@ public class RecoveryTests
         rig.Online.IsMet(rig.Word(2), Pulse.Never, rig.Clock.Moment).ShouldBeFalse();
         var read = new uint[] { 1, 2, 3, 4, 9 }.ToDictionary(user => user, rig.Word);
 
-        // and that is kept, though the next starts know nothing of it: at once, and when that second has come
+        // The corrected words are persisted. Later starts show the same words: one at once, and one when the wrong clock's time has come.
         rig.Journal.Writer.Commit();
         rig = await rig.CrashAsync(1);
         foreach (var user in new uint[] { 2, 4, 9 })
@@ -348,7 +348,7 @@ public class RecoveryTests
         rig.Time.StepWallClock(TimeSpan.FromHours(2));
         rig.Clock.Beat();
         rig.Journal.Writer.Tick();
-        // a run that begins two hours ahead of what comes
+        // a run begins with a clock that is two hours ahead, and that is then set back
         rig = await rig.CrashAsync(1);
         rig.Time.StepWallClock(TimeSpan.FromHours(-2));
         rig.Advance(1);
@@ -398,7 +398,7 @@ public class RecoveryTests
         rig.Journal.Writer.Commit();
         rig.Advance((int)JournalRig.Lease + 1);
         rig.Journal.Writer.CheckpointNow();
-        // its clock was read a second ago, so it is not an arrival, and nobody asks that it be kept
+        // the heartbeat read the clock a second ago, so it is no arrival, and the heartbeat itself queues nothing
         rig.Store.Exchange(Plane.Pulse, 1, rig.Now);
         var seen = rig.Now;
         rig.Advance(5);
@@ -414,7 +414,7 @@ public class RecoveryTests
     public async Task A_commit_cut_off_by_power_loss_is_as_if_it_had_not_been()
     {
         await using var rig = JournalRig.Begin();
-        // what says how far the log is reaches the disk some time later
+        // the sums note the length of the WAL, and they reach the disk later than the WAL
         var sums = File.ReadAllBytes(rig.PresencePath + "-sums");
         var noted = (int)new FileInfo(rig.PresencePath + "-wal").Length;
         for (uint user = 0; user < 20; user++)
@@ -425,7 +425,7 @@ public class RecoveryTests
 
         var log = File.ReadAllBytes(rig.PresencePath + "-wal");
         var found = new List<long>();
-        // the log as far as it may have got, in steps that fall within frames
+        // every possible length of the WAL after the loss, in steps that fall within frames
         for (var length = log.Length; ; length = Math.Max(noted, length - 7777))
         {
             var copy = Directory.CreateTempSubdirectory("aglow-tests-").FullName;

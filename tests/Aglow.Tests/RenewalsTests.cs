@@ -10,8 +10,8 @@ using Microsoft.Extensions.Logging.Abstractions;
 namespace Aglow.Tests;
 
 /// <summary>
-/// What the engine does differently over a store across a network: renewals wait for a batch, pages are copies, outages are held against
-/// nobody.
+/// What the engine does differently with a remote store: renewals wait for a batch, pages are copies, and no user goes offline because of
+/// an outage.
 /// </summary>
 public sealed class RenewalsTests : IAsyncDisposable
 {
@@ -64,7 +64,7 @@ public sealed class RenewalsTests : IAsyncDisposable
 
     [Theory]
     [InlineData(27, true)]
-    [InlineData(28, false)] // the lease could end while it waits, and the user be shown offline after a heartbeat that was acknowledged
+    [InlineData(28, false)] // if it waited, the lease could expire although a heartbeat was acknowledged
     [InlineData(30, false)]
     public async Task A_renewal_waits_only_while_the_lease_lasts(int seconds, bool waits)
     {
@@ -110,7 +110,7 @@ public sealed class RenewalsTests : IAsyncDisposable
     {
         await _writer.WriteAsync(42, active: false);
         Advance(5);
-        // another node wrote the goodbye, and its hint was lost
+        // another node wrote the leave, and its hint was lost
         await _store.ExchangeAsync(Plane.Pulse, 42, _clock.Now | Pulse.LeftBit);
         Advance(5);
         await _writer.WriteAsync(42, active: false);
@@ -130,7 +130,7 @@ public sealed class RenewalsTests : IAsyncDisposable
         _store.Read(42).ShouldBe(goodbye);
         _hints.Count.ShouldBe(1);
 
-        // and the next heartbeat is an arrival
+        // the next heartbeat is an arrival
         Advance(1);
         await _writer.WriteAsync(42, active: false);
         _store.Read(42).ShouldBe(_clock.Now);
@@ -171,7 +171,7 @@ public sealed class RenewalsTests : IAsyncDisposable
 
     [Theory]
     [InlineData(3, true)]
-    [InlineData(4, false)] // this node was paused, or the store away: what waited is written only where nobody has heard of the user since
+    [InlineData(4, false)] // after a pause or an outage, a waiting renewal is written only if no other node has written the word since
     [InlineData(20, false)]
     public async Task What_waited_too_long_is_not_written_over_what_another_node_heard(int seconds, bool isWritten)
     {
@@ -245,7 +245,7 @@ public sealed class RenewalsTests : IAsyncDisposable
         await FlushAsync();
         _store.Batches.ShouldBe([1, 1]);
 
-        // somebody who has been here, and away, does something: everybody is told to look
+        // the user, who is online and away, does something: a hint tells all nodes to read the user
         for (var i = 0; i < 70; i++)
         {
             Advance(10);
@@ -280,7 +280,7 @@ public sealed class RenewalsTests : IAsyncDisposable
         using var beliefs = new Beliefs(new Definitions(new AglowOptions()), _bus, tellsEveryArrival: true);
         var sweep = new Sweep(_store, _clock, beliefs);
         await _store.ExchangeAsync(Plane.Pulse, 256, _clock.Now);
-        // the copy of the page is on its way when somebody arrives
+        // while the copy of the page is read, a user comes online
         _store.OnPageRead = () => IsDone(_writer.WriteAsync(512, active: false)).ShouldBeTrue();
         await sweep.PassAsync();
         beliefs.Default.Contains(256).ShouldBeTrue();
@@ -351,7 +351,7 @@ public sealed class RenewalsTests : IAsyncDisposable
 
     private async Task FlushAsync()
     {
-        // a tenth of the pages a beat
+        // each beat writes a tenth of the pages
         for (var beat = 0; beat < 10; beat++)
             await _writer.FlushAsync();
     }

@@ -8,7 +8,7 @@ using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Tests;
 
-/// <summary>A damaged data folder is refused in one line; a repair keeps what is good and says what is lost.</summary>
+/// <summary>A server refuses a damaged data folder with one line. A repair keeps the intact data and reports what is lost.</summary>
 public sealed class RepairTests : IDisposable
 {
     private const int People = 3000;
@@ -54,7 +54,7 @@ public sealed class RepairTests : IDisposable
             if (index == UserId.Nobody)
                 continue;
             kept++;
-            // a person has the index that they had, or none
+            // a user has the same index as before, or none
             index.ShouldBe(UserId.FirstDirectoryNumber + (uint)i);
         }
 
@@ -120,7 +120,7 @@ public sealed class RepairTests : IDisposable
 
         var wal = Path.Combine(killed, "presence.db-wal");
         var bytes = File.ReadAllBytes(wal);
-        // a transaction that a kill left without its end
+        // a transaction without its end, as a kill leaves it
         File.WriteAllBytes(wal, [.. bytes, .. bytes.AsSpan(32, 5000)]);
         await using (var store = await OpenAsync(killed))
             (await store.Presence.StatusAsync(119)).IsOnline.ShouldBeTrue();
@@ -143,7 +143,7 @@ public sealed class RepairTests : IDisposable
         Flip("users.db-wal", 40);
         await Should.ThrowAsync<StoreUnavailableException>(async () =>
         {
-            // at the latest when the WAL is copied into the file
+            // the damage is found when the WAL is copied into the file, if not earlier
             for (var i = 0; i < 1000; i++)
                 await directory.RegisterAsync([.. Enumerable.Range(0, 2000).Select(n => $"more-{i}-{n}")], new uint[2000]);
         });

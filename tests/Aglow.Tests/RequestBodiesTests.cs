@@ -10,7 +10,7 @@ using Microsoft.AspNetCore.Http.Features;
 
 namespace Aglow.Tests;
 
-/// <summary>Bodies that come in pieces, and the memory that is taken for them.</summary>
+/// <summary>Bodies that arrive in pieces, and the memory that they take.</summary>
 public sealed class RequestBodiesTests
 {
     private const int Requests = 100;
@@ -27,7 +27,7 @@ public sealed class RequestBodiesTests
             await sent.Writer.WriteAsync(new byte[8]);
             var before = GC.GetAllocatedBytesForCurrentThread();
             reading[i] = isPacked ? RequestBodies.ReadPackedAsync(context).AsTask() : RequestBodies.ReadJsonAsync(context).AsTask();
-            // the first ones make what all of them share
+            // the first requests allocate what all requests share
             if (i >= Requests / 2)
                 (GC.GetAllocatedBytesForCurrentThread() - before).ShouldBeLessThan(32 * 1024);
         }
@@ -45,7 +45,7 @@ public sealed class RequestBodiesTests
     public async Task Packed_numbers_are_read_whole_however_they_come(int users, int bytesAPiece)
     {
         var numbers = Enumerable.Range(0, users).Select(static i => (uint)i * 2_654_435_761).ToArray();
-        // with its length and, as chunks are, without
+        // with an announced length, and without one, as in chunked bodies
         foreach (var announced in new long?[] { users * sizeof(uint), null })
         {
             var (context, sent) = Request(announced);
@@ -60,7 +60,7 @@ public sealed class RequestBodiesTests
                 await sent.Writer.WriteAsync(bytes.AsMemory(at, Math.Min(bytesAPiece, bytes.Length - at)));
             await sent.Writer.CompleteAsync();
             (await reading).ShouldBe(users);
-            // no ID of a packed body is above 2^31: such a word is nobody
+            // IDs in a packed body are below 2^31: a higher word stands for nobody
             read.ShouldBe(numbers.Select(static number => number >= UserId.FirstDirectoryNumber ? UserId.Nobody : number));
         }
     }

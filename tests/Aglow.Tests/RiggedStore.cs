@@ -5,7 +5,8 @@ using Aglow.Watching;
 namespace Aglow.Tests;
 
 /// <summary>
-/// The memory store, rigged: away, wholly or a page of it; and as if it were across a network, for what the engine does differently there.
+/// The memory store with simulated faults: pages can be away. It can also claim to be remote, because the engine treats a remote store
+/// differently.
 /// </summary>
 internal sealed class RiggedStore(bool isRemote) : IPlaneStore
 {
@@ -14,15 +15,15 @@ internal sealed class RiggedStore(bool isRemote) : IPlaneStore
     /// <summary>Which pages cannot be reached.</summary>
     public Predicate<int> IsAway { get; set; } = static _ => false;
 
-    /// <summary>Whether it says which pages those are; a store that says nothing is found out by reading.</summary>
+    /// <summary>Whether the store reports which pages are away. Otherwise only a read finds that.</summary>
     public bool SaysWhatIsAway { get; set; }
 
     public long Outages { get; set; }
 
-    /// <summary>Words that were written, a batch after the other.</summary>
+    /// <summary>The number of words in each batch that was written, in order.</summary>
     public List<int> Batches { get; } = [];
 
-    /// <summary>Called when a page has been read, before it is given.</summary>
+    /// <summary>Called when a page has been read, before it is returned.</summary>
     public Action OnPageRead { get; set; } = static () => { };
 
     public bool IsRemote => isRemote;

@@ -51,7 +51,7 @@ public sealed class SendTurnsTests
         hub.Forget();
         hub.Run((int)(share * Most), seconds: 5);
         hub.Busy.ShouldBeLessThan(CoalescingWindow.Share + 0.05);
-        // and takes what it has, instead of holding changes for longer
+        // the hub sends what it has, instead of holding changes for longer
         hub.LongestLag.ShouldBeLessThan(CoalescingWindow.MaxHold + Slice);
     }
 

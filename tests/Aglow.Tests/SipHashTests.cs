@@ -4,7 +4,7 @@ namespace Aglow.Tests;
 
 public class SipHashTests
 {
-    /// <summary>The example in appendix A of the paper, and the first of its test vectors.</summary>
+    /// <summary>The example in appendix A of the SipHash paper, and the first test vectors.</summary>
     [Theory]
     [InlineData(0, 0x726FDB47DD0E0E31ul)]
     [InlineData(1, 0x74F839C593DC67FDul)]

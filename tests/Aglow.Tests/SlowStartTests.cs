@@ -7,7 +7,7 @@ using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Tests;
 
-/// <summary>A node whose start takes long shows what its peers show, whatever held it up.</summary>
+/// <summary>A node with a slow start shows the same as its peers, whatever delayed the start.</summary>
 public sealed class SlowStartTests : IAsyncDisposable
 {
     private const uint Gone = 1, Online = 2;
@@ -46,7 +46,7 @@ public sealed class SlowStartTests : IAsyncDisposable
             clock.Beat();
         }
 
-        // a pause later is one, and holds leases back
+        // a pause after the start does hold leases back
         _time.Advance(TimeSpan.FromSeconds(28));
         (await presence.StatusAsync(Online)).IsOnline.ShouldBeTrue();
         await presence.StopAsync();

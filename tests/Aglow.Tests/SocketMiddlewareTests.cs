@@ -24,7 +24,7 @@ public sealed class SocketMiddlewareTests
         var served = Serve(client);
         await client.SendAsync("GET /status/1 HTTP/1.1\r\nHost: a\r\nX-Ne");
         _time.Advance(Limits.FirstHeadWithin - TimeSpan.FromSeconds(1));
-        // every byte more is heard, and none of them buys time
+        // the server reads each further byte, but none extends the time limit
         await client.SendAsync("v");
         served.IsCompleted.ShouldBeFalse();
         _time.Advance(TimeSpan.FromSeconds(2));
@@ -70,7 +70,7 @@ public sealed class SocketMiddlewareTests
         await served.WaitAsync(TimeSpan.FromSeconds(30));
         _cameToHttp.ShouldBe(1);
         client.ReachedHttp.ShouldBe(text);
-        // and no timer is left that would cancel a later read
+        // no timer is left that would cancel a later read
         _time.ArmedTimers.ShouldBe(0);
     }
 
@@ -123,14 +123,14 @@ public sealed class SocketMiddlewareTests
 
         public ClosingLifetime Lifetime { get; } = new();
 
-        /// <summary>What the middleware behind has read last, all of it.</summary>
+        /// <summary>All bytes that the next middleware has read.</summary>
         public string? ReachedHttp { get; set; }
 
         public async Task SendAsync(string text) => await _toServer.Writer.WriteAsync(Encoding.Latin1.GetBytes(text));
 
         public async Task HangUpAsync() => await _toServer.Writer.CompleteAsync();
 
-        /// <summary>All that was answered. Once, when the connection is over.</summary>
+        /// <summary>The whole answer. Call it once, when the connection is over.</summary>
         public async Task<string> HeardAsync()
         {
             await _toClient.Writer.CompleteAsync();

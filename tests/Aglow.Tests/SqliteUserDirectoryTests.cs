@@ -8,7 +8,7 @@ using Microsoft.Data.Sqlite;
 
 namespace Aglow.Tests;
 
-/// <summary>The contract, and what is SQLite's own: files, restarts, a full disk.</summary>
+/// <summary>The contract, and what only the SQLite backend has: files, restarts, a full disk.</summary>
 public sealed class SqliteUserDirectoryTests : UserDirectoryContract, IDisposable
 {
     private const uint First = UserId.FirstDirectoryNumber;
@@ -72,7 +72,7 @@ public sealed class SqliteUserDirectoryTests : UserDirectoryContract, IDisposabl
     {
         await using (Open())
         {
-            // makes the file
+            // creates the file
         }
 
         using var connection = new SqliteConnection($"Data Source={UsersFile};Pooling=false");
@@ -145,7 +145,7 @@ public sealed class SqliteUserDirectoryTests : UserDirectoryContract, IDisposabl
         RefusesToOpen("damaged");
     }
 
-    /// <summary>There was a manual status: what is the claim of the person now.</summary>
+    /// <summary>An older version had manual statuses. They become the claims of the users themselves.</summary>
     [Fact]
     public async Task A_file_of_the_version_before_is_brought_to_this_one()
     {
@@ -242,7 +242,7 @@ public sealed class SqliteUserDirectoryTests : UserDirectoryContract, IDisposabl
             await directory.WriteProfilesAsync([new(First, "gone away", "Persephone"), new(First + 1, "staying here", null)], create: true);
             await directory.SetClaimAsync(First, Call with { Said = new Said("what I said", null, 0) }, 50);
             await directory.SetClaimAsync(First + 1, Call with { Said = new Said("what stays", null, 0) }, 50);
-            // enough others that the deletion frees whole pages
+            // enough other profiles, so that their deletion frees whole pages
             await directory.WriteProfilesAsync(
                 [.. Enumerable.Range(0, 2000).Select(static i => new ProfileWrite((uint)i, $"gone away {i}", $"Persephone {i}"))],
                 create: true);
@@ -270,7 +270,7 @@ public sealed class SqliteUserDirectoryTests : UserDirectoryContract, IDisposabl
         await directory.WriteProfilesAsync(
             [.. Enumerable.Range(0, Users).Select(i => new ProfileWrite((uint)i, $"user {i:00000}", i == Users - 1 ? "a user" : "user"))],
             create: true);
-        // all but one begin with it, so part three passes over nearly all
+        // all names but one begin with the query, so part three of the search skips nearly all
         var found = new List<uint>();
         var shortPages = 0;
         string? cursor = null;

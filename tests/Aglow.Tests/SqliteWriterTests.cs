@@ -28,7 +28,7 @@ public sealed class SqliteWriterTests : IDisposable
         }).AsTask();
         running.Wait(TimeSpan.FromSeconds(30)).ShouldBeTrue();
 
-        // all of these wait behind the first, and so are one group
+        // all of these commands wait behind the first, so they form one group
         var commands = Enumerable.Range(0, 100).Select(i => writer.RunAsync(() =>
         {
             memory++;

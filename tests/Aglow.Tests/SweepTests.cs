@@ -97,7 +97,7 @@ public class SweepTests
     {
         await using var rig = new Rig();
         rig.Heartbeat(5);
-        // on a page that was never written, on one that was, and beyond what was ever written of it
+        // on a page that was never written, on a page that was, and beyond the written part of that page
         uint[] nobodies = [6, 5 + 256, 5 + (60_000 << 8)];
         rig.Bus.Publish(TransitionKind.Arrived, nobodies);
         rig.Bus.Publish(TransitionKind.Left, [5]);
@@ -161,7 +161,7 @@ public class SweepTests
                         break;
                 }
 
-                // what is told is a change of what was told before: nobody comes twice or goes twice
+                // each reported change differs from the one before: no user comes online twice or goes offline twice in a row
                 foreach (var (who, why) in rig.Told)
                 {
                     var online = why == TransitionKind.Arrived;
@@ -191,13 +191,13 @@ public class SweepTests
         await using var rig = new Rig();
         for (var user = 0u; user < 100; user++)
             rig.Heartbeat(user);
-        // the first pass finds out which pages there are
+        // the first pass finds which pages exist
         await BeatsAsync(rig, 10);
         var came = rig.Told.Count;
         for (var beat = 0; beat < 10; beat++)
         {
             await BeatsAsync(rig, 1);
-            // a tenth of them each, never all in one go
+            // each beat finds about a tenth of the users, never all at once
             (rig.Told.Count - came).ShouldBeInRange(0, 20);
             came = rig.Told.Count;
         }
@@ -227,7 +227,7 @@ public class SweepTests
         await using var rig = new Rig();
         rig.Heartbeat(1);
         await rig.Sweep.PassAsync();
-        // a pause of this process: nobody beat the clock meanwhile
+        // a pause of this process: the clock had no beat meanwhile
         rig.Time.Advance(TimeSpan.FromSeconds(60));
         rig.Clock.Beat().ShouldBeGreaterThan(Clock.StallAfter);
         await rig.Sweep.PassAsync();
@@ -240,8 +240,8 @@ public class SweepTests
     [Fact]
     public async Task Heartbeats_under_a_sweep_are_never_shown_as_absence()
     {
-        // users whose lease has just run out come back while a sweep goes over them in the same order, so that the two meet again and
-        // again: whatever the interleaving, who heartbeated is believed online when both are done
+        // Users whose lease has just expired come back, while a sweep passes over them in the same order. So the two often touch the same
+        // user at the same time. When both are done, every user who sent a heartbeat must be believed online.
         await using var rig = new Rig();
         var users = Enumerable.Range(0, 5000).Select(slot => (uint)slot << 8).ToArray();
         for (var round = 0; round < 300; round++)
@@ -308,7 +308,7 @@ public class SweepTests
         await BeatsAsync(rig, 20);
         rig.Advance(31);
         rig.Told.Clear();
-        // a hundred pages, each with somebody who lapsed: a second of work in all, 2 % of a minute
+        // a hundred pages, each with a user whose lease expired: a second of work in all, 2 % of a minute
         rig.Beliefs.Changed += (_, _, _) => rig.Time.Advance(TimeSpan.FromMilliseconds(10));
         var longest = TimeSpan.Zero;
         for (var beat = 0; beat < Sweep.RareInterval / Sweep.BeatInterval && rig.Told.Count < 100; beat++)
@@ -321,7 +321,7 @@ public class SweepTests
         longest.ShouldBe(Sweep.RareInterval);
     }
 
-    // a hundred pages: for a twentieth of a second, a fifth, and two fifths
+    // reading a hundred pages takes 0.05, 0.2 and 0.4 s
     [Theory]
     [InlineData(0.5, Sweep.CoreShare, 4)]
     [InlineData(2, Sweep.CoreShareAtMost, 8)]
@@ -364,10 +364,10 @@ public class SweepTests
         var clock = new Clock(time, new StallGuard(60));
         using var beliefs = new Beliefs(new Definitions(new AglowOptions()), new LocalTransitionBus());
         var sweep = new Sweep(store, clock, beliefs);
-        // a hundred pages, ten of them with somebody who was heard later than the others
+        // a hundred pages, ten of them with a user whose heartbeat is later than those of the others
         for (var user = 0u; user < 100; user++)
             await store.ExchangeAsync(Plane.Pulse, user, clock.Now + (user % 10 == 0 ? 10u : 0));
-        // when the leases of the others had run out, and theirs not
+        // a second at which the leases of the other users have expired, but not those of these ten
         var between = clock.Now + 35;
         await BeatAsync(70);
         beliefs.Default.Online.ShouldBe(100);
@@ -453,7 +453,7 @@ public class SweepTests
 
         public List<(uint User, TransitionKind Why)> Told { get; } = [];
 
-        /// <summary>Time passes, and this process is awake all the while.</summary>
+        /// <summary>Lets time pass, while this process is awake.</summary>
         public void Advance(int seconds)
         {
             for (var second = 0; second < seconds; second++)
@@ -472,7 +472,7 @@ public class SweepTests
         }
     }
 
-    // a bus that nothing arrives by
+    // a bus that delivers nothing
     private sealed class LossyBus : ITransitionBus
     {
         public bool IsLossless => false;

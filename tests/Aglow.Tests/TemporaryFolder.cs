@@ -1,6 +1,6 @@
 namespace Aglow.Tests;
 
-/// <summary>A folder of a test's own, removed with it.</summary>
+/// <summary>A folder for one test, which is deleted after the test.</summary>
 internal sealed class TemporaryFolder : IDisposable
 {
     public TemporaryFolder() => Path = Directory.CreateTempSubdirectory("aglow-test-").FullName;

@@ -21,7 +21,7 @@ public sealed class TurnPaceTests
                 now += wait;
             longest = wait > longest ? wait : longest;
             pace.Turned(now);
-            // a turn takes all commands that came meanwhile
+            // a turn handles all commands that came meanwhile
             for (; next <= now; next += pause)
             {
             }

@@ -2,8 +2,8 @@ using Aglow.Heartbeats;
 
 namespace Aglow.Tests;
 
-/// <summary>A bus that drops, doubles and delays hints, as a broker may: each handler of each hint for itself.</summary>
-/// <remarks>What is delayed is held until <see cref="Deliver"/> finds its time come, so later hints overtake it.</remarks>
+/// <summary>A bus that drops, doubles and delays hints, as a broker may. It decides separately for each handler of each hint.</summary>
+/// <remarks>A delayed hint waits until a call of <see cref="Deliver"/> finds that it is due, so later hints may overtake it.</remarks>
 internal sealed class UnreliableBus(Random random, TimeProvider time) : ITransitionBus
 {
     private static readonly TimeSpan LongestDelay = TimeSpan.FromSeconds(4);
@@ -38,7 +38,7 @@ internal sealed class UnreliableBus(Random random, TimeProvider time) : ITransit
 
     public void Subscribe(TransitionHandler handler) => _handlers.Add(handler);
 
-    /// <summary>Hands over what is due by now.</summary>
+    /// <summary>Delivers the hints that are due.</summary>
     public void Deliver()
     {
         var now = time.GetTimestamp();

@@ -5,10 +5,10 @@ using FsCheck.Fluent;
 
 namespace Aglow.Tests;
 
-/// <summary>Search, page by page, agrees with reading every profile, whatever was written, renamed or deleted before.</summary>
+/// <summary>The results of a search, page by page, agree with a read of every profile, after any writes, renames and deletions.</summary>
 public class UserSearchProperties
 {
-    // few letters, so that names meet; some that fold, some that mean something to FTS5 or LIKE, one beyond the basic plane
+    // few letters, so that names collide: some that fold, some with a meaning in FTS5 or LIKE, one beyond the basic plane
     private static readonly string[] Letters =
         ["a", "a", "b", "A", "B", "Å", "å", "a\u030a", "ü", "u\u0308", "σ", "ς", "Σ", "ß", "ａ", "_", "%", "\"", "*", " ", "🌞", "1"];
 

@@ -3,7 +3,7 @@ using Aglow.Users;
 
 namespace Aglow.Tests;
 
-/// <summary>The rule of who sees what of whom.</summary>
+/// <summary>The rule that decides what each viewer sees of each user.</summary>
 public class VisibilityTests
 {
     private const uint Ann = 1, Bob = 2;

@@ -239,7 +239,7 @@ public class WatchHubTests
                 var watcher = world.Connect(99);
                 foreach (var definition in order ?? world.Presence.Definitions.All)
                     world.WatchText(watcher, "1", definition.Name);
-                // between two rounds of rechecks
+                // advance to a moment between two rechecks of the user
                 await world.AdvanceAsync(TimeSpan.FromSeconds(3));
                 watcher.Take();
                 if (hides)
@@ -282,7 +282,7 @@ public class WatchHubTests
         }
     }
 
-    // The messages of each beat in which a watcher under all definitions is told that a user is gone.
+    // Returns, for each beat with messages, the messages by which a watcher under all definitions learns that a user is gone.
     private static async Task<string[][]> ToldAsync(bool hides, Action<World> find)
     {
         var world = new World();
@@ -343,7 +343,7 @@ public class WatchHubTests
         var now = _world.Presence.Clock.Now;
         await _world.Presence.SetClaimAsync(1, new Claim("beneath", ClaimStatus.Away, Said.Of("beneath", null, now + 9), -1));
         await _world.Presence.SetClaimAsync(1, new Claim("call", ClaimStatus.Busy, Said.Of("on top", null, now + 4)));
-        // an earlier end takes the place of a later one
+        // an earlier end replaces a later one
         await _world.AdvanceAsync(TimeSpan.FromSeconds(1));
         watcher.Take().Last().ShouldStartWith("1:busy");
         await _world.Presence.SetClaimAsync(1, new Claim("call", ClaimStatus.Busy, Said.Of("on top", null, now + 3)));
@@ -400,7 +400,7 @@ public class WatchHubTests
     [Fact]
     public async Task While_part_of_the_store_is_away_nothing_piles_up()
     {
-        // neighbouring numbers are on pages of their own
+        // neighbouring numbers are on different pages
         var store = new RiggedStore(isRemote: false) { IsAway = page => page == PageLayout.Page(2) };
         var world = new World(store);
         var topics = new Topics();
@@ -430,7 +430,7 @@ public class WatchHubTests
         var readAt = new List<int>();
         for (var beat = 1; beat <= 4 * interval; beat++)
         {
-            // also in the beat in which a pass begins
+            // adds topics also in the beat in which a pass begins
             if (beat % beatsForEach == 0)
             {
                 topics.FindOrAdd((uint)beat, [], UserForm.Number, world.Presence.Definitions.Default);
@@ -466,7 +466,7 @@ public class WatchHubTests
         store.Outages++;
         await world.BeatAsync();
         both.Take().ShouldBe([$"{{\"type\":\"stale\",\"as_of\":{world.Unix}}}"]);
-        // a snapshot of those who can be read; the others follow
+        // the snapshot has the users who can be read; the others follow later
         var late = world.Connect(97);
         world.Watch(late, 1, 2);
         await world.BeatAsync();
@@ -553,7 +553,7 @@ public class WatchHubTests
         watcher.Take().ShouldBe(["1:offline null"]);
         friend.Take().ShouldBeEmpty();
 
-        // as she goes and comes; seen again she is as she is
+        // the hidden user leaves and comes online, and nothing is sent; when visible again, the present status is sent
         await _world.Presence.LeaveAsync(new uint[] { 1 });
         await _world.AdvanceAsync(TimeSpan.FromSeconds(2));
         await _world.Presence.HeartbeatAsync(1);
@@ -595,7 +595,7 @@ public class WatchHubTests
         }
         else
         {
-            // as another node reports it: first the leave, then the words are erased, and nothing hides the user any more
+            // a deletion by another node: the leave comes first, then the words are erased, and then the user no longer hides
             await _world.Presence.EndAsync(1, isDeleted: true);
             _world.Show(1, Visibility.Default);
         }
@@ -628,7 +628,7 @@ public class WatchHubTests
         })
         {
             world.Presence.Visibilities.Set(98, Visibility.Default.With(shows, LastSeenVisibility.Exact));
-            // said twice in a beat, as by one who changes their mind
+            // called twice in a beat, as if the user had changed the setting twice
             world.Hub.Resight(98);
             world.Hub.Resight(98);
             await world.BeatAsync();
@@ -665,7 +665,7 @@ public class WatchHubTests
         allocated.ShouldBe(0);
     }
 
-    /// <summary>A hub, its engine and a time that moves when told.</summary>
+    /// <summary>A hub with its engine, and time that the test advances.</summary>
     private sealed class World
     {
         private readonly ManualTimeProvider _time = new();
@@ -719,12 +719,12 @@ public class WatchHubTests
 
         public ValueTask BeatAsync() => Hub.BeatAsync();
 
-        // moves time in beats; sweeps and beats the clock as the loops would
+        // Advances time in beats. Sweeps and beats the clock as the loops do.
         public async Task AdvanceAsync(TimeSpan by)
         {
             if (by > TimeSpan.FromHours(1))
             {
-                // at once, as a pause of the process; then on until what that holds back is over
+                // advances at once, like a pause of the process, and then until the stall guard has ended
                 _time.Advance(by);
                 by = TimeSpan.FromSeconds(30);
             }

@@ -15,32 +15,33 @@ using Microsoft.Extensions.Logging.Abstractions;
 namespace Aglow.Tests;
 
 /// <summary>
-/// A node, its watchers and all that can go wrong between them, run through some minutes by the dice of a seed; a <see cref="NaiveModel"/>
-/// is told the same things and judges what watchers were told.
+/// Simulates some minutes of a node, its watchers and all possible faults between them, at random from a seed. A <see cref="NaiveModel"/>
+/// receives the same events and judges what the watchers received.
 /// </summary>
 /// <remarks>
-/// What happens: heartbeats, late ones, activity, goodbyes, manual statuses; watchers who connect, watch, unwatch, stop reading, go on, and
-/// close; hints dropped, doubled and delayed; the process paused; the wall clock set; the store away.
-/// What is held against it:
+/// Users send heartbeats, late heartbeats and activity, leave, and set statuses. Watchers connect, watch, unwatch, stop reading, continue,
+/// and close. Hints are dropped, doubled and delayed. The process pauses, the wall clock is set, and the store is away.
+/// The rules:
 /// <list type="number">
-/// <item>never true: each record told was the user's true one at some moment of the last few seconds (of the recheck's interval, to who did
-/// not read);</item>
-/// <item>agreement: who reads has been told what has been true for as long as the bound;</item>
-/// <item>a watch is answered by a snapshot of exactly those asked for;</item>
-/// <item>together: who is told that a user is gone is told so at once under every definition that it is true of.</item>
+/// <item>never true: each record was the user's true one at some moment of the last second, or of the bound for a watcher who has just
+/// begun to read again;</item>
+/// <item>agreement: a watcher who reads has received every state that has been true for as long as the bound;</item>
+/// <item>a watch is answered with a snapshot of exactly the requested users;</item>
+/// <item>together: if a watcher receives that a user is gone, it receives that at the same time under every definition for which it is
+/// true.</item>
 /// </list>
 /// </remarks>
 internal sealed class WatcherSimulation
 {
     private const int Users = 12;
 
-    // a window, and a round whose flush waits for it
+    // a coalescing window, and a round that waits for it
     private static readonly TimeSpan Fresh = TimeSpan.FromSeconds(1);
 
-    // the sweep's second, the second that a word is rounded to, and the window
+    // the sweep's second, the second to which a word is rounded, and the window
     private static readonly TimeSpan OnlineBound = TimeSpan.FromSeconds(2.6);
 
-    // what no hint tells (idleness; and anything, where hints are lost): the recheck, and a second to confirm
+    // for changes without a hint (a user becomes away, or a hint is lost): the recheck, and a second to confirm
     private static readonly TimeSpan Bound = WatchHub.RecheckInterval + TimeSpan.FromSeconds(2);
 
     private readonly Random _random;
@@ -53,14 +54,14 @@ internal sealed class WatcherSimulation
     private readonly Dictionary<(int User, string Definition), List<(long From, Presence Is)>> _history = [];
     private readonly long[] _manualChangedAt = new long[Users];
     private readonly List<(int User, string What)> _did = [];
-    // when nothing could be read: the last time, or several close together
+    // the last time span in which nothing could be read; several spans close together count as one
     private long _disturbedFrom = long.MinValue / 2;
     private long _disturbedUntil = long.MinValue / 2;
     private uint _lastBeatSecond;
     private uint? _pausedFrom;
     private bool _isStoreAway;
 
-    /// <summary>A simulation by this seed; hints arrive, or arrive as luck has it.</summary>
+    /// <summary>A simulation with this seed. Hints always arrive, or are lost and delayed at random.</summary>
     public WatcherSimulation(int seed, bool hintsAreLost)
     {
         _random = new Random(seed);
@@ -74,10 +75,10 @@ internal sealed class WatcherSimulation
         Note();
     }
 
-    /// <summary>Records told to watchers and held against the model.</summary>
+    /// <summary>Records that watchers received and that were compared with the model.</summary>
     public int Told { get; private set; }
 
-    /// <summary>Times a watcher's knowledge was held against the model.</summary>
+    /// <summary>How often a watcher's knowledge of a user was compared with the model.</summary>
     public int Compared { get; private set; }
 
     /// <summary>Hints that never arrived.</summary>
@@ -85,7 +86,7 @@ internal sealed class WatcherSimulation
 
     private uint Now => _presence.Clock.Now;
 
-    /// <summary>Lets this much time pass, and everything happen in it.</summary>
+    /// <summary>Simulates this much time, with events at random.</summary>
     public async Task RunAsync(TimeSpan time)
     {
         for (var end = _time.GetTimestamp() + time.Ticks; _time.GetTimestamp() < end;)
@@ -95,7 +96,7 @@ internal sealed class WatcherSimulation
             await BeatAsync();
         }
 
-        // and then nothing: all is well within the bound
+        // then nothing more happens, and all must agree within the bound
         await WakeAsync();
         for (var end = _time.GetTimestamp() + (2 * Bound.Ticks); _time.GetTimestamp() < end;)
             await BeatAsync();
@@ -110,13 +111,13 @@ internal sealed class WatcherSimulation
             Disturbed(_time.GetTimestamp());
         (_bus as UnreliableBus)?.Deliver();
         Note();
-        // which loop wakes first is as it comes
+        // either loop may wake first
         var hubFirst = _random.Next(2) == 0;
         if (hubFirst)
             await _presence.Watchers.BeatAsync();
         if (_time.GetTimestamp() / WatchHub.BeatInterval.Ticks % 5 == 0)
         {
-            // a pause ends when it is noticed
+            // a pause ends when the clock notices it
             if (_pausedFrom is { } from)
                 _model.Stalled(from, Now);
             _pausedFrom = null;
@@ -128,7 +129,7 @@ internal sealed class WatcherSimulation
             }
             catch (StoreUnavailableException)
             {
-                // as its loop does: the next beat goes on
+                // ignores the failure, as the sweep's loop does: the next beat continues
             }
         }
 
@@ -143,7 +144,7 @@ internal sealed class WatcherSimulation
         }
     }
 
-    // What is true now, noted where it is news.
+    // Notes the present states that differ from the last noted ones.
     private void Note()
     {
         for (var user = 0; user < Users; user++)
@@ -228,7 +229,7 @@ internal sealed class WatcherSimulation
 
     private async Task SetManualAsync()
     {
-        // it is the directory's to keep; its answer wants the store, which is another matter
+        // the directory stores the claim, but the answer to the call needs the store
         if (_isStoreAway)
             return;
         var user = _random.Next(Users);
@@ -253,7 +254,7 @@ internal sealed class WatcherSimulation
         Did(-1, $"paused since {before / 1e7:0.00}");
     }
 
-    // Where nothing was read, what is told next may be as old as that.
+    // If nothing could be read for a while, the next records may be as old as that.
     private void Disturbed(long from)
     {
         if (from - _disturbedUntil > Bound.Ticks)
@@ -263,7 +264,7 @@ internal sealed class WatcherSimulation
 
     private async Task SetWallClockAsync()
     {
-        // what words say then is moved by a sweep, which wants the store
+        // after a step, a sweep changes the words, and it needs the store
         if (_isStoreAway || _pausedFrom is not null)
             return;
         var from = Now;
@@ -352,7 +353,7 @@ internal sealed class WatcherSimulation
 
     private Watcher? Anyone() => _watchers.Count == 0 ? null : _watchers[_random.Next(_watchers.Count)];
 
-    // By number, or by its digits in a string: two forms of one user, each echoed as it came.
+    // Draws users by number, or by their digits in a string. These are two forms of one user, and messages repeat each form.
     private (UserBatch Batch, Definition Definition, List<string> Asked) SomeUsers()
     {
         var batch = new UserBatch();
@@ -375,7 +376,7 @@ internal sealed class WatcherSimulation
         return (batch, _presence.Definitions.All[_random.Next(_presence.Definitions.All.Count)], asked);
     }
 
-    // ---- what is held against it ------------------------------------------------------------------------------------------------
+    // ---- the rules --------------------------------------------------------------------------------------------------------------
 
     private void Hear(Watcher watcher)
     {
@@ -383,7 +384,7 @@ internal sealed class WatcherSimulation
         foreach (var (definition, id, record) in watcher.Connection.Take())
         {
             var key = (id, definition);
-            // a watch that just ended may be told of once more
+            // a watch that has just ended may receive one more record
             if (watcher.Watched.TryGetValue(key, out var before))
                 watcher.Watched[key] = record;
             if (before is { IsOnline: true } && !record.IsOnline)
@@ -401,7 +402,7 @@ internal sealed class WatcherSimulation
         CompareGone(watcher, gone);
     }
 
-    // One act is told under all definitions in one beat.
+    // One act must be sent under all definitions in one beat.
     private void CompareGone(Watcher watcher, HashSet<int> gone)
     {
         if (watcher.Connection.IsFull || IsDisturbed)
@@ -422,7 +423,7 @@ internal sealed class WatcherSimulation
         return _time.GetTimestamp() - watcher.ReadsSince < Fresh.Ticks ? Bound.Ticks : Fresh.Ticks;
     }
 
-    // What has been true for long enough is known to who reads.
+    // A watcher who reads must know every state that has been true for long enough.
     private void Compare(Watcher watcher)
     {
         var now = _time.GetTimestamp();
@@ -444,7 +445,7 @@ internal sealed class WatcherSimulation
         }
     }
 
-    // what an online user's last seen is changes by the second and is not told
+    // the last seen of an online user changes every second, and such a change is not sent
     private static bool Agree(Presence known, Presence now) =>
         known.Status == now.Status && (now.IsOnline || known.LastSeen == now.LastSeen);
 
@@ -456,7 +457,7 @@ internal sealed class WatcherSimulation
     {
         public SimulatedConnection Connection { get; } = new();
 
-        /// <summary>What it watches, and what it was told last.</summary>
+        /// <summary>What it watches, and the last record that it received.</summary>
         public Dictionary<(string Id, string Definition), Presence?> Watched { get; } = [];
 
         public long ReadsSince { get; set; }

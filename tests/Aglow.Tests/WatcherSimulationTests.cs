@@ -34,8 +34,8 @@ public class WatcherSimulationTests
         (dropped > 0).ShouldBe(hintsAreLost);
     }
 
-    // Eight that are the same each time, and one that nobody has seen. AGLOW_TEST_SEED repeats one that failed, AGLOW_TEST_SEEDS asks for
-    // more.
+    // Eight seeds that are always the same, and a random one. AGLOW_TEST_SEED repeats a seed that failed, and AGLOW_TEST_SEEDS sets the
+    // number of seeds.
     private static IEnumerable<int> Seeds()
     {
         if (Number("AGLOW_TEST_SEED") is { } given)

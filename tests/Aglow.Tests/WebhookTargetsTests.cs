@@ -4,7 +4,7 @@ using Aglow.Changes.Webhooks;
 
 namespace Aglow.Tests;
 
-/// <summary>A webhook's connection goes to the address that was checked, whatever its name answers the next time.</summary>
+/// <summary>A webhook's connection goes to the address that was checked, even if the name resolves to another address next time.</summary>
 public class WebhookTargetsTests
 {
     private static readonly IPAddress Private = IPAddress.Parse("10.0.0.1");
@@ -26,7 +26,7 @@ public class WebhookTargetsTests
         var url = new Uri($"http://receiver.example:{((IPEndPoint)receiver.LocalEndpoint).Port}/");
         targets.Refusal("https://receiver.example/", out _).ShouldBeNull();
 
-        // no name server knows this name: only the address that was checked can have been connected to, and the private one was not
+        // no name server knows this name, so the connection can only go to the address that was checked, and not to the private one
         var sent = http.GetAsync(url);
         using (var connection = await receiver.AcceptTcpClientAsync())
         {
@@ -36,7 +36,7 @@ public class WebhookTargetsTests
         }
 
         asked.ShouldBe(1);
-        // the next connection asks again, and the name leads elsewhere now
+        // the next connection resolves the name again, which now has another address
         (await Should.ThrowAsync<HttpRequestException>(() => http.GetAsync(url))).ToString().ShouldContain("--webhooks-allow");
         (await Should.ThrowAsync<HttpRequestException>(() => http.GetAsync(url))).ToString().ShouldContain("no address");
         asked.ShouldBe(3);
