@@ -118,7 +118,7 @@ public partial class TlsTests
             VersionPolicy = HttpVersionPolicy.RequestVersionExact
         };
 
-    // JSON that begins and never continues, until its sender gives up
+    // JSON that begins and never continues, until its sender stops
     private sealed class NeverEnding : HttpContent
     {
         public NeverEnding() => Headers.ContentType = new("application/json");

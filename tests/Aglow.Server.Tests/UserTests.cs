@@ -273,7 +273,7 @@ public class UserTests(SharedServer shared)
             $$"""{"user_ids":[{{me + 1}},{{me + 2}},"{{key}}"]}""");
         (await _server.GetAsync(path)).ShouldBeJson($$"""{"user_ids":[{{me + 1}},{{me + 2}},"{{key}}"]}""");
         (await _server.DeleteAsync(path, $$"""{"user_ids":[{{me + 2}},77]}""")).ShouldBeJson($$"""{"user_ids":[{{me + 1}},"{{key}}"]}""");
-        // a subscription keeps the ID, whatever happens to the user
+        // a subscription keeps the ID after the user is deleted
         await _server.DeleteAsync($"/users/{key}");
         (await _server.GetAsync(path)).ShouldBeJson($$"""{"user_ids":[{{me + 1}},"{{key}}"]}""");
     }

@@ -2,7 +2,7 @@ using Aglow.Diagnostics;
 
 namespace Aglow.Tests;
 
-/// <summary>Tasks that nobody waits for.</summary>
+/// <summary>Background tasks for which no caller waits.</summary>
 public class BackgroundWorkTests
 {
     [Fact]

@@ -29,7 +29,7 @@ internal sealed class JournalRig : IAsyncDisposable
                 PresencePath, new FakeDirectory(), Journal, Store, Clock, new AglowOptions { LeaseSeconds = (int)Lease });
     }
 
-    /// <summary>The feed of changes, where the rig records them.</summary>
+    /// <summary>The feed of changes; null: the rig records none.</summary>
     public EmbeddedChanges? Changes { get; }
 
     public string Folder { get; }

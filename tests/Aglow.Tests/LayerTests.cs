@@ -5,7 +5,7 @@ using NetArchTest.Rules;
 
 namespace Aglow.Tests;
 
-/// <summary>The structure is one-way: a folder of src uses only folders before it, and a project only projects before it.</summary>
+/// <summary>Dependencies go one way: a folder of src uses only folders before it, and a project uses only projects before it.</summary>
 public class LayerTests
 {
     // Each folder uses only those before it in its list. The root of a project comes last.

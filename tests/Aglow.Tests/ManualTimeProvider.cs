@@ -4,8 +4,8 @@ using Microsoft.Extensions.Time.Testing;
 namespace Aglow.Tests;
 
 /// <summary>
-/// The library's fake time, with additional features: a wall clock that steps apart from monotonic time, a count of armed timers, and
-/// callbacks that see the time at which they are due, to a tenth of a second.
+/// The library's fake time, with a wall clock that steps apart from monotonic time, and with a count of armed timers. Callbacks see the
+/// time at which they are due, to a tenth of a second.
 /// </summary>
 /// <remarks>Continuations of awaited timers may run elsewhere: poll for their effect. Threading: any thread.</remarks>
 internal sealed class ManualTimeProvider : FakeTimeProvider

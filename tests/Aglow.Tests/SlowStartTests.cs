@@ -7,7 +7,7 @@ using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Tests;
 
-/// <summary>A node with a slow start shows the same as its peers, whatever delayed the start.</summary>
+/// <summary>A node with a slow start shows the same as its peers.</summary>
 public sealed class SlowStartTests : IAsyncDisposable
 {
     private const uint Gone = 1, Online = 2;

@@ -13,7 +13,7 @@ internal sealed class UnreliableBus(Random random, TimeProvider time) : ITransit
 
     public bool IsLossless => false;
 
-    /// <summary>Hints that never arrived, so that a test can see that there were some.</summary>
+    /// <summary>The number of dropped hints, so that a test can check that there were some.</summary>
     public int Dropped { get; private set; }
 
     public void Publish(TransitionKind kind, ReadOnlySpan<uint> users)

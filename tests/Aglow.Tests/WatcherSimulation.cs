@@ -81,7 +81,7 @@ internal sealed class WatcherSimulation
     /// <summary>How often a watcher's knowledge of a user was compared with the model.</summary>
     public int Compared { get; private set; }
 
-    /// <summary>Hints that never arrived.</summary>
+    /// <summary>The number of dropped hints.</summary>
     public int Dropped => (_bus as UnreliableBus)?.Dropped ?? 0;
 
     private uint Now => _presence.Clock.Now;

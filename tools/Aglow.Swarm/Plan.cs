@@ -59,7 +59,8 @@ internal sealed record PersonPlan(
     IReadOnlyList<ClaimChange> Claims);
 
 /// <summary>
-/// The plan of all people. It is drawn before the run from one seed, so the same seed gives the same plan, whatever the server does.
+/// The plan of all people. It is drawn before the run from one seed, so the same seed gives the same plan. The server's answers do not
+/// change it.
 /// </summary>
 /// <remarks>
 /// Session lengths are log-normal (many short, few long); pauses are exponential. At busy hours sessions are longer and pauses shorter: a

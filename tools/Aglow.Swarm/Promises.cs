@@ -63,7 +63,7 @@ internal sealed record Promises(double Lease = 30, double Bound = 10, double Hea
     /// <summary>How much later a node may find a leave, if a notification is lost.</summary>
     public double HintsComeWithin { get; private init; }
 
-    /// <summary>How much older than what was acknowledged the newest evidence may be.</summary>
+    /// <summary>How much older the newest stored evidence may be than the newest acknowledged act.</summary>
     public double MayLose { get; private init; }
 
     /// <summary>

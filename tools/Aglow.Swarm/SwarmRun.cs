@@ -190,12 +190,12 @@ internal abstract class SwarmRun : IDisposable
     /// <summary>Reads the statuses of these users.</summary>
     protected abstract Task<Told[]> ReadAsync(Node node, uint[] users, CancellationToken stop);
 
-    /// <summary>The checks at the end, while everybody is still there.</summary>
+    /// <summary>The checks at the end, before the loops are canceled.</summary>
     protected virtual void JudgeEnd(double now)
     {
     }
 
-    /// <summary>The last work, after everybody is gone.</summary>
+    /// <summary>The last work, after the loops are canceled.</summary>
     protected virtual Task EndAsync() => Task.CompletedTask;
 
     /// <summary>Updates the results of <see cref="StandingOf"/>; returns how many users are surely online.</summary>

@@ -65,8 +65,8 @@ internal sealed class RedisChangeLog : IChangeLog
     // what the feed needs of a server: scripts, streams, and trimming a stream by ID
     private const string Probe = "return redis.call('XTRIM', KEYS[1], 'MINID', '0')";
 
-    // Like the expiry that the script sets: 30 days and the time for which the feed keeps changes. So a feed that is turned off leaves no
-    // keys for ever. State that expires is reported again.
+    // Like the expiry that the script sets: 30 days and the time for which the feed keeps changes. So the keys of a feed that is turned off
+    // expire. State that expires is reported again.
     private static readonly TimeSpan ToldExpires = TimeSpan.FromDays(31);
 
     private static readonly RedisValue[] HeadFields = ["generation", "last", "trimmed", "bytes", "heard", "recorded", "kept", "began"];

@@ -39,8 +39,8 @@ internal sealed class Sights(
     }
 
     /// <summary>
-    /// Updates what these users see of others, once a beat. It goes through all connections, because no table finds the connections of a
-    /// user.
+    /// Updates what users see of others after their own visibility changed. Runs once a beat, and goes through all connections, because no
+    /// table finds the connections of a user.
     /// </summary>
     public void Beat()
     {

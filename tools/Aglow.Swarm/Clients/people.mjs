@@ -1,4 +1,4 @@
-// People with the JavaScript client, for ./aglow swarm --clients. Commands come in as lines of JSON, and what the clients say goes out so.
+// People with the JavaScript client, for ./aglow swarm --clients. Commands come in, and the clients' events go out, as lines of JSON.
 import { createInterface } from 'node:readline';
 import { pathToFileURL } from 'node:url';
 

@@ -46,7 +46,7 @@ internal sealed record WebhookSettings(string Id, string Url, WebhookEvents Even
             && (UsersPrefix is null || change.User.ToString().StartsWith(UsersPrefix, StringComparison.Ordinal));
     }
 
-    /// <summary>The kind of a change. A deletion counts as going offline, whatever the user's status was.</summary>
+    /// <summary>The kind of a change. A deletion counts as going offline, even if the user was offline.</summary>
     public static WebhookEvents KindOf(PresenceChange change) =>
         change.Reason == ChangeReason.Deleted ? WebhookEvents.Offline
         : !change.IsTransition ? WebhookEvents.Status
