@@ -11,7 +11,7 @@ namespace Aglow.Server.Tests;
 /// A text to echo is in an unknown member, and an error that names the member is the answer. A binary message is refused with 1003 instead
 /// of echoed. Families 9 (throughput), 12 and 13 (compression, which the server does not offer) do not apply. In 6.4 the suite lets a
 /// server fail at once or at the message's end; this server fails at its end. The cases of a family run at the same time, each on its own
-/// connection, because the hub sends only every 20 ms.
+/// connection, because many of them wait.
 /// </remarks>
 [Collection(Calls.Name)]
 public class ConformanceTests(SharedServer shared)

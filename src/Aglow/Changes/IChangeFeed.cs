@@ -3,7 +3,8 @@ using Aglow.Users;
 namespace Aglow.Changes;
 
 /// <summary>
-/// The feed of changes: every transition of every user, in order for each user, at least once, kept for a limited time.
+/// The feed of changes: whenever a user comes online, goes offline or changes status. Each change at least once, in order for each user,
+/// kept for a limited time. A leave and a return within one commit are no change.
 /// </summary>
 /// <remarks>
 /// Threading: any number of consumers from any thread. A slow consumer costs the others nothing: it reads stored changes at its own pace.

@@ -327,7 +327,7 @@ public sealed class Recovery
             Volatile.Write(ref _writtenAt, Math.Max(_writtenAt, oldest));
     }
 
-    // "end" is the last second of the file. A word may be one second later, because it is read after the clock.
+    // "end" is the last second of the file. A word may be a little later (Clock.Apart), because it is read after the clock.
     private void TakeBack(uint end)
     {
         if (end + Clock.Apart <= At)

@@ -24,8 +24,8 @@ namespace Aglow.Watching;
 /// A command wakes the loop (<see cref="WatchLoop"/>), so a quiet node sends a change at once. A busy hub holds changes and gathers them
 /// (<see cref="CoalescingWindow"/>). Everything that has a due time, such as a tick, runs at a beat.
 /// Threading: one loop owns topics, outboxes and all sending, so there are no locks. Other threads post to its queue and continue. The
-/// queue is bounded: the messages of a connection are limited, and each posts at most one command of each kind. Hints name users, and only
-/// watched users have topics.
+/// queue is bounded: the messages of a connection are limited, and each posts at most one command of each kind. Hints gather only while a
+/// turn lasts, and the longest part of a turn is a read, which a store gives up after 2 s.
 /// A leave is pushed after a read a second later confirms it. If one device leaves, the user is read when the shortened lease has ended. An
 /// expired lease that the sweep found is pushed at once. Every watched user is read again within <see cref="RecheckInterval"/>. This
 /// repairs lost hints and finds users who became away, which no heartbeat announces.

@@ -22,7 +22,7 @@ public interface IChangeLog
     /// <summary>
     /// Runs work on one node at a time, while that node owns the name. The work gets a token that no other owner ever had. It is canceled
     /// when this node may no longer own the name. If it ends before <paramref name="stop"/>, this node tries to own the name again. Another
-    /// node takes over within about 7 s of this node's death, or within a second of its shutdown.
+    /// node takes over within about 6 s of this node's death, or within a second of its shutdown.
     /// </summary>
     Task RunOwnedAsync(string name, Func<string, CancellationToken, Task> run, CancellationToken stop);
 
