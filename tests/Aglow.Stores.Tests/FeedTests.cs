@@ -57,6 +57,7 @@ public sealed class FeedTests(RedisServers servers)
     {
         await servers.Cluster.FlushAsync();
         var nodes = await Task.WhenAll(NodeAsync(), NodeAsync(), NodeAsync());
+        await using var stopped = new Together(nodes);
         var alive = nodes.ToList();
         await using var consumer = await FeedConsumer.FollowAsync(() => [.. alive]);
         uint[] steady = [.. Enumerable.Range(1000, 100).Select(static i => (uint)i)];
@@ -76,9 +77,9 @@ public sealed class FeedTests(RedisServers servers)
                 (await owner.StopAsync()).ShouldBe(0);
             // no node owns the feed yet: a user comes online and leaves, and another comes online, whose lease expires after a new owner
             // starts
-            await HeartbeatAsync(alive[0], visitor + 1);
-            await alive[0].PostAsync("/offline", $"{{\"user_id\":{visitor + 1}}}");
-            await HeartbeatAsync(alive[0], visitor + 2);
+            (await HeartbeatAsync(alive[0], visitor + 1)).StatusCode.ShouldBe(HttpStatusCode.OK);
+            (await alive[0].PostAsync("/offline", $"{{\"user_id\":{visitor + 1}}}")).Status.ShouldBe(200);
+            (await HeartbeatAsync(alive[0], visitor + 2)).StatusCode.ShouldBe(HttpStatusCode.OK);
             await Eventually.HoldsAsync(() =>
                 consumer.Of(visitor).Length == 2 && consumer.Of(visitor + 1).Length == 2 && consumer.Of(visitor + 2).Length == 2);
             consumer.Of(visitor).ShouldBe(["true heartbeat", "false lapse"]);
@@ -90,8 +91,6 @@ public sealed class FeedTests(RedisServers servers)
         (await MetricAsync(alive[0], "aglow_feed_owner")).ShouldBe(1);
         steady.ShouldAllBe(user => consumer.IsOnline(user) && consumer.Of(user).Length == 1);
         consumer.Gaps.ShouldBe(0);
-        foreach (var node in nodes)
-            await node.DisposeAsync();
     }
 
     [Fact]
@@ -169,6 +168,7 @@ public sealed class FeedTests(RedisServers servers)
     {
         await servers.Alone.CallAsync("FLUSHALL", "SYNC");
         var nodes = await Task.WhenAll(Enumerable.Range(0, 3).Select(_ => NodeAsync($"{servers.Alone.Endpoint}")));
+        await using var stopped = new Together(nodes);
         await using var receiver = new Receiver();
         var added = (await nodes[0].PostAsync("/webhooks", $"{{\"url\":\"{receiver.Url}\"}}")).Json;
         var (id, secret) = (added["id"]!.GetValue<string>(), added["secret"]!.GetValue<string>());
@@ -203,8 +203,6 @@ public sealed class FeedTests(RedisServers servers)
         (await alive[0].DeleteAsync($"/webhooks/{id}")).Status.ShouldBe(204);
         await Eventually.HoldsAsync(async () => await MetricAsync(alive[0], "aglow_webhooks") == 0);
         (await servers.Alone.CallAsync("HLEN", RedisKeys.Consumers("webhook-state"))).ShouldBe(0L);
-        foreach (var node in nodes)
-            await node.DisposeAsync();
     }
 
     private Task<AglowProcess> NodeAsync(string? redis = null) =>

@@ -32,6 +32,7 @@ public sealed class PostgresTests(PostgresServer server)
         var nodes = await Task.WhenAll(
             Enumerable.Range(0, 10)
                 .Select(_ => Task.Run(() => PostgresUserDirectory.OpenAsync(options, TimeProvider.System, NullLoggerFactory.Instance))));
+        await using var stopped = new Together(nodes);
         var ids = Enumerable.Range(0, 400).Select(i => $"id-{i}").ToArray();
         var given = await Task.WhenAll(nodes.Select((node, seed) => Task.Run(async () =>
         {
@@ -47,8 +48,6 @@ public sealed class PostgresTests(PostgresServer server)
         given.Sum(one => one.Added).ShouldBe(ids.Length);
         // dense: no index was wasted
         given[0].Numbers.Select(pair => pair.Second).Order().ShouldBe(Enumerable.Range(0, ids.Length).Select(i => First + (uint)i));
-        foreach (var node in nodes)
-            await node.DisposeAsync();
     }
 
     [Fact]

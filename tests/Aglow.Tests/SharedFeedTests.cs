@@ -59,6 +59,23 @@ public sealed class SharedFeedTests
     }
 
     [Fact]
+    public async Task What_happens_while_nobody_owns_the_feed_is_recorded_also_in_the_second_in_which_it_began()
+    {
+        await using var rig = new Rig(lease: 30, heartbeat: 10);
+        await using (rig.Own())
+        {
+            await rig.HeartbeatAsync(1, isArrival: true);
+            await rig.UntilAsync(() => rig.Log.Of(1) == "online ");
+        }
+
+        await rig.HeartbeatAsync(2, isArrival: true);
+        await rig.LeaveAsync(2);
+        await rig.LeaveAsync(1);
+        rig.Own();
+        await rig.UntilAsync(() => rig.Log.Of(1) == "online offline " && rig.Log.Of(2) == "online offline ");
+    }
+
+    [Fact]
     public void Users_are_followed_once_each_and_no_more_than_there_is_room_for()
     {
         using var ends = new LeaseEnds(follows: true);
@@ -128,16 +145,26 @@ public sealed class SharedFeedTests
         public async Task HeartbeatAsync(uint user, bool isArrival)
         {
             await _store.ExchangeAsync(Plane.Pulse, user, Now);
-            if (!isArrival)
-                return;
-            _hints.Add(TransitionKind.Arrived, [user], Now);
-            _owners[^1].Recorder.Wake();
+            if (isArrival)
+                Tell(TransitionKind.Arrived, user);
+        }
+
+        public async Task LeaveAsync(uint user)
+        {
+            await _store.ExchangeAsync(Plane.Pulse, user, Now | Pulse.LeftBit);
+            Tell(TransitionKind.Left, user);
         }
 
         public async Task UntilAsync(Func<bool> condition)
         {
             for (var began = Stopwatch.GetTimestamp(); !condition(); await Task.Delay(5))
                 Stopwatch.GetElapsedTime(began).ShouldBeLessThan(Patience);
+        }
+
+        private void Tell(TransitionKind kind, uint user)
+        {
+            _hints.Add(kind, [user], Now);
+            _owners[^1].Recorder.Wake();
         }
 
         public async ValueTask DisposeAsync()

@@ -58,7 +58,7 @@ internal sealed class RedisChangeLog : IChangeLog
         if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
         redis.call('DEL', KEYS[3])
         redis.call('HSET', KEYS[2], 'generation', ARGV[2], 'last', '0', 'trimmed', '0', 'bytes', '0', 'heard', ARGV[3], 'recorded', '0',
-            'kept', '0', 'began', ARGV[3])
+            'kept', '0', 'began', ARGV[4])
         return 1
         """;
 
@@ -165,7 +165,9 @@ internal sealed class RedisChangeLog : IChangeLog
         }
 
         return await RunAsync(
-            Begin, [RedisKeys.Lease(IChangeLog.Feed), RedisKeys.ChangesFeed, RedisKeys.ChangesLog], [token, head.Generation, head.BeganAt]);
+            Begin,
+            [RedisKeys.Lease(IChangeLog.Feed), RedisKeys.ChangesFeed, RedisKeys.ChangesLog],
+            [token, head.Generation, head.AsOf, head.BeganAt]);
     }
 
     public async ValueTask<bool> AppendAsync(string token, ChangeLogWrite write)

@@ -140,7 +140,8 @@ internal sealed class SharedChangeRecorder : IDisposable
             .Where(static fact => fact.Value != 0)
             .ToDictionary(static fact => fact.User, static fact => fact.Value);
         var generation = (uint)System.Security.Cryptography.RandomNumberGenerator.GetInt32(int.MaxValue);
-        var head = new ChangeLogHead(generation, 0, 0, 0, now, 0, 0, now);
+        // hints of this second may still arrive
+        var head = new ChangeLogHead(generation, 0, 0, 0, AsOf: now - 1, 0, 0, now);
         return await _log.BeginAsync(token, head, told, facts) ? head : null;
     }
 
