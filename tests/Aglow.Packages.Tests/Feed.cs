@@ -5,8 +5,8 @@ using Microsoft.Playwright;
 namespace Aglow.Packages.Tests;
 
 /// <summary>
-/// All packages, packed once into a folder that is the only source of fresh projects. Packages of others come from where this machine has
-/// them already, so nothing here needs a network. One restore and one build make all fresh projects but that of the guide.
+/// All packages, packed once into a folder that is a source of fresh projects. Packages of others come from where this machine has them
+/// already, or else from its usual sources. One restore and one build make all fresh projects but that of the guide.
 /// </summary>
 public sealed class Feed : IAsyncLifetime
 {
@@ -52,7 +52,7 @@ public sealed class Feed : IAsyncLifetime
         Directory.CreateDirectory(Packages);
         await File.WriteAllTextAsync(Path.Combine(_folder, "NuGet.config"), $"""
             <configuration>
-              <packageSources><clear /><add key="feed" value="{Packages}" /><add key="others" value="{others}" /></packageSources>
+              <packageSources><add key="feed" value="{Packages}" /><add key="others" value="{others}" /></packageSources>
               <fallbackPackageFolders><add key="others" value="{others}" /></fallbackPackageFolders>
             </configuration>
             """);
