@@ -12,6 +12,7 @@ internal sealed class NodeClients : IDisposable
     private readonly Lock _gate = new();
     private readonly Task _reading;
     private int _next;
+    private bool _isDisposed;
 
     /// <summary>Starts Node. The script is in this program's folder, and the client in the repository above it.</summary>
     public NodeClients()
@@ -45,8 +46,12 @@ internal sealed class NodeClients : IDisposable
 
     public void Dispose()
     {
-        _process.Kill();
-        _process.Dispose();
+        lock (_gate)
+        {
+            _isDisposed = true;
+            _process.Kill();
+            _process.Dispose();
+        }
     }
 
     private static string Source()
@@ -61,12 +66,16 @@ internal sealed class NodeClients : IDisposable
         throw new UsageException("--clients needs the JavaScript client: run it as ./aglow swarm in the repository.");
     }
 
-    private void Send(object command)
+    // False: Node was ended. At the end of a run, people may still leave or close.
+    private bool Send(object command)
     {
         lock (_gate)
         {
+            if (_isDisposed)
+                return false;
             _process.StandardInput.WriteLine(JsonSerializer.Serialize(command));
             _process.StandardInput.Flush();
+            return true;
         }
     }
 
@@ -99,8 +108,7 @@ internal sealed class NodeClients : IDisposable
 
         public Task<bool> LeaveAsync()
         {
-            host.Send(new { client = id, @do = "leave" });
-            return _left.Task;
+            return host.Send(new { client = id, @do = "leave" }) ? _left.Task : Task.FromResult(false);
         }
 
         public ValueTask DisposeAsync()
