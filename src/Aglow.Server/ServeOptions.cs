@@ -77,11 +77,8 @@ internal sealed class ServeOptions
     public IReadOnlyList<string> ListensOn =>
         [.. Urls, .. Files.GetSection("Kestrel:Endpoints").GetChildren().Select(static endpoint => endpoint["Url"]).OfType<string>()];
 
-    /// <summary>Whether one of these addresses is one of https.</summary>
+    /// <summary>Whether any of them is an https address.</summary>
     public bool ListensOnHttps => ListensOn.Any(static url => url.StartsWith("https:", StringComparison.OrdinalIgnoreCase));
-
-    /// <summary>Whether it listens on https, and no file names a certificate. On a developer's machine .NET may have one.</summary>
-    public bool NeedsCertificate => ListensOnHttps && !Files.GetSection("Kestrel:Certificates:Default").Exists();
 
     /// <summary>Warnings to log at start.</summary>
     public List<string> Warnings { get; } = [];

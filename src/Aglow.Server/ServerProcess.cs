@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using System.Security.Cryptography;
 using Aglow.AspNetCore;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Hosting;
@@ -48,19 +49,13 @@ internal static class ServerProcess
         };
         try
         {
-            await app.StartAsync(stop.Token);
+            await StartAsync(app, options, stop.Token);
             SayReady(log, options, app);
             await app.WaitForShutdownAsync(stop.Token);
         }
         catch (OperationCanceledException) when (stop.IsCancellationRequested)
         {
             // stopped before the start was complete
-        }
-        catch (InvalidOperationException) when (options.NeedsCertificate)
-        {
-            throw new UsageException(
-                "https needs a certificate. Write {\"Kestrel\":{\"Certificates\":{\"Default\":{\"Path\":\"cert.pem\",\"KeyPath\":"
-                + "\"key.pem\"}}}} into a file, and name that file with --settings");
         }
 
         ServerLog.Stopped(log);
@@ -72,6 +67,27 @@ internal static class ServerProcess
             stop.Cancel();
         }
     }
+
+    private static async Task StartAsync(WebApplication app, ServeOptions options, CancellationToken stop)
+    {
+        try
+        {
+            await app.StartAsync(stop);
+        }
+        catch (Exception failure) when (options.ListensOnHttps && IsOfCertificate(failure))
+        {
+            var why = failure.Message.Split('\n')[0].TrimEnd('.', '\r');
+            throw new UsageException(
+                $"https has no certificate that can be used ({why}). Write {{\"Kestrel\":{{\"Certificates\":"
+                + "{\"Default\":{\"Path\":\"/etc/aglow/cert.pem\",\"KeyPath\":\"/etc/aglow/key.pem\"}}}} into a file, with the paths of "
+                + "yours, and name that file with --settings");
+        }
+    }
+
+    // what the web server throws where no certificate is named, or where its files are missing, damaged or no pair
+    private static bool IsOfCertificate(Exception failure) =>
+        failure is InvalidOperationException or ArgumentException or CryptographicException
+            or FileNotFoundException or DirectoryNotFoundException;
 
     private static WebApplication Build(ServeOptions options)
     {

@@ -79,18 +79,25 @@ public partial class TlsTests
             .CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
     }
 
-    [Fact]
-    public async Task Https_without_a_certificate_stops_the_start_and_says_where_to_name_one()
+    [Theory]
+    [InlineData("{}", "")]
+    [InlineData("{\"Kestrel\":{\"Certificates\":{\"Default\":{\"Path\":\"/nowhere/cert.pem\"}}}}", "/nowhere/cert.pem")]
+    [InlineData("{\"Kestrel\":{\"Certificates\":{\"Default\":{\"Path\":\"SETTINGS\",\"KeyPath\":\"SETTINGS\"}}}}", "")]
+    public async Task Https_without_a_certificate_that_can_be_used_stops_the_start_with_one_line(string settings, string named)
     {
         var folder = AglowProcess.NewFolder();
+        var file = Path.Combine(folder, "settings.json");
+        await File.WriteAllTextAsync(file, settings.Replace("SETTINGS", file));
         // a developer's home may have a certificate of .NET
         var (code, _, errors) = await AglowProcess.RunToEndAsync(
-            ["serve", "--urls", "https://127.0.0.1:0", "--data", Path.Combine(folder, "data")],
+            ["serve", "--urls", "https://127.0.0.1:0", "--data", Path.Combine(folder, "data"), "--settings", file],
             new() { ["HOME"] = folder, ["DOTNET_CLI_HOME"] = folder });
         code.ShouldBe(2);
-        errors.ShouldStartWith("aglow: https needs a certificate. ");
+        errors.ShouldStartWith("aglow: https has no certificate that can be used (");
+        errors.ShouldContain(named);
         errors.ShouldContain("\"KeyPath\"");
-        errors.ShouldContain("--settings");
+        errors.TrimEnd().ShouldEndWith("name that file with --settings.");
+        errors.TrimEnd().ShouldNotContain("\n");
         Directory.Delete(folder, recursive: true);
     }
 
