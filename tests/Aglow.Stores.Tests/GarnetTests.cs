@@ -5,7 +5,6 @@ using Aglow.Redis;
 using Aglow.Redis.Connections;
 using Aglow.Server.Tests;
 using Aglow.Storage;
-using Microsoft.Extensions.Logging.Abstractions;
 using static Aglow.Stores.Tests.NodeCalls;
 
 namespace Aglow.Stores.Tests;
@@ -74,8 +73,7 @@ public sealed class GarnetServer : IAsyncLifetime
     {
         try
         {
-            await using var cluster = await RedisCluster.ConnectAsync(
-                RedisAddress.Parse($"{Process.Endpoint}"), TimeProvider.System, new RedisLog(NullLogger.Instance));
+            await using var cluster = await RedisPlaneStoreTests.ConnectAsync($"{Process.Endpoint}");
             uint[] users = [.. Enumerable.Range(0, 1000).Select(i => (uint)i)];
             var words = new uint[users.Length];
             var store = new RedisPlaneStore(cluster);

@@ -228,7 +228,7 @@ public abstract class RedisPlaneStoreTests : PlaneStoreContract
 
     private protected abstract Task<RedisCluster> ConnectAsync(bool flush);
 
-    private protected static Task<RedisCluster> ConnectAsync(string address) =>
+    internal static Task<RedisCluster> ConnectAsync(string address) =>
         RedisCluster.ConnectAsync(RedisAddress.Parse(address), TimeProvider.System, new RedisLog(NullLogger.Instance));
 
     protected override async ValueTask<IPlaneStore> CreateAsync() => new RedisPlaneStore(await ConnectAsync(flush: true));

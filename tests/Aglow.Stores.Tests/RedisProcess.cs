@@ -147,6 +147,12 @@ internal sealed partial class RedisProcess : IAsyncDisposable
 /// <summary>Three primaries with one replica each.</summary>
 internal sealed class RedisClusterProcesses : IAsyncDisposable
 {
+    /// <summary>How long a server is silent before its replica takes its place, where that is tested.</summary>
+    public static readonly TimeSpan ShortTimeout = TimeSpan.FromSeconds(2);
+
+    /// <summary>The same in other clusters: no server may be replaced only because a busy machine delayed it.</summary>
+    public static readonly TimeSpan LongTimeout = TimeSpan.FromMinutes(1);
+
     private readonly List<RedisProcess> _servers = [];
 
     public IReadOnlyList<RedisProcess> Servers => _servers;
@@ -156,16 +162,23 @@ internal sealed class RedisClusterProcesses : IAsyncDisposable
     /// <summary>
     /// Starts six servers and joins them. Retries if that fails, because a busy disk may delay a server for longer than a call waits.
     /// </summary>
-    public static Task<RedisClusterProcesses> StartAsync(params string[] flags) => StartAsync(hasGates: false, flags);
+    public static Task<RedisClusterProcesses> StartAsync() => StartAsync(hasGates: false, LongTimeout);
 
-    /// <summary>The same; with gates, the servers can be separated from one another.</summary>
-    public static async Task<RedisClusterProcesses> StartAsync(bool hasGates, params string[] flags)
+    /// <summary>
+    /// A cluster for tests that break it. If one shard is away, the others continue, as with an operator's corresponding setting. With
+    /// gates, the servers can be separated from one another.
+    /// </summary>
+    public static Task<RedisClusterProcesses> StartFragileAsync(bool hasGates) =>
+        StartAsync(hasGates, ShortTimeout, "--cluster-require-full-coverage", "no");
+
+    private static async Task<RedisClusterProcesses> StartAsync(bool hasGates, TimeSpan nodeTimeout, params string[] flags)
     {
+        string[] all = ["--cluster-node-timeout", $"{nodeTimeout.TotalMilliseconds}", .. flags];
         for (var attempt = 1; ; attempt++)
         {
             try
             {
-                return await TryStartAsync(hasGates, flags);
+                return await TryStartAsync(hasGates, all);
             }
             catch (Exception e) when (attempt < 4 && (e is IOException or RedisErrorException or OperationCanceledException))
             {
@@ -179,9 +192,7 @@ internal sealed class RedisClusterProcesses : IAsyncDisposable
         var cluster = new RedisClusterProcesses();
         try
         {
-            string[] all =
-                [
-                    "--cluster-enabled", "yes", "--cluster-port", "BUS-PORT", "--appendonly", "yes", .. flags];
+            string[] all = ["--cluster-enabled", "yes", "--cluster-port", "BUS-PORT", "--appendonly", "yes", .. flags];
             cluster._servers.AddRange(await Task.WhenAll(Enumerable.Range(0, 6).Select(_ =>
                 hasGates ? RedisProcess.StartAsync(new ServerGate(), all) : RedisProcess.StartAsync(all))));
             await cluster.JoinAsync();
@@ -316,8 +327,7 @@ public sealed class RedisServers : IAsyncLifetime
     public async Task InitializeAsync()
     {
         _alone = await RedisProcess.StartAsync();
-        // no server may be replaced only because a busy machine delayed it
-        _cluster = await RedisClusterProcesses.StartAsync("--cluster-node-timeout", "60000");
+        _cluster = await RedisClusterProcesses.StartAsync();
     }
 
     public async Task DisposeAsync()
@@ -329,17 +339,14 @@ public sealed class RedisServers : IAsyncLifetime
     }
 }
 
-/// <summary>
-/// A cluster for tests that break it. If one shard is away, the others continue, as with an operator's corresponding setting.
-/// </summary>
+/// <summary>A cluster for tests that break it.</summary>
 public sealed class FaultyCluster : IAsyncLifetime
 {
     private RedisClusterProcesses? _cluster;
 
     internal RedisClusterProcesses Cluster => _cluster!;
 
-    public async Task InitializeAsync() =>
-        _cluster = await RedisClusterProcesses.StartAsync("--cluster-require-full-coverage", "no", "--cluster-node-timeout", "2000");
+    public async Task InitializeAsync() => _cluster = await RedisClusterProcesses.StartFragileAsync(hasGates: false);
 
     public async Task DisposeAsync()
     {

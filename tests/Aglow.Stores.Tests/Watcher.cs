@@ -87,15 +87,15 @@ internal sealed class Watcher : IAsyncDisposable
     {
         await Eventually.HoldsAsync(async () =>
         {
+            _socket.Dispose();
+            _socket = new ClientWebSocket();
             try
             {
                 await _socket.ConnectAsync(_address, CancellationToken.None);
                 return true;
             }
-            catch (WebSocketException) when (_socket.HttpStatusCode == HttpStatusCode.ServiceUnavailable)
+            catch (WebSocketException) when (!_isDisposed && _socket.HttpStatusCode == HttpStatusCode.ServiceUnavailable)
             {
-                _socket.Dispose();
-                _socket = new ClientWebSocket();
                 return false;
             }
         });
@@ -124,8 +124,6 @@ internal sealed class Watcher : IAsyncDisposable
                 {
                     if (!ComesBack || !Heard("reconnect") || _isDisposed)
                         return;
-                    _socket.Dispose();
-                    _socket = new ClientWebSocket();
                     await OpenAsync();
                     continue;
                 }
