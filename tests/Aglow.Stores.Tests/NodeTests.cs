@@ -162,6 +162,8 @@ public sealed class NodeTests(RedisServers servers)
             async () => (await node.Http.GetAsync("/health/ready")).StatusCode == HttpStatusCode.ServiceUnavailable);
         (await node.Http.GetAsync("/health/live")).StatusCode.ShouldBe(HttpStatusCode.OK);
         await Eventually.HoldsAsync(() => watcher.Heard("stale"));
+        // nothing acknowledges it, and it is not lost
+        await watcher.SendAsync("{\"type\":\"active\"}");
         await Task.Delay(TimeSpan.FromSeconds(6));
 
         await redis.RestartAsync();
@@ -176,6 +178,8 @@ public sealed class NodeTests(RedisServers servers)
         (await node.Http.GetStringAsync("/metrics")).ShouldContain("aglow_redis_servers_away 0");
         node.Output.ShouldContain("is away");
         node.Output.ShouldContain("is back after");
+        await Eventually.HoldsAsync(
+            async () => (await node.Http.GetFromJsonAsync<JsonElement>("/status/1")).TryGetProperty("active_at", out JsonElement _));
     }
 
     [Fact]

@@ -96,6 +96,24 @@ public class JudgeTests
         Judged(Offline(102), at, Heartbeat(100, 100.2), new Act(ActKind.LeaveOne, 1, 102, 102.5, IsSure: true))
             .Kind.ShouldBe((ViolationKind?)expected);
 
+    [Theory]
+    [InlineData(0, 1, ActKind.LeaveOne, 112.9, ViolationKind.FalseOffline)] // the leave counts for 11 s at least
+    [InlineData(0, 1, ActKind.LeaveOne, 113.1, null)]
+    [InlineData(0, 1, ActKind.Leave, 103, null)]
+    [InlineData(1.1, 1, ActKind.LeaveOne, 113.2, ViolationKind.FalseOffline)] // another second
+    [InlineData(1.1, 1, ActKind.Leave, 104.2, ViolationKind.FalseOffline)]
+    [InlineData(0, 0, ActKind.LeaveOne, 113.1, ViolationKind.FalseOffline)] // one node knows the order
+    [InlineData(0, 0, ActKind.Leave, 103, ViolationKind.FalseOffline)]
+    public void On_several_nodes_a_leave_may_count_against_a_heartbeat_of_its_second(
+        double later, double unordered, object leave, double at, object? expected)
+    {
+        var promises = Promises with { Unordered = unordered };
+        var truth = new Truth(promises);
+        truth.Add(new Act((ActKind)leave, 1, 102, 102.1, IsSure: true));
+        truth.Add(Heartbeat(102.2 + later, 102.3 + later));
+        Judge.OfTelling(truth, promises, Offline(102), new Telling(at, at, 0, Epoch)).Kind.ShouldBe((ViolationKind?)expected);
+    }
+
     [Fact]
     public void A_device_that_left_is_no_evidence_any_more()
     {

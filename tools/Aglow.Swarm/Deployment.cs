@@ -18,7 +18,7 @@ internal static class Deployment
             try
             {
                 var (heartbeat, lease) = await node.HeartbeatAsync(probe, stop);
-                promises = new Promises(lease, Heartbeat: heartbeat);
+                promises = new Promises(lease, Heartbeat: heartbeat) { Unordered = urls.Count > 1 ? 1 : 0 };
                 var ahead = await node.ClockAsync(probe, stop) is { } server ? server.Now - Math.Floor(clock.UnixAtZero + clock.Now) : 0;
                 // a smaller difference may come from rounding
                 if (Math.Abs(ahead) > 1)

@@ -33,13 +33,14 @@ internal sealed partial class Person
     private async Task ClaimAsync(ClaimBook claims, ClaimChange change, Said said, CancellationToken stop)
     {
         claims.Set(swarm.Clock.Now, said, change.Removes);
-        // the server refuses a claim that has ended by now
-        for (var node = change.Node; said.IsInForce((long)(swarm.Promises.Clock.UnixAtZero + swarm.Clock.Now)); node++)
+        for (var node = change.Node; ; node++)
         {
             try
             {
                 var at = swarm.Nodes[node % swarm.Nodes.Count];
-                await (change.Removes ? at.RemoveClaimAsync(user, said.Source, stop) : at.SetClaimAsync(user, said, stop));
+                // the server refuses a claim that has ended by now; no claim looks the same
+                var removes = change.Removes || !said.IsInForce((long)(swarm.Promises.Clock.UnixAtZero + swarm.Clock.Now));
+                await (removes ? at.RemoveClaimAsync(user, said.Source, stop) : at.SetClaimAsync(user, said, stop));
                 swarm.Measures.CountClaim();
                 break;
             }

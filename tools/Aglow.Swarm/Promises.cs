@@ -48,6 +48,12 @@ internal sealed record Promises(double Lease = 30, double Bound = 10, double Hea
         HintsComeWithin = Bound,
     };
 
+    /// <summary>
+    /// For how long after a leave a heartbeat may count as older. Words have whole seconds: if a leave and a heartbeat of the same second
+    /// come to two nodes, the leave counts.
+    /// </summary>
+    public double Unordered { get; init; }
+
     /// <summary>Whether nodes and stores are killed.</summary>
     public bool IsDisturbed { get; private init; }
 

@@ -285,8 +285,7 @@ internal sealed class Truth(Promises promises)
             var begin = act.To;
             foreach (var (_, leave) in _acts)
             {
-                // a leave does not affect an act that began after it was complete, nor a moment before it
-                if (leave.To > act.From && leave.From <= moment && (leave.EndsAll || Shortens(leave, act, moment)))
+                if (leave.From <= moment && (leave.To > act.From ? Ends(leave, act, moment) : MayEnd(leave, act, moment)))
                     begin = double.PositiveInfinity;
             }
 
@@ -298,8 +297,13 @@ internal sealed class Truth(Promises promises)
     }
 
     // One device left: its own acts no longer count, and those of the others count for a shorter time.
-    private bool Shortens(Act leave, Act act, double moment) =>
-        leave.Kind == ActKind.LeaveOne && (leave.Device == act.Device || moment >= leave.From + promises.DeviceLeaveKeeps);
+    private bool Ends(Act leave, Act act, double moment) => leave.EndsAll
+        || (leave.Kind == ActKind.LeaveOne && (leave.Device == act.Device || moment >= leave.From + promises.DeviceLeaveKeeps));
+
+    // The act began after the leave was complete, but perhaps in the same second and on another node.
+    private bool MayEnd(Act leave, Act act, double moment) => leave.To + promises.Unordered > act.From
+        && (leave.Kind is ActKind.Leave or ActKind.Delete
+            || (leave.Kind is ActKind.LeaveOne or ActKind.LeaveLast && moment >= leave.From + promises.DeviceLeaveKeeps));
 
     private double EndOfPossible(Act act, double leaveBound, double held)
     {

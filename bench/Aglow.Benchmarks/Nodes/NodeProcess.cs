@@ -3,6 +3,7 @@ using System.Diagnostics;
 namespace Aglow.Benchmarks.Nodes;
 
 /// <summary>A node as in <c>./aglow serve --redis …</c>, on a free port; killed after the measurement.</summary>
+/// <remarks>If <c>TEST_SERVER</c> names the native file, that is the node.</remarks>
 internal sealed class NodeProcess : IDisposable
 {
     private readonly Child _child;
@@ -24,10 +25,16 @@ internal sealed class NodeProcess : IDisposable
     /// <summary>Starts a node on this port, and appends what it says to a file.</summary>
     public static async Task<NodeProcess> StartAsync(ClusterServers cluster, int port, string? log, params string[] flags)
     {
-        var server = Path.Combine(Machine.Root(), "out", "server", "aglow-server.dll");
+        string[] command = Environment.GetEnvironmentVariable("TEST_SERVER") is { Length: > 0 } native
+            ? [native]
+            : ["dotnet", Path.Combine(Machine.Root(), "out", "server", "aglow-server.dll")];
         var child = Child.Start(
-            "dotnet", 0, [
-                server, "serve", "--urls", $"http://127.0.0.1:{port}", "--redis", cluster.Address, "--drain-seconds", "0", .. flags]);
+            command[0],
+            0,
+            [
+                .. command[1..], "serve", "--urls", $"http://127.0.0.1:{port}", "--redis", cluster.Address, "--drain-seconds", "0",
+                .. flags,
+            ]);
         string line;
         do
         {

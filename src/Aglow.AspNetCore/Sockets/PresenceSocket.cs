@@ -48,6 +48,7 @@ internal sealed class PresenceSocket : WatchConnection, IDeviceConnection
     private bool _peerClosed;
     private bool _saidGoodbye;
     private bool _wasToldOfFlood;
+    private bool _owesActivity;
 
     public PresenceSocket(PipeReader input, SocketOutput output, uint user, SocketHost host, Client client)
         : base(user)
@@ -306,7 +307,14 @@ internal sealed class PresenceSocket : WatchConnection, IDeviceConnection
     }
 
     /// <summary>Writes a heartbeat because something arrived from the client, at most once a second.</summary>
-    internal ValueTask EvidenceAsync(bool byPerson) => _host.EvidenceAsync(User, Device, byPerson, ref _lastEvidence);
+    internal async ValueTask EvidenceAsync(bool byPerson)
+    {
+        if (await _host.EvidenceAsync(User, Device, byPerson, ref _lastEvidence) && _owesActivity)
+            await WriteActivityAsync();
+    }
+
+    /// <summary>Writes that the person did something. If the store is not available, the next heartbeat that it takes is followed by it.</summary>
+    internal async ValueTask WriteActivityAsync() => _owesActivity = !await _host.HeartbeatAsync(User, Device, active: true);
 
     private bool Refuse(int code)
     {

@@ -235,34 +235,39 @@ internal sealed class SocketHost
     }
 
     /// <summary>
-    /// Writes a heartbeat because something arrived from a device, at most once a second, and not if the user left on all devices.
+    /// Writes a heartbeat because something arrived from a device, at most once a second, and not if the user left on all devices. Returns
+    /// whether it was written.
     /// </summary>
     /// <param name="user">The user of the device.</param>
     /// <param name="device">The device.</param>
     /// <param name="byPerson">Whether the person did something; then the user is back, even if they left on all devices.</param>
     /// <param name="last">The second of the last heartbeat of this connection.</param>
-    public ValueTask EvidenceAsync(uint user, Device device, bool byPerson, ref uint last)
+    public ValueTask<bool> EvidenceAsync(uint user, Device device, bool byPerson, ref uint last)
     {
         // compares seconds of store time, which words hold, because seconds of another clock begin at other moments
         var now = Presence.Clock.Now;
         if (byPerson)
             Sockets.Revive(user);
         else if (now == last || Sockets.HasLeft(user))
-            return default;
+            return new(false);
         last = now;
         return HeartbeatAsync(user, device);
     }
 
-    /// <summary>Writes a heartbeat. Ignores that the store is not available, because the hub tells all clients that.</summary>
-    public async ValueTask HeartbeatAsync(uint user, Device device, bool active = false)
+    /// <summary>
+    /// Writes a heartbeat. False: the store is not available. The hub tells all clients that, and the next pong, within one interval,
+    /// writes again.
+    /// </summary>
+    public async ValueTask<bool> HeartbeatAsync(uint user, Device device, bool active = false)
     {
         try
         {
             await Presence.HeartbeatAsync(user, device, active);
+            return true;
         }
         catch (StoreUnavailableException)
         {
-            // the next pong, within one interval, writes again
+            return false;
         }
     }
 

@@ -144,9 +144,9 @@ internal static class SocketMessages
     private static async ValueTask ActiveAsync(SocketMessage message, PresenceSocket socket, SocketHost host)
     {
         await socket.EvidenceAsync(byPerson: true);
-        // only a message with an id gets the error that the store is not available; otherwise the next heartbeat writes again
+        // only a message with an id gets the error that the store is not available; otherwise the activity is written later
         if (message.Id is null)
-            await host.HeartbeatAsync(socket.User, socket.Device, active: true);
+            await socket.WriteActivityAsync();
         else
             await host.Presence.HeartbeatAsync(socket.User, socket.Device, active: true);
         Confirm(message, socket, host);

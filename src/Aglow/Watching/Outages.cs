@@ -5,14 +5,15 @@ using Aglow.Storage;
 namespace Aglow.Watching;
 
 /// <summary>
-/// Tracks which words cannot be read, and the connections that watch them. Each such connection receives <c>stale</c> once, and
-/// <c>fresh</c> when all its words can be read again.
+/// Tracks which words cannot be read, and the connections that watch them. Each such connection receives <c>stale</c> once. It receives
+/// <c>fresh</c> when all its words have been read again, and after what changed meanwhile.
 /// </summary>
 /// <remarks>
 /// The store reports which pages it has lost (<see cref="IPlaneStore.Outages"/>). The loop checks that every beat, and goes through the
 /// topics only after a change. If one of several shards is away, only watchers of its users receive <c>stale</c>, and their other watches
 /// continue. If the whole store is away, or reads fail although no page is known to be away, all connections receive it. Topics of lost
-/// pages are read when the pages are back. The <see cref="WatchHub"/>'s loop owns it.
+/// pages are read when the pages are back. <c>fresh</c> waits until all of them are read: before that, a client would show what was true
+/// before the outage. The <see cref="WatchHub"/>'s loop owns it.
 /// </remarks>
 internal sealed class Outages(
     Topics topics,
@@ -25,7 +26,11 @@ internal sealed class Outages(
     // the first failure may come before the store knows which pages it has lost
     private const int FailuresOfAll = 2;
 
+    // topics whose pages are back, until they have been read
+    private readonly List<int> _returned = [];
+
     private long _seen;
+    private bool _isSending;
     private int _failures;
     private int _staleCount;
 
@@ -35,14 +40,31 @@ internal sealed class Outages(
     /// <summary>Whether the last read failed, so that its result is unknown.</summary>
     public bool IsReadFailing => _failures > 0;
 
-    /// <summary>Checks whether the store lost pages or got some back; returns whether it did.</summary>
+    /// <summary>
+    /// Checks whether the store lost pages or got some back; returns whether it did. Sends <c>fresh</c> to connections whose words have
+    /// all been read.
+    /// </summary>
     public bool Beat()
     {
-        if (store.Outages == _seen)
-            return false;
-        _seen = store.Outages;
-        Look();
-        return true;
+        if (store.Outages != _seen)
+        {
+            _seen = store.Outages;
+            Look();
+            return true;
+        }
+
+        if (_returned.Count > 0)
+        {
+            _returned.RemoveAll(id => topics[id] is not { IsReturning: true });
+            if (_returned.Count == 0)
+                Look();
+        }
+        else if (_isSending)
+        {
+            TellAll();
+        }
+
+        return false;
     }
 
     /// <summary>Notes a failed read.</summary>
@@ -59,20 +81,33 @@ internal sealed class Outages(
     {
         var wereToldAll = _failures >= FailuresOfAll;
         _failures = 0;
-        if (wereToldAll)
-            Look();
+        if (!wereToldAll)
+            return;
+        for (var id = 0; id < topics.Capacity; id++)
+        {
+            if (topics[id] is { IsAway: false } topic)
+                Return(id, topic);
+        }
+
+        Look();
     }
 
     /// <summary>Handles a new watch of a connection.</summary>
     public void Added(WatchConnection connection, int topic)
     {
         topics[topic]!.IsAway = store.IsPageAway(PageLayout.Page(topics[topic]!.User));
-        if (topics[topic]!.IsAway)
-            Tell(connection, stale: true);
+        if (!topics[topic]!.IsAway)
+            return;
+        connection.WatchesAway = true;
+        Tell(connection, stale: true);
     }
 
     /// <summary>Handles a new connection.</summary>
-    public void Opened(WatchConnection connection) => Tell(connection, IsAllAway());
+    public void Opened(WatchConnection connection)
+    {
+        connection.WatchesAway = IsAllAway();
+        Tell(connection, connection.WatchesAway);
+    }
 
     /// <summary>Handles a closed connection.</summary>
     public void Closed(WatchConnection connection)
@@ -94,16 +129,37 @@ internal sealed class Outages(
                 continue;
             var wasAway = topic.IsAway;
             topic.IsAway = store.IsPageAway(PageLayout.Page(topic.User));
-            if (!topic.IsAway && wasAway)
-                checks.Ask(id, gentle: true);
-            if (!topic.IsAway || all)
+            if (topic.IsAway)
+                topic.IsReturning = false;
+            else if (wasAway)
+                Return(id, topic);
+            if (all || !(topic.IsAway || topic.IsReturning))
                 continue;
             foreach (var watcher in topic.Watchers)
                 connections[Topic.ConnectionOf(watcher)]!.WatchesAway = true;
         }
 
+        TellAll();
+    }
+
+    private void Return(int id, Topic topic)
+    {
+        topic.IsReturning = true;
+        _returned.Add(id);
+        checks.Ask(id, gentle: true);
+    }
+
+    // What changed during the outage is sent before "fresh".
+    private void TellAll()
+    {
+        _isSending = false;
         foreach (var connection in connections.All)
-            Tell(connection, connection.WatchesAway);
+        {
+            if (connection.IsStale && !connection.WatchesAway && connection.Outbox.IsDirty)
+                _isSending = true;
+            else
+                Tell(connection, connection.WatchesAway);
+        }
     }
 
     private void Tell(WatchConnection connection, bool stale)

@@ -42,6 +42,9 @@ internal sealed class Topic(uint user, Definition definition, UserForm form, byt
     /// <summary>Whether the store has lost the page of the user's words. They are read when it is back.</summary>
     public bool IsAway { get; set; }
 
+    /// <summary>Whether its page is back, but it has not been read since.</summary>
+    public bool IsReturning { get; set; }
+
     /// <summary>Whether it is queued to be read in this round.</summary>
     public bool IsQueued { get; set; }
 

@@ -242,6 +242,7 @@ internal sealed class TopicChecks
             && (now.IsOnline || told.LastSeen == now.LastSeen))
         {
             topic.Told = now;
+            topic.IsReturning = false;
             return false;
         }
 
@@ -258,6 +259,7 @@ internal sealed class TopicChecks
 
         topic.Told = now;
         topic.IsKnown = true;
+        topic.IsReturning = false;
         return true;
     }
 }

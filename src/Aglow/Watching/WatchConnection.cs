@@ -38,7 +38,7 @@ public abstract class WatchConnection
     /// <summary>Whether the connection received <c>stale</c>.</summary>
     internal bool IsStale { get; set; }
 
-    /// <summary>Whether it watches users whose words cannot be read, as of the last check.</summary>
+    /// <summary>Whether it watches users whose words cannot be read or have not been read again, as of the last check.</summary>
     internal bool WatchesAway { get; set; }
 
     /// <summary>The hub's beat in which it opened.</summary>
