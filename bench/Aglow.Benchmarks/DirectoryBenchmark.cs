@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Aglow.Benchmarks.Baselines;
 using Aglow.Model;
 using Aglow.Postgres;
 using Aglow.Storage;
@@ -30,14 +31,15 @@ internal sealed class DirectoryBenchmark : Benchmark
         new("searches", "200", "searches of each kind"),
         new("keys", "10m", "IDs in the cache; not with --postgres"),
         new("folder", "", "where the files go; default a temporary folder, removed afterwards"),
-        new("postgres", "", "an empty database to measure instead: Host=…;Database=…;Username=…; takes minutes a million users"),
+        new("postgres", "", "measure PostgreSQL instead: own starts one, or an empty database, Host=…;Database=…;Username=…"),
     ];
 
     public override async Task RunAsync(Run run)
     {
         if (run.Settings.Text("postgres") is { Length: > 0 } connection)
         {
-            await MeasureAsync(run, connection);
+            await using var own = connection == "own" ? await PostgresServer.StartAsync(0, waitsForDisk: true) : null;
+            await MeasureAsync(run, own?.ConnectionString ?? connection);
             return;
         }
 
@@ -64,12 +66,15 @@ internal sealed class DirectoryBenchmark : Benchmark
     {
         try
         {
-            await using var directory = await PostgresUserDirectory.OpenAsync(
-                PostgresOptions.Parse(connection), TimeProvider.System, NullLoggerFactory.Instance);
+            // this makes the tables
+            await using (var empty = await OpenAsync())
+                RequireEmpty(empty);
+            await PostgresFill.RunAsync(run, connection, (int)run.Settings.Number("users"));
+            await using var directory = await OpenAsync();
             const string ask = "SELECT string_agg(name || ' = ' || current_setting(name), ', ') "
                 + "FROM unnest(ARRAY['shared_buffers', 'fsync', 'synchronous_commit']) AS name";
             run.Note($"{directory}; {await AskAsync(ask)}");
-            await MeasureAsync(run, directory, least: 3_000, async () =>
+            await MeasureFilledAsync(run, directory, least: 3_000, async () =>
             {
                 await AskAsync("VACUUM ANALYZE aglow.ids, aglow.profile");
                 return (long)(await AskAsync("SELECT pg_total_relation_size('aglow.ids') + pg_total_relation_size('aglow.profile')"))!;
@@ -79,6 +84,9 @@ internal sealed class DirectoryBenchmark : Benchmark
         {
             throw new BenchmarkException(failed.Message);
         }
+
+        Task<PostgresUserDirectory> OpenAsync() => PostgresUserDirectory.OpenAsync(
+            PostgresOptions.Parse(connection), TimeProvider.System, NullLoggerFactory.Instance);
 
         async Task<object?> AskAsync(string sql)
         {
@@ -92,11 +100,8 @@ internal sealed class DirectoryBenchmark : Benchmark
     private static async Task MeasureAsync(Run run, IUserDirectory directory, double least, Func<Task<long>> bytes)
     {
         var users = (int)run.Settings.Number("users");
-        var added = (int)run.Settings.Number("new");
         var batch = (int)run.Settings.Number("batch");
-        if (directory.NextIndex != UserId.FirstDirectoryNumber)
-            throw new BenchmarkException("there are users in this directory already: name an empty one.");
-
+        RequireEmpty(directory);
         var block = Math.Max(batch, users / 20);
         for (var from = 0; from < users; from += block)
         {
@@ -107,6 +112,20 @@ internal sealed class DirectoryBenchmark : Benchmark
             run.Progress($"{to:#,0} users; {ids:#,0} IDs/s, {profiles:#,0} profiles/s");
         }
 
+        await MeasureFilledAsync(run, directory, least, bytes);
+    }
+
+    private static void RequireEmpty(IUserDirectory directory)
+    {
+        if (directory.NextIndex != UserId.FirstDirectoryNumber)
+            throw new BenchmarkException("there are users in this directory already: name an empty one.");
+    }
+
+    private static async Task MeasureFilledAsync(Run run, IUserDirectory directory, double least, Func<Task<long>> bytes)
+    {
+        var users = (int)run.Settings.Number("users");
+        var added = (int)run.Settings.Number("new");
+        var batch = (int)run.Settings.Number("batch");
         run.Add("on disk, indexes included", "bytes/user", [(double)await bytes() / Math.Max(1, users)]);
         run.Add($"new IDs in batches of {batch}", "IDs/s", await RegisterAsync(directory, users, users + added, batch), Goal.Least(20_000));
         run.Add(

@@ -274,6 +274,13 @@ public class JudgeTests
         truth.History().Length.ShouldBeLessThan(100);
     }
 
+    [Theory]
+    [InlineData(100.2, true, 100.0)]
+    [InlineData(double.PositiveInfinity, false, 100.0)] // a watcher may hear of it before the caller does
+    [InlineData(108.0, false, null)] // perhaps only the next one arrived
+    public void The_latency_of_coming_online_counts_from_an_act_that_arrived(double to, bool isSure, object? expected) =>
+        Of(new Act(ActKind.Heartbeat, 0, 100, to, isSure), Heartbeat(110, 110.1)).CameOnlineAt(120).ShouldBe((double?)expected);
+
     [Fact]
     public void Nothing_checked_is_said()
     {

@@ -56,6 +56,28 @@ public class AwayTests
         (await rig.ReadAsync(1)).Status.ShouldBe(PresenceStatus.Online);
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Activity_that_is_written_late_counts_from_its_own_second_and_never_goes_back(bool isRemote)
+    {
+        await using var rig = new AwayRig(isRemote);
+        await rig.Writer.WriteAsync(1, active: false);
+        await rig.PassAsync(10);
+        var did = rig.Clock.Now - 4;
+        await rig.Writer.WriteLateAsync(1, did, active: true);
+        (await rig.ReadAsync(1)).ActiveAt.ShouldBe(did);
+        await rig.BeatOnAsync(1, Away - 10, PresenceStatus.Online);
+        await rig.PassAsync(7);
+        (await rig.ReadAsync(1)).Status.ShouldBe(PresenceStatus.Away);
+
+        await rig.Writer.WriteAsync(1, active: true);
+        var newest = rig.Clock.Now;
+        await rig.PassAsync(2);
+        await rig.Writer.WriteLateAsync(1, newest - 3, active: true);
+        (await rig.ReadAsync(1)).ActiveAt.ShouldBe(newest);
+    }
+
     [Fact]
     public async Task Who_comes_online_by_a_heartbeat_that_waited_is_not_away_either()
     {

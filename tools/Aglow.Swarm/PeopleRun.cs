@@ -53,6 +53,8 @@ internal sealed class PeopleRun : SwarmRun
         : user - _first < _standings.Length ? _clients[user - _first - _people.Length].Deeds.Truth
         : null;
 
+    public override bool SeesActs(uint user) => user - _first < _people.Length;
+
     public override Personal PersonalOf(uint user) => user - _first < _people.Length ? _people[user - _first].Personal : Personal.Nothing;
 
     public override Standing StandingOf(uint user) => _standings[user - _first];

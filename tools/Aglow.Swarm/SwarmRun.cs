@@ -85,6 +85,9 @@ internal abstract class SwarmRun : IDisposable
     /// <summary>The truth of a user; null for a user who is not part of the run.</summary>
     public abstract Truth? TruthOf(uint user);
 
+    /// <summary>Whether the swarm sees when the user's devices act. Of a real client it sees only the state of the connection.</summary>
+    public virtual bool SeesActs(uint user) => true;
+
     /// <summary>What is known of a user besides their acts.</summary>
     public virtual Personal PersonalOf(uint user) => Personal.Nothing;
 

@@ -234,12 +234,16 @@ internal sealed class Truth(Promises promises)
         }
     }
 
-    /// <summary>When the first act of the current time online was sent. The latency of the notice counts from it.</summary>
+    /// <summary>
+    /// When the first act of the current time online was sent. The latency of the notice counts from it. Null if the server may not have
+    /// received that act.
+    /// </summary>
     public double? CameOnlineAt(double now)
     {
         lock (_gate)
         {
             double? came = null;
+            var isLost = false;
             foreach (var (_, act) in _acts)
             {
                 if (act.From > now)
@@ -247,10 +251,10 @@ internal sealed class Truth(Promises promises)
                 if (act.EndsAll)
                     came = null;
                 else if (act.IsEvidence && act.Kind != ActKind.Before && (came is null || act.From > LastBefore(act.From) + promises.Lease))
-                    came = act.From;
+                    (came, isLost) = (act.From, !act.IsSure && act.To <= now);
             }
 
-            return came;
+            return isLost ? null : came;
         }
     }
 

@@ -77,6 +77,9 @@ internal sealed class Watches(SwarmRun swarm, string watcher)
     {
         if (swarm.StandingOf(user).SurelySince is not { } since || Math.Max(since, watch.Since) + swarm.Promises.Bound > now)
             return;
+        // the claims are as of now, and the record came later: the next check decides
+        if (watch.History[^1].At >= now)
+            return;
         var why = ClaimJudge.WhyLate(claims, swarm.Promises, watch.History[^1].Record, now);
         if (why is not null && watch.LateClaim is null)
             Report(user, watch, now, Verdict.Broken(ViolationKind.Missed, why));
@@ -133,7 +136,7 @@ internal sealed class Watches(SwarmRun swarm, string watcher)
                 Report(user, watch, now, Judge.OfOverdue(swarm.Promises, told.IsOnline, deadline, now, now, isEnd: false)!.Value);
             else
                 swarm.Findings.CountChangeInTime();
-            if (told.IsOnline && truth.CameOnlineAt(now) is { } came && came >= watch.Since)
+            if (told.IsOnline && swarm.SeesActs(user) && truth.CameOnlineAt(now) is { } came && came >= watch.Since)
                 swarm.Measures.NoticeLatency.Add(now - came);
         }
 

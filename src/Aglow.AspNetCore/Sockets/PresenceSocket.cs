@@ -48,7 +48,7 @@ internal sealed class PresenceSocket : WatchConnection, IDeviceConnection
     private bool _peerClosed;
     private bool _saidGoodbye;
     private bool _wasToldOfFlood;
-    private bool _owesActivity;
+    private long _owedActivity;
 
     public PresenceSocket(PipeReader input, SocketOutput output, uint user, SocketHost host, Client client)
         : base(user)
@@ -309,12 +309,16 @@ internal sealed class PresenceSocket : WatchConnection, IDeviceConnection
     /// <summary>Writes a heartbeat because something arrived from the client, at most once a second.</summary>
     internal async ValueTask EvidenceAsync(bool byPerson)
     {
-        if (await _host.EvidenceAsync(User, Device, byPerson, ref _lastEvidence) && _owesActivity)
-            await WriteActivityAsync();
+        if (await _host.EvidenceAsync(User, Device, byPerson, ref _lastEvidence) && _owedActivity != 0)
+            await WriteActivityAsync(_owedActivity);
     }
 
-    /// <summary>Writes that the person did something. If the store is not available, the next heartbeat that it takes is followed by it.</summary>
-    internal async ValueTask WriteActivityAsync() => _owesActivity = !await _host.HeartbeatAsync(User, Device, active: true);
+    /// <summary>
+    /// Writes that the person did something at this second. If the store is not available, this follows the next heartbeat that the store
+    /// takes.
+    /// </summary>
+    internal async ValueTask WriteActivityAsync(long unixSeconds) =>
+        _owedActivity = await _host.ActiveAsync(User, unixSeconds) ? 0 : unixSeconds;
 
     private bool Refuse(int code)
     {

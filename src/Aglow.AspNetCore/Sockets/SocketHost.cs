@@ -258,11 +258,25 @@ internal sealed class SocketHost
     /// Writes a heartbeat. False: the store is not available. The hub tells all clients that, and the next pong, within one interval,
     /// writes again.
     /// </summary>
-    public async ValueTask<bool> HeartbeatAsync(uint user, Device device, bool active = false)
+    public async ValueTask<bool> HeartbeatAsync(uint user, Device device)
     {
         try
         {
-            await Presence.HeartbeatAsync(user, device, active);
+            await Presence.HeartbeatAsync(user, device);
+            return true;
+        }
+        catch (StoreUnavailableException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>Writes that the person did something at this second. False: the store is not available.</summary>
+    public async ValueTask<bool> ActiveAsync(uint user, long unixSeconds)
+    {
+        try
+        {
+            await Presence.HeartbeatAtAsync(user, unixSeconds, active: true);
             return true;
         }
         catch (StoreUnavailableException)

@@ -232,14 +232,20 @@ public sealed class HeartbeatWriter : IAsyncDisposable
     }
 
     /// <summary>
-    /// Writes a heartbeat of an earlier second, now at the latest. It never moves a user back in time, and does not undo a leave of the
-    /// same second. Completes when durable, if nothing else would persist the change.
+    /// Writes a heartbeat of an earlier second, now at the latest, and the activity of that second. It never moves a user back in time, and
+    /// does not undo a leave of the same second. Completes when durable, if nothing else would persist the change.
     /// </summary>
-    public async ValueTask<Admission> WriteLateAsync(uint user, uint second)
+    public async ValueTask<Admission> WriteLateAsync(uint user, uint second, bool active = false)
     {
         var at = _clock.Moment;
         if (second >= at.Now)
-            return await WriteAsync(user, active: false);
+            return await WriteAsync(user, active);
+        var admission = await WriteLateAsync(user, second, at);
+        return active && admission == Admission.Accepted ? await _activity.WriteAsync(user, second, at) : admission;
+    }
+
+    private async ValueTask<Admission> WriteLateAsync(uint user, uint second, Moment at)
+    {
         var admission = Admit(user);
         if (admission != Admission.Accepted)
             return admission;

@@ -11,7 +11,7 @@ namespace Aglow.Sqlite;
 /// <remarks>
 /// <code>
 ///   commit ─► fsync of the WAL ─► read the new frames back ─► note their number
-///   16 MiB       ─► 1 check the WAL against the note      ─► 3 note that copying begins, fsync; write the sums of its pages, fsync
+///   32 MiB       ─► 1 check the WAL against the note      ─► 3 note that copying begins, fsync; write the sums of its pages, fsync
 ///                   2 check the pages that it replaces    ─► 4 SQLite copies them into the file ─► 5 read back, compare with the WAL
 /// </code>
 /// At any moment each page of the file matches its sum, except pages of the WAL between steps 3 and 5. So a crash between any two steps
@@ -25,7 +25,7 @@ internal sealed class PageSeal : IDisposable
 {
     // The WAL is copied into the file at this size. A page that several commits change is then copied once. A start after a crash reads
     // such a WAL in some tens of milliseconds.
-    private const int BytesPerCheckpoint = 16 << 20;
+    private const int BytesPerCheckpoint = 32 << 20;
 
     private readonly string _path;
     private readonly SafeFileHandle _pages;
