@@ -29,8 +29,10 @@ internal sealed class Outages(
     // topics whose pages are back, until they have been read
     private readonly List<int> _returned = [];
 
+    // connections that receive "fresh" when their changes are sent
+    private readonly List<WatchConnection> _sending = [];
+
     private long _seen;
-    private bool _isSending;
     private int _failures;
     private int _staleCount;
 
@@ -59,9 +61,9 @@ internal sealed class Outages(
             if (_returned.Count == 0)
                 Look();
         }
-        else if (_isSending)
+        else if (_sending.Count > 0)
         {
-            TellAll();
+            _sending.RemoveAll(TellIfSent);
         }
 
         return false;
@@ -149,17 +151,27 @@ internal sealed class Outages(
         checks.Ask(id, gentle: true);
     }
 
-    // What changed during the outage is sent before "fresh".
     private void TellAll()
     {
-        _isSending = false;
+        _sending.Clear();
         foreach (var connection in connections.All)
         {
-            if (connection.IsStale && !connection.WatchesAway && connection.Outbox.IsDirty)
-                _isSending = true;
-            else
-                Tell(connection, connection.WatchesAway);
+            if (connection.WatchesAway)
+                Tell(connection, stale: true);
+            else if (!TellIfSent(connection))
+                _sending.Add(connection);
         }
+    }
+
+    // What changed during the outage is sent before "fresh". False: it is not sent yet.
+    private bool TellIfSent(WatchConnection connection)
+    {
+        if (connection.Id < 0 || !connection.IsStale || connection.WatchesAway)
+            return true;
+        if (connection.Outbox.IsDirty)
+            return false;
+        Tell(connection, stale: false);
+        return true;
     }
 
     private void Tell(WatchConnection connection, bool stale)
