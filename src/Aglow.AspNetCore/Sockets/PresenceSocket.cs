@@ -306,14 +306,14 @@ internal sealed class PresenceSocket : WatchConnection, IDeviceConnection
         }
     }
 
-    /// <summary>Writes a heartbeat because something arrived from the client, at most once a second.</summary>
+    /// <summary>Writes a heartbeat because something arrived from the client; see <see cref="SocketHost.EvidenceAsync"/>.</summary>
     internal async ValueTask EvidenceAsync(bool byPerson)
     {
         if (await _host.EvidenceAsync(User, Device, byPerson, ref _lastEvidence) && _owesActivity)
             await WriteActivityAsync();
     }
 
-    /// <summary>Writes that the person did something. If the store is not available, the next heartbeat that it takes is followed by it.</summary>
+    /// <summary>Writes that the person did something. If the store is not available, tries again after the next heartbeat.</summary>
     internal async ValueTask WriteActivityAsync() => _owesActivity = !await _host.HeartbeatAsync(User, Device, active: true);
 
     private bool Refuse(int code)
