@@ -23,8 +23,8 @@ internal sealed class SetBackWords(IPlaneStore store, Clock clock)
 
     /// <summary>
     /// Notes that the clock was set back during this pass. In memory, all words are moved at once, so that no offline user looks online. A
-    /// remote store takes a pass. A word that is written meanwhile is found by the current pass and one whole pass after it. Nodes that wait
-    /// for each other (<see cref="Clock.IsSettling"/>) need two more.
+    /// remote store takes a pass. The current pass and one whole pass after it find words that are written meanwhile. Nodes that wait for
+    /// each other (<see cref="Clock.IsSettling"/>) need two more.
     /// </summary>
     public async ValueTask NoteAsync(uint back, long pass)
     {

@@ -398,5 +398,5 @@ public sealed class Sweep
 
 }
 
-/// <summary>Receives the words of a page that was read, and the moment by which they are judged. The span is valid during the call.</summary>
+/// <summary>Receives the words of a page that was read, and the moment that judges them. The span is valid during the call.</summary>
 internal delegate void RemotePageRead(int page, ReadOnlySpan<uint> words, Moment at);

@@ -169,7 +169,7 @@ public sealed class KeyCache
             }
         }
 
-        /// <summary>The first slot for a hash: its highest bits. A larger table takes more of them, so growing needs no new hashes.</summary>
+        /// <summary>The first slot for a hash: its highest bits. A larger table takes more of them, so growing computes no hash.</summary>
         private static int Home(ulong[] slots, uint hash) => (int)(hash >> (32 - BitOperations.TrailingZeroCount(slots.Length)));
 
         private uint Append(ReadOnlySpan<byte> key, uint number)
