@@ -24,7 +24,7 @@ import { Tokens } from './tokens.js';
 import { Topics } from './topics.js';
 import { definitionOf, listOf } from './users.js';
 
-const SILENT_TICKS = 2.5; // two ticks may be missed, not three
+const SILENT_TICKS = 2.5; // one tick may be lost, and the next one late
 const WELCOME_WITHIN_MS = 10_000;
 const GOODBYE_WITHIN_MS = 1000;
 const OPEN = 1; // WebSocket.OPEN, which not every environment defines

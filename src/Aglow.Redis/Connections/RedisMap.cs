@@ -118,7 +118,7 @@ internal sealed class RedisMap(
         _isSaidUnknown = true;
     }
 
-    // A node that does not know its own address is the one that answered.
+    // The entry without an address is the server that answered: it does not know its own.
     private static EndPoint EndpointOf(ClusterSlotNode node, IServer asked) => node.EndPoint ?? asked.EndPoint switch
     {
         IPEndPoint ip => new IPEndPoint(ip.Address, node.Port),
