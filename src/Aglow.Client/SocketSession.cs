@@ -44,7 +44,7 @@ internal sealed class SocketSession(
     // 2.5 ticks: one may be lost and the next one late
     private const double SilentTicks = 2.5;
 
-    // The server accepts 50 messages a second. Twenty are safe even though its seconds begin at other times.
+    // Twenty messages a second. The server accepts 50, and its seconds begin at other times than the client's.
     private static readonly TimeSpan SendInterval = TimeSpan.FromMilliseconds(50);
     // when to renew a token before it ends, or after half of its time if that is later
     private static readonly TimeSpan RenewBefore = TimeSpan.FromSeconds(30);

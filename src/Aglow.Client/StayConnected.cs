@@ -4,8 +4,7 @@ namespace Aglow.Client;
 
 /// <summary>
 /// Keeps one socket to the server open. It reconnects with full jitter after each loss, until the client leaves or is disposed, or the
-/// server refuses. With several addresses, a try that fails is followed by one at the next address, and so is a connection that the server
-/// asks to move.
+/// server refuses. With several addresses, it goes on to the next one when a try fails, and when the server asks the client to reconnect.
 /// </summary>
 /// <remarks>
 /// <code>

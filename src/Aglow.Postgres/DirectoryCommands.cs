@@ -50,7 +50,7 @@ internal abstract class DirectoryCommand<T> : DirectoryCommand
 /// </remarks>
 internal sealed class RegisterCommand(IReadOnlyList<string> ids) : DirectoryCommand<(uint Index, bool IsNew)[]>
 {
-    // It runs under the lock, so it sees what another node registered meanwhile. A repeated ID gets its index at its first place.
+    // It runs under the lock, so it sees what another node registered before. A repeated ID is new only at its first place.
     private const string Text = """
         WITH asked AS (
             SELECT given.id, given.place, ids.idx FROM unnest($1) WITH ORDINALITY AS given (id, place)
@@ -91,7 +91,7 @@ internal sealed class RegisterCommand(IReadOnlyList<string> ids) : DirectoryComm
 /// </remarks>
 internal sealed class WriteProfilesCommand(IReadOnlyList<ProfileWrite> writes, bool create) : DirectoryCommand<ProfileResult>
 {
-    // if two users in the list want one name, the one that has it keeps it
+    // If two users of the list would have one name, the conflict is the second one's. Users whose name the write does not touch come first.
     private const string Text = """
         WITH given AS (
             SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7)
@@ -130,7 +130,7 @@ internal sealed class WriteProfilesCommand(IReadOnlyList<ProfileWrite> writes, b
 
     public override int Weight => writes.Count;
 
-    // if it ran twice, users created by a run whose answer was lost would look taken
+    // if the answer to the first run was lost, a second run would find its own profiles and report a conflict
     public override bool IsRepeatable => !create;
 
     // no node caches profiles
@@ -161,7 +161,7 @@ internal sealed class WriteProfilesCommand(IReadOnlyList<ProfileWrite> writes, b
 /// <summary>Changes a fact about one user, by a statement without a useful result.</summary>
 internal sealed class FactCommand(string text, params NpgsqlParameter[] parameters) : DirectoryCommand<bool>
 {
-    // what others have set about the user remains
+    // keeps what others saved about the user
     private const string DeleteText = $"""
         WITH nameless AS (DELETE FROM aglow.profile WHERE idx = $1),
         unfollowing AS (DELETE FROM aglow.subscription WHERE follower = $1),

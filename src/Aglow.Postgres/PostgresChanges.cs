@@ -14,8 +14,8 @@ internal static class PostgresChanges
     /// </summary>
     public static readonly TimeSpan AllWithin = TimeSpan.FromMinutes(5);
 
-    // Only rows that changed within a day are checked. Older rows were checked in time: rows of users who approved or blocked somebody
-    // stay, and need no second check.
+    // How far back a deletion of old visibility rows looks. It runs often, so earlier runs have checked older rows. Those that remain
+    // belong to users who approved or blocked somebody. When such a user removes the last relation, the row counts as changed again.
     private const long LookBackSeconds = 86_400;
 
     private const string Accounts = "SELECT idx, disabled, shown_last_seen, revoked_at, deleted FROM aglow.account WHERE";

@@ -67,7 +67,7 @@ public sealed record PostgresOptions
     {
         var parts = new NpgsqlConnectionStringBuilder(_parts.ConnectionString)
         {
-            // far longer than a Deadline allows: see Deadline
+            // so long that Npgsql's own timeout never comes first; Deadline says why
             CommandTimeout = (int)PostgresChanges.AllWithin.TotalSeconds,
             // keep-alive queries would block threads of the pool while the server is away
             KeepAlive = 0,

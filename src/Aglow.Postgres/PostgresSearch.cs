@@ -31,7 +31,7 @@ internal sealed class PostgresSearch(
     private const int NonceBytes = 12;
     private const int TagBytes = 16;
 
-    // no name is long enough to contain more of the last character
+    // sorts after every name, because no name is long enough to hold more of the last character
     private static readonly string AfterAll = string.Concat(Enumerable.Repeat("\U0010FFFF", 65));
 
     private const string Columns = $"idx, (SELECT id FROM aglow.ids WHERE ids.idx = profile.idx), {ProfileColumns}";
@@ -114,10 +114,10 @@ internal sealed class PostgresSearch(
             sql, Sql.Text(from.Name), Sql.Number(from.Index), Sql.Text(query), Sql.Text(Pattern(query)), Sql.Text(query + AfterAll));
     }
 
-    /// <summary>Reads the rest of the third part by trigrams. Null if too many names contain the query to sort them.</summary>
+    /// <summary>Reads the rest of the third part by trigrams. Null if more names contain the query than may be sorted.</summary>
     private async Task<List<(DirectoryUser User, Place At)>?> FindAsync(Place from, string query, int most)
     {
-        // the planner may not use plans without trigrams; "+ 0" rules out the index on the index column
+        // forces the planner to use trigrams: no sequential scan, and "+ 0" keeps it from the index on idx
         await using var batch = new NpgsqlBatch(connection);
         batch.BatchCommands.Add(Sql.Statement("SELECT set_config('enable_seqscan', 'off', true)"));
         batch.BatchCommands.Add(Sql.Statement(
@@ -135,7 +135,7 @@ internal sealed class PostgresSearch(
         return await ReadAsync(reader, from.Part);
     }
 
-    // a row without an index means that there are too many to read
+    // a row without a user index means that there are too many candidates to read
     private async Task<List<(DirectoryUser User, Place At)>?> ReadAsync(NpgsqlDataReader reader, int part)
     {
         var found = new List<(DirectoryUser, Place)>();

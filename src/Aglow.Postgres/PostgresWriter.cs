@@ -316,7 +316,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
         }
         catch (Exception caught)
         {
-            // Npgsql's exception for a connection that broke between two commands names no server
+            // if the connection broke between two commands, Npgsql's exception does not say that the connection was lost
             var failure = caught is InvalidOperationException && _connection is { FullState: not ConnectionState.Open }
                 ? new IOException("the connection was lost", caught)
                 : caught;
@@ -379,7 +379,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
         if (group.Count > 0)
             Interlocked.Increment(ref _transactions);
         _next = news.Next;
-        // a database that was restored from a backup is read from the beginning
+        // a lower change number means that the database was restored from a backup; then everything is read again
         var isRestored = change < _change;
         _isBehind |= isRestored;
         _isComplete = handlers is not null && !isRestored;

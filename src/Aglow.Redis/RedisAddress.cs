@@ -54,7 +54,7 @@ public static class RedisAddress
 
         var options = ParseConnectionString(text);
         (options.User, options.Password, options.Ssl) = (user is "" ? null : user, password, tls);
-        // All other TLS on the machine behaves so: a private certificate authority has no revocation list.
+        // as for other TLS on the machine, because a private certificate authority has no revocation list
         options.CheckCertificateRevocation = false;
         for (var i = 0; i < options.EndPoints.Count; i++)
             options.EndPoints[i] = WithPort(options.EndPoints[i]);

@@ -50,8 +50,8 @@ public sealed class RedisPlaneStore : IPlaneStore
     // null: nothing waits for replicas
     private readonly ReplicaConfirmations? _replicas;
     private readonly ConcurrentBag<WordBatch> _pool = [];
-    // A byte for each page: whether this node knows that it is listed, or that it may be. Written without a lock, since setting it twice is
-    // harmless.
+    // A byte for each page of each plane: whether the page is listed, or may be. Written without a lock, because setting it twice does no
+    // harm.
     private readonly byte[][] _listed = [.. Enumerable.Range(0, Planes.Count).Select(static _ => new byte[PageLayout.Pages])];
     private readonly bool[] _isInUse = [true, true, false, false, false, false];
 
@@ -209,8 +209,8 @@ public sealed class RedisPlaneStore : IPlaneStore
 
     /// <inheritdoc/>
     /// <remarks>
-    /// Reads the lists of all planes, so this node learns of pages that other nodes wrote first. It also lists pages again that a server
-    /// has forgotten because it was lost without its last second.
+    /// Reads the lists of all planes, so this node learns of pages that other nodes wrote first. It also restores entries that a server
+    /// lost with its last second of writes.
     /// </remarks>
     public async ValueTask<IReadOnlyList<int>> PagesAsync(Plane plane)
     {

@@ -163,7 +163,7 @@ public sealed class RedisPresence : IOpenPresence
         }
         finally
         {
-            // it records the last leaves and then reads no more pages
+            // the feed records the last leaves here; it reads pages, so it stops before the store closes
             if (_changes is not null)
                 await _changes.DisposeAsync();
             await Presence.DisposeAsync();
@@ -178,8 +178,8 @@ public sealed class RedisPresence : IOpenPresence
         }
     }
 
-    // Words of these slots could not be written for this long, so no lease of theirs expires for now. The lease itself covers shorter
-    // outages.
+    // Words of these slots could not be written for this long, so leases of their users are held back. The lease itself covers an outage
+    // of less than 2 s.
     private static void Hold(Clock clock, Func<int, bool> slots, TimeSpan away)
     {
         if (away < Clock.StallAfter)

@@ -38,7 +38,7 @@ internal sealed record StoredKey(string Name, string Id, string Hash, string Sco
 /// </code>
 /// A fast hash without a salt is enough here, because nobody can guess 256 random bits at any speed. The ID selects the row, so one hash is
 /// compared, in constant time. A writer replaces the whole file: it writes a new file and renames it. There is one writer at a time, and
-/// only the owner can read the file. A running server checks the time of change every second.
+/// only the owner can read the file. A running server checks the length and the time of change every second.
 /// </remarks>
 internal sealed class ApiKeys
 {

@@ -67,7 +67,7 @@ internal static class KeysCommand
     {
         if (File.Exists(path) && new FileInfo(path).Length > 0)
             return;
-        // the file first, because a key that was made cannot be read again
+        // opens the file first: if that fails, no key is made that nobody could read again
         using var file = Open(path);
         file.Write(Encoding.UTF8.GetBytes(keys.Add(name, scopes, TimeProvider.System.GetUtcNow()) + "\n"));
     }

@@ -37,7 +37,7 @@ internal static class Logging
                 new FrameworkLogLimit(services.GetRequiredService<ConsoleLoggerProvider>(), services.GetRequiredService<TimeProvider>()));
         logging.SetMinimumLevel(LogLevel.Information);
         logging.AddFilter("Microsoft", LogLevel.Warning);
-        // a listener would make an activity for every request; failures are logged where they are answered
+        // with this log on, the framework creates an activity for every request; failures are logged where they are answered
         logging.AddFilter("Microsoft.AspNetCore.Hosting.Diagnostics", LogLevel.None);
         // a failed start is one line on the error stream, without a stack trace
         logging.AddFilter("Microsoft.Extensions.Hosting", LogLevel.None);

@@ -88,7 +88,7 @@ internal sealed class PeopleTokens
             throw Problems.TokenExpired();
         if (!result.IsValid
             || result.SecurityToken is not JsonWebToken token
-            // what a token declares critical, a server that does not know it must refuse (RFC 7515, 4.1.11)
+            // a server must refuse a token with a critical header that it does not know (RFC 7515, 4.1.11), and this one knows none
             || token.TryGetHeaderValue<object>("crit", out _)
             || TokenSubject.Read(Base64UrlEncoder.DecodeBytes(token.EncodedPayload)) is not { } user)
             throw Problems.TokenRefused();

@@ -84,7 +84,7 @@ internal static class ServerProcess
         }
     }
 
-    // what the web server throws where no certificate is named, or where its files are missing, damaged or no pair
+    // what the web server throws if no certificate is named, or if its files are missing, damaged or do not belong together
     private static bool IsOfCertificate(Exception failure) =>
         failure is InvalidOperationException or ArgumentException or CryptographicException
             or FileNotFoundException or DirectoryNotFoundException;
@@ -120,7 +120,7 @@ internal static class ServerProcess
             app.Urls.Add(url);
         if (proxies.Any && !proxies.ReadsProxyProtocol)
             proxies.Use(app);
-        // a browser that used TLS once uses only TLS for a year, except for the names of its own machine
+        // HSTS: a browser that came by TLS once uses only TLS for a year; the names of its own machine are exempt
         if (options.ListensOnHttps)
             app.UseHsts();
         var calls = app.MapAglow();

@@ -18,7 +18,7 @@ namespace Aglow.Server;
 /// </code>
 /// Metrics are read from the counters of <c>/metrics</c> once per interval (OTEL_METRIC_EXPORT_INTERVAL, 60 s), so heartbeats cost nothing
 /// more. One call in a hundred is traced, unless OTEL_TRACES_SAMPLER says otherwise. Telemetry starts after presence is open and stops
-/// before presence closes, so its sources exist. The protocol is HTTP unless the variables select gRPC.
+/// before presence closes, because it reads from presence. The protocol is HTTP unless the variables select gRPC.
 /// </remarks>
 internal sealed class Telemetry(AglowOptions options, ILogger<Telemetry> log) : IHostedService, IDisposable
 {

@@ -17,7 +17,7 @@ export class Addresses {
     #urls;
     #used = 0;
 
-    /** One address or a list of them; in a browser, none is the page's own origin. Throws TypeError for a wrong address. */
+    /** One address or a list of them. Without any, a browser uses the page's own origin. Throws TypeError for a wrong address. */
     constructor(url) {
         const urls = [url].flat();
         this.#urls = urls.length > 0 ? urls : [undefined];

@@ -50,7 +50,7 @@ export class Commands {
         this.#isConnected = false;
     }
 
-    /** Nothing will be sent any more. */
+    /** Ends the commands, because nothing will be sent any more. */
     fail(why) {
         this.#chosen?.reject(why);
         this.#chosen = this.#acted = undefined;

@@ -9,7 +9,7 @@
  * The server pings, and the browser answers, even in a background tab. Timers there run only once a minute, so no timer here keeps the user
  * online. The timers here only detect that the server is gone.
  * Two tries begin at least a second apart, and so do two calls of the token callback, whatever the page and the application do.
- * With several addresses, a try that fails is followed by one at the next address, and so is a connection that the server asks to move.
+ * With several addresses, the client goes on to the next one when a try fails, and when the server asks the client to reconnect.
  */
 import { addressOf, Addresses } from './addresses.js';
 import { Asks } from './asks.js';
@@ -24,7 +24,7 @@ import { Tokens } from './tokens.js';
 import { Topics } from './topics.js';
 import { definitionOf, listOf } from './users.js';
 
-const SILENT_TICKS = 2.5; // two ticks may be missed, not three
+const SILENT_TICKS = 2.5; // one tick may be lost, and the next one late
 const WELCOME_WITHIN_MS = 10_000;
 const GOODBYE_WITHIN_MS = 1000;
 const OPEN = 1; // WebSocket.OPEN, which not every environment defines

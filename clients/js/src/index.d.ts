@@ -120,8 +120,8 @@ export interface DefinitionOptions {
 /** The server's address and the caller. */
 export interface ServerOptions {
     /**
-     * The server's address, `https://presence.example`. Default in a browser: the page's own origin. A list where no balancer is in front
-     * of the server's nodes: the client begins with the first address. It goes on to the next when one does not answer, has a failure of
+     * The server's address, `https://presence.example`. Default in a browser: the page's own origin. Give a list if no balancer is in front
+     * of the server's nodes. The client begins with the first address. It goes on to the next when one does not answer, has a failure of
      * its own (5xx), or asks the client to reconnect.
      */
     url?: string | URL | readonly (string | URL)[];

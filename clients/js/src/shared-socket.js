@@ -5,8 +5,8 @@
  *     tab ─ watch {id 1} ─┴─► ids made unique ─────┴─ id 8
  *     server ─ answer ─► the tab that asked     server ─ change ─► the tabs that watch that user
  *
- * The server receives an unwatch or a leave only when no other tab needs the opposite. One tab renews the token for all: only that tab is
- * told when it ends.
+ * An unwatch goes to the server only for users whom no other tab watches, and a leave only from the last tab. One tab renews the token for
+ * all tabs, so only that tab receives the end of the token.
  */
 
 const APART_MS = 1000; // minimum time between two real sockets, however many tabs ask for one
@@ -72,7 +72,7 @@ export class SharedSocket {
         if (type === 'unwatch')
             users.forEach((user) => [tab.wanted, tab.answered].forEach((keys) => keys.delete(keyOf(user, definition))));
         const left = type === 'unwatch' ? users.filter((user) => !this.#isWanted(keyOf(user, definition))) : users;
-        // other tabs may still need it
+        // answers the tab itself, because other tabs still need the socket or these users
         if ((type === 'leave' && this.#tabs.size > 1) || (left.length === 0 && users.length > 0))
             post({ kind: 'message', data: JSON.stringify({ type: 'ok', id }) });
         else

@@ -1,5 +1,6 @@
 /**
- * The token of a connection. The server closes a connection when its token ends, so a token that a callback makes is renewed before.
+ * The token of a connection. The server closes a connection when its token ends. So if tokens come from a callback, the client gets a new
+ * one and sends it before that.
  *
  *     welcome, or the answer to a new token, with expires_in_seconds ─► wait ─► callback ─► new token ─► server
  *                                                                       ▲          │

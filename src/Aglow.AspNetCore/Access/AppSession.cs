@@ -59,7 +59,7 @@ internal sealed class AppSession
             ? new AppSession(context, ticket, time)
             : null;
 
-    /// <summary>How long the connection may stay open, as of the last check; starts a new check.</summary>
+    /// <summary>How long the connection may stay open, as of the last check. Starts a new check if the last one is old enough.</summary>
     public TimeSpan Left()
     {
         if (_isOver)

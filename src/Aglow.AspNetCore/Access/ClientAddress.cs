@@ -4,8 +4,8 @@ using Microsoft.AspNetCore.Http;
 namespace Aglow.AspNetCore.Access;
 
 /// <summary>
-/// The address that a request counts for: no other code decides this. For a socket that is taken before HTTP, <c>TrustedProxies</c>
-/// decides it.
+/// Decides which address counts as the client of a request. For a socket that is taken before HTTP, <c>TrustedProxies</c> decides it. No
+/// other code does.
 /// </summary>
 internal static class ClientAddress
 {

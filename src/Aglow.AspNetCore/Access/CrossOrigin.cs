@@ -96,13 +96,13 @@ internal sealed class CrossOrigin
     {
         if (_policy is null)
             return;
-        // also without an Origin: a cache must not give this answer to a page of another origin
+        // Vary is sent even without an Origin, because a cache must not give this answer to a page of another origin
         if (context.Request.Headers.Origin.Count > 0)
             _cors!.ApplyResult(_cors.EvaluatePolicy(context, _policy), context.Response);
         context.Response.Headers.Vary = HeaderNames.Origin;
     }
 
-    // CORS calls cookies "credentials"; a page sets a token itself, so it does not count.
+    // "Credentials" of CORS are what a browser sends by itself: cookies. A page sets a token itself, so a token does not count.
     private static bool UsesCookies(IServiceProvider services) =>
         services.GetService<CredentialCheck>() is null
         && services.GetService<IAuthenticationSchemeProvider>()?.GetAllSchemesAsync().GetAwaiter().GetResult()

@@ -24,7 +24,7 @@ internal sealed class Gate(Callers callers, RateLimits rates, Holdings holdings,
     // refusals per second of one person, key or address that are answered without a delay
     private const int QuickRefusals = 20;
 
-    // memory of a refusal that waits
+    // the memory that a delayed refusal is counted with
     private const int WaitingBytes = 8 * 1024;
     private static readonly TimeSpan RefusalWaits = TimeSpan.FromSeconds(1);
 

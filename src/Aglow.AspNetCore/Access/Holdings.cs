@@ -79,7 +79,7 @@ internal sealed class Holding(Holdings? holdings, Caller? caller) : IDisposable
 {
     private long _bytes;
 
-    /// <summary>Sets how many bytes the request holds now; it never goes down.</summary>
+    /// <summary>Raises the number of bytes that the request holds. A lower number changes nothing.</summary>
     /// <exception cref="ProblemException">The person already holds the most that is allowed (429).</exception>
     public void Raise(long bytes)
     {

@@ -21,7 +21,7 @@ namespace Aglow.AspNetCore.Access;
 /// </remarks>
 internal sealed class Origins
 {
-    /// <summary>The header that says how the page that sends a request and its receiver are related (W3C Fetch Metadata).</summary>
+    /// <summary>The header in which a browser states how the page relates to the server that it calls (W3C Fetch Metadata).</summary>
     public const string FetchSite = "Sec-Fetch-Site";
 
     private const string SameOrigin = "same-origin";

@@ -8,12 +8,14 @@ namespace Aglow.AspNetCore.Access;
 /// <summary>How much a server accepts from one caller, in calls (<see cref="Cost"/>); 0: no limit.</summary>
 internal sealed record AccessOptions
 {
-    /// <summary>Calls per second of one person: 5,000 users looked up per second, at most a tenth of a core.</summary>
+    /// <summary>
+    /// Calls per second of one person. 50, the server's default with tokens, allow 5,000 users looked up per second: at most a tenth of a
+    /// core.
+    /// </summary>
     public int CallsPerUser { get; set; }
 
     /// <summary>
-    /// Calls per second of one key. With one heartbeat per user every 10 s, each in a call of its own, a backend serves ten times as many
-    /// users.
+    /// Calls per second of one key. If each user's heartbeat is a call of its own, every 10 s, this rate serves ten times as many users.
     /// </summary>
     public int CallsPerKey { get; set; }
 

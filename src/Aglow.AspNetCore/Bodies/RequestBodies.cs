@@ -64,7 +64,7 @@ internal static class RequestBodies
     /// <summary>Refuses a body, except an empty object, for calls that take none.</summary>
     public static async ValueTask RequireNothingAsync(HttpContext context)
     {
-        // over HTTP/2 only reading tells an empty body from another
+        // over HTTP/2, only reading shows whether the body is empty
         var isUnannounced = context.Request is { ContentLength: null, ContentType: null };
         if (!isUnannounced && Kind(context, packed: false) == BodyKind.Empty)
             return;

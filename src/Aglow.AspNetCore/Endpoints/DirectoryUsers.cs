@@ -8,10 +8,10 @@ using Microsoft.AspNetCore.Http;
 
 namespace Aglow.AspNetCore.Endpoints;
 
-/// <summary>Code that calls about users of the directory share: it reads, resolves and writes lists of users.</summary>
+/// <summary>Reads, resolves and writes lists of users, for all calls that use the directory.</summary>
 internal static class DirectoryUsers
 {
-    /// <summary>Refuses calls about what is saved of users where nothing is.</summary>
+    /// <summary>Refuses a call that needs the user directory, if this deployment has none.</summary>
     public static void Require(PresenceService presence)
     {
         if (!presence.HasDirectory)

@@ -214,7 +214,7 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Gat
         using var body = await RequestBodies.ReadJsonAsync(context);
         var said = UsersBody.Read(body.Written.Span, UsersForm.OneOrList, host.Presence.KnownKeys, users);
         gate.Charge(context, Cost.Users(users.Count));
-        // where nobody is authenticated, an empty object names nobody
+        // without an authenticated caller, an empty object names nobody
         if (said is { IsOfCaller: true, Active: false, Device: null } && callers.Of(context) is null)
             throw UsersBody.Expected(UsersForm.OneOrList);
         if (said.IsOfCaller)
@@ -226,7 +226,7 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Gat
     {
         if (users.UnknownCount > 0 && Callers.Current(context) is not null)
         {
-            // first looks in the directory: users whom it knows and this node does not are not new
+            // looks in the directory first: users who are unknown only to this node are not new
             await host.Presence.FindAsync(users);
             gate.ChargeRegistrations(context, users.UnknownCount);
         }

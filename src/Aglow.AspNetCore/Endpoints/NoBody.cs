@@ -18,7 +18,7 @@ internal static class NoBody
         // the handshake of a socket has rules of its own
         if (call.Bodies.Count > 0 || call.Path == Routes.Socket)
             return handle;
-        // an empty form may come from a page of another origin; on a read it does no harm
+        // a page of another origin may send an empty form, so its content type is checked; on a read it does no harm
         var isRead = call.Method == HttpMethods.Get;
         var checkedFirst = problems.Guard(async context =>
         {

@@ -28,7 +28,7 @@ internal sealed class SocketMiddleware(
 {
     private static readonly byte[] TooSlow = [.. "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"u8];
 
-    // The handshake is a call of its own, so that an open socket holds none of it: its head may carry a long token.
+    // The handshake runs in a method of its own. So an open socket does not keep the head in memory, which may have a long token.
     public async Task OnConnectionAsync(ConnectionContext connection) => await await BeginAsync(connection);
 
     // Completes when the connection has begun: a socket, or an HTTP connection. The task that it returns is the rest of it.

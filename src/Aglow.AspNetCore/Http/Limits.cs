@@ -2,7 +2,7 @@ using Aglow.AspNetCore.Bodies;
 
 namespace Aglow.AspNetCore.Http;
 
-/// <summary>The limits of one call. Beyond them it gets 413 (a body or list) or 400 (a bad limit).</summary>
+/// <summary>The limits of one call. Beyond them, a body or list gets 413, a path and query 414, and a page size 400.</summary>
 public static class Limits
 {
     /// <summary>Users in a JSON list: about 200 KB of answer, and one or two milliseconds of work.</summary>

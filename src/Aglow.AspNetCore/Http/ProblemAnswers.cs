@@ -38,7 +38,7 @@ internal sealed class ProblemAnswers(ILoggerFactory logs, LimitReports limits)
         }
         catch (Exception failure) when (!context.RequestAborted.IsCancellationRequested && !context.Response.HasStarted)
         {
-            // a call may cost more than its caller can pay only once its body is read
+            // some costs are known only after the body was read, so a 429 may come from the handler as well as from the gate
             if (failure is ProblemException { Status: StatusCodes.Status429TooManyRequests } refused
                 && context.GetEndpoint()?.Metadata.GetMetadata<IRefusals>() is { } refusals
                 && !await refusals.SlowDownAsync(context, refused))
@@ -117,7 +117,7 @@ internal sealed class ProblemAnswers(ILoggerFactory logs, LimitReports limits)
     }
 }
 
-/// <summary>Holds back the answers to callers who go on after a refusal. It is metadata of an endpoint.</summary>
+/// <summary>Delays the answers to callers who go on after a refusal. Endpoints have it as metadata.</summary>
 internal interface IRefusals
 {
     /// <summary>Waits if the caller was refused many times. False: there is nobody to answer.</summary>

@@ -30,7 +30,7 @@ internal sealed class HubDevice(Arrival arrival, HubCallerContext context, Socke
 
     private TimeSpan? Left => arrival.Client.Left?.Invoke();
 
-    /// <summary>Writes a heartbeat because something arrived from the client, at most once a second.</summary>
+    /// <summary>Writes a heartbeat because something arrived from the client; see <see cref="SocketHost.EvidenceAsync"/>.</summary>
     public void Hear(bool byPerson) => _ = host.EvidenceAsync(User, Device, byPerson, ref _lastEvidence).AsTask();
 
     /// <summary>Ends the device after the connection has ended.</summary>

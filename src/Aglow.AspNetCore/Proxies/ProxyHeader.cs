@@ -37,7 +37,7 @@ internal readonly record struct ProxyHeader(ProxyHeaderKind Kind, long Length = 
     private const int MostBytesOfVersion1 = 107;
     private const int FixedBytesOfVersion2 = 16;
 
-    // addresses take 36; proxies add names and certificates, rarely a kilobyte
+    // addresses take 36 bytes; the names and certificates that proxies add rarely exceed a kilobyte
     private const int MostBytesOfVersion2 = 4096;
 
     private static ReadOnlySpan<byte> Signature2 => "\r\n\r\n\0\r\nQUIT\n"u8;

@@ -19,7 +19,7 @@ internal interface IDeviceConnection
 }
 
 /// <summary>
-/// Counts the open sockets of each user on this node. A leave message on a socket ends the user's presence only if it was the last one.
+/// Counts the open sockets of each user on this node. A leave message ends the user's presence only on the user's last socket.
 /// </summary>
 /// <remarks>
 /// It also remembers users who left on all devices (<c>POST /offline</c>, a deletion) while sockets were open. Pongs of such a user do not

@@ -306,7 +306,7 @@ internal sealed class PresenceSocket : WatchConnection, IDeviceConnection
         }
     }
 
-    /// <summary>Writes a heartbeat because something arrived from the client, at most once a second.</summary>
+    /// <summary>Writes a heartbeat because something arrived from the client; see <see cref="SocketHost.EvidenceAsync"/>.</summary>
     internal async ValueTask EvidenceAsync(bool byPerson)
     {
         if (await _host.EvidenceAsync(User, Device, byPerson, ref _lastEvidence) && _owedActivity != 0)
@@ -314,8 +314,7 @@ internal sealed class PresenceSocket : WatchConnection, IDeviceConnection
     }
 
     /// <summary>
-    /// Writes that the person did something at this second. If the store is not available, this follows the next heartbeat that the store
-    /// takes.
+    /// Writes that the person did something at this second. If the store is not available, tries again after the next heartbeat.
     /// </summary>
     internal async ValueTask WriteActivityAsync(long unixSeconds) =>
         _owedActivity = await _host.ActiveAsync(User, unixSeconds) ? 0 : unixSeconds;

@@ -230,17 +230,17 @@ internal sealed class SocketHost
         }
         catch (StoreUnavailableException)
         {
-            // then the lease expires instead
+            // without the leave, the lease expires
         }
     }
 
     /// <summary>
-    /// Writes a heartbeat because something arrived from a device, at most once a second, and not if the user left on all devices. Returns
-    /// whether it was written.
+    /// Writes a heartbeat because something arrived from a device. Without an action of the person, it writes at most one a second, and
+    /// none after the user left on all devices. Returns whether it was written.
     /// </summary>
     /// <param name="user">The user of the device.</param>
     /// <param name="device">The device.</param>
-    /// <param name="byPerson">Whether the person did something; then the user is back, even if they left on all devices.</param>
+    /// <param name="byPerson">Whether the person did something. Then it always writes, and a user who left on all devices is back.</param>
     /// <param name="last">The second of the last heartbeat of this connection.</param>
     public ValueTask<bool> EvidenceAsync(uint user, Device device, bool byPerson, ref uint last)
     {
@@ -255,7 +255,7 @@ internal sealed class SocketHost
     }
 
     /// <summary>
-    /// Writes a heartbeat. False: the store is not available. The hub tells all clients that, and the next pong, within one interval,
+    /// Writes a heartbeat. False: the store is not available. The hub reports that to all clients, and the next pong, within one interval,
     /// writes again.
     /// </summary>
     public async ValueTask<bool> HeartbeatAsync(uint user, Device device)
@@ -286,14 +286,15 @@ internal sealed class SocketHost
     }
 
     /// <summary>
-    /// Lets a device leave by one of its sockets, if the device has no other socket on this node. False: the store is not available.
+    /// Lets a device leave because one of its sockets ends: if that was the user's last socket on this node, or another device of the user
+    /// has a connection here. False: the store is not available.
     /// </summary>
     /// <param name="user">The user of the device.</param>
     /// <param name="device">The device.</param>
     /// <param name="mayReturn">Whether the connection closed without a leave message, so that the page may only be reloading.</param>
     public async ValueTask<bool> LeaveAsync(uint user, Device device, bool mayReturn = false)
     {
-        // if all other sockets of the user here are unnamed or from the same device, no device leaves
+        // if the user still has sockets here, and all of them are from this device, it does not leave
         var (others, hasOther) = (Sockets.Present(user, device), Sockets.HasOther(user, device));
         if (!Sockets.Exit(user) && !hasOther)
             return true;

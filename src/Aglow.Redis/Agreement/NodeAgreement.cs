@@ -5,7 +5,7 @@ using StackExchange.Redis;
 
 namespace Aglow.Redis.Agreement;
 
-/// <summary>Holds nodes that share a Redis to the same <see cref="SharedSettings"/>. The first node writes them there.</summary>
+/// <summary>Makes nodes that share a Redis use the same <see cref="SharedSettings"/>. The first node writes them there.</summary>
 /// <remarks>
 /// <code>
 ///   start    none stored ─► SET NX           the same ─► continue      different ─► refused; with --adopt: SET

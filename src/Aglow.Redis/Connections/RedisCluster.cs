@@ -207,7 +207,7 @@ internal sealed class RedisCluster : IAsyncDisposable
 
             if (_stop.IsCancellationRequested || _time.GetElapsedTime(began) + TickInterval >= Timeout)
             {
-                // whatever the reason, nothing was written there for that long
+                // whatever the error, the shard carried out nothing during this time, so it counts as away
                 if (error != RedisErrorKind.ReadOnly || !shard.HasRefused)
                     shard.Failed("no server carries out its commands", _time.GetElapsedTime(began));
                 throw error == RedisErrorKind.ReadOnly && shard.HasRefused
@@ -281,7 +281,7 @@ internal sealed class RedisCluster : IAsyncDisposable
     {
         if (_stop.IsCancellationRequested)
             throw _outages.Away(shard);
-        // the library itself refuses: it still takes the server for a replica
+        // the library itself refuses the command, because it still takes the server for a replica
         if (failure is RedisCommandException)
         {
             shard.Failed("it is not known as a primary yet", TimeSpan.Zero);

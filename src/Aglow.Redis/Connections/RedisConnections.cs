@@ -12,7 +12,7 @@ namespace Aglow.Redis.Connections;
 /// <remarks>
 /// The library selects the server of a key, reconnects, follows Sentinels, logs in and speaks TLS. This class sets what
 /// <see cref="RedisCluster"/> relies on. A command that cannot be sent fails at once instead of waiting in a queue of the library. A
-/// connection closes when an answer has been owed for 5 s and no answer came for 2 s.
+/// connection closes when a command has waited for its answer for 5 s and no answer at all came for 2 s.
 /// </remarks>
 internal sealed class RedisConnections : IAsyncDisposable
 {
@@ -158,7 +158,7 @@ internal sealed class RedisConnections : IAsyncDisposable
                 >= Math.Min(250, 50 << (int)Math.Min(currentRetryCount, 3)) * (0.5 + Random.Shared.NextDouble());
     }
 
-    /// <summary>Closes a connection when an answer is owed and no answer came for longer than the timeout.</summary>
+    /// <summary>Closes a connection when a command timed out and no answer at all came for <see cref="RedisCluster.Timeout"/>.</summary>
     private sealed class AnswerOwed : CircuitBreaker
     {
         public override Accumulator CreateAccumulator() => new Connection();

@@ -56,7 +56,7 @@ internal static class RedisKeys
     /// <summary>The users of a page that the feed has reported online.</summary>
     public static string Told(int page) => $"{{p:changes}}:told:{page}";
 
-    /// <summary>The node that does work that one node does at a time.</summary>
+    /// <summary>The lease of work that only one node may do at a time.</summary>
     public static string Lease(string name) => $"{{p:changes}}:lease:{name}";
 
     /// <summary>Documents of the feed's consumers. The kind is the part of their keys before the colon.</summary>

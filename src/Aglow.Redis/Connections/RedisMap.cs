@@ -8,8 +8,8 @@ namespace Aglow.Redis.Connections;
 /// The library routes commands by its own map. This map only assigns failures to shards. It is read when the library's map changes, every
 /// 250 ms while a shard is away, and every 10 s.
 ///
-/// A slot may move from a shard that was away to another server. That slot was then away for as long. <c>recovered</c> is called with it
-/// before a command for it goes to the new server. Threading: any thread reads; one request for the map is under way at a time.
+/// A slot may move from a shard that was away to another server. Its outage then ends with the move. <c>recovered</c> is called with the
+/// slot before any command for it goes to the new server. Threading: any thread reads; one request for the map is under way at a time.
 /// </remarks>
 /// <param name="redis">The connections.</param>
 /// <param name="isCluster">Whether the server is a cluster.</param>
@@ -48,7 +48,7 @@ internal sealed class RedisMap(
     public bool HasMovedWithin(int slot, TimeSpan within) =>
         Volatile.Read(ref _movedAt[slot]) is not 0 and var at && time.GetElapsedTime(at) < within;
 
-    /// <summary>Requests the map soon: something indicates that it has changed.</summary>
+    /// <summary>Requests the map soon, because something indicates that it has changed.</summary>
     public void Want() => _isWanted = true;
 
     /// <summary>Called every 50 ms; requests the map when it is due.</summary>
@@ -118,7 +118,7 @@ internal sealed class RedisMap(
         _isSaidUnknown = true;
     }
 
-    // A node that does not know its own address is the one that answered.
+    // The entry without an address is the server that answered: it does not know its own.
     private static EndPoint EndpointOf(ClusterSlotNode node, IServer asked) => node.EndPoint ?? asked.EndPoint switch
     {
         IPEndPoint ip => new IPEndPoint(ip.Address, node.Port),

@@ -2,7 +2,7 @@ using Aglow.Storage;
 
 namespace Aglow.Redis.Connections;
 
-/// <summary>Counts failed commands, and changes of what can be reached; words failures for callers.</summary>
+/// <summary>Counts failed commands, and changes of what can be reached. Creates the exceptions that callers get.</summary>
 /// <remarks>Threading: any thread, no lock.</remarks>
 internal sealed class RedisOutages(RedisLog log)
 {
@@ -18,7 +18,7 @@ internal sealed class RedisOutages(RedisLog log)
     /// <summary>Why a server takes no writes.</summary>
     public static string RefusalOf(RedisShard shard) => $"Redis at {shard.Name} takes no writes: {shard.Refusal}";
 
-    /// <summary>A slot has moved.</summary>
+    /// <summary>Counts a change, such as a slot that has moved.</summary>
     public void Changed() => Interlocked.Increment(ref _changes);
 
     /// <summary>Notes whether a shard has gone away or is back.</summary>
@@ -28,14 +28,14 @@ internal sealed class RedisOutages(RedisLog log)
             Changed();
     }
 
-    /// <summary>A shard has answered.</summary>
+    /// <summary>Notes that a shard has answered.</summary>
     public void Worked(RedisShard shard, long sentAt, bool isWrite)
     {
         if (shard.Worked(sentAt, isWrite) is { Ticks: > 0 } away)
             log.Back(shard.Name, away.TotalSeconds);
     }
 
-    /// <summary>The failure of a command to a shard that is away. The shard is marked before any caller receives it.</summary>
+    /// <summary>The failure of a command to a shard that is away. The change is counted before any caller receives the failure.</summary>
     public StoreUnavailableException Away(RedisShard shard)
     {
         Note(shard);

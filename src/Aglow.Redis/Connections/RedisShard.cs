@@ -25,7 +25,7 @@ namespace Aglow.Redis.Connections;
 [SuppressMessage("Design", "CA1001", Justification = "A token source without a timer holds nothing that must be freed")]
 internal sealed class RedisShard(EndPoint endpoint, TimeProvider time, Action<RedisShard, long> recovered)
 {
-    // A failover this soon after an outage may bring back words from before the outage.
+    // For this time after an outage, a failover may bring back words from before the outage.
     private static readonly TimeSpan OutageRemembered = TimeSpan.FromSeconds(15);
 
     // shorter than any stall guard lasts
@@ -98,7 +98,7 @@ internal sealed class RedisShard(EndPoint endpoint, TimeProvider time, Action<Re
     /// <summary>Whether it gave a good answer within the timeout.</summary>
     public bool AnswersOthers => time.GetElapsedTime(Volatile.Read(ref _answeredAt)) < RedisCluster.Timeout;
 
-    /// <summary>The timestamp at which the current or most recent outage began; 0: none.</summary>
+    /// <summary>The timestamp at which the current outage began, or one that ended within the last 15 s; 0: none.</summary>
     public long OutageSince
     {
         get
@@ -112,7 +112,7 @@ internal sealed class RedisShard(EndPoint endpoint, TimeProvider time, Action<Re
         }
     }
 
-    /// <summary>Records a failure. The shard had not answered for this long.</summary>
+    /// <summary>Records a failure, and for how long the shard had not answered before it.</summary>
     public void Failed(string reason, TimeSpan silentFor)
     {
         lock (_gate)
@@ -192,7 +192,7 @@ internal sealed class RedisShard(EndPoint endpoint, TimeProvider time, Action<Re
         }
     }
 
-    /// <summary>Records that it took over slots of a shard whose outage began then.</summary>
+    /// <summary>Records that it took over slots of another shard, and when the outage of that shard began.</summary>
     public void Inherits(long since)
     {
         lock (_gate)

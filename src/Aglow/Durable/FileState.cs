@@ -12,8 +12,8 @@ internal enum RowKind : byte
     Activity = 1,
 
     /// <summary>
-    /// A start after more than the lease: every user who was online is offline now. Its one entry is the end of the run before the
-    /// interrupted one, and the second at which users who were heard since then were last seen (0: words were exact).
+    /// A start after more than the lease: every user who was online is offline now. The row has one entry of two seconds: the end of the
+    /// run before the interrupted one, and the last seen that users heard after that end got (0: words were exact).
     /// </summary>
     Resumed = 2,
 

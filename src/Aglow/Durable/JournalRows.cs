@@ -56,7 +56,7 @@ internal sealed class JournalRows(
         var rows = 0;
         file.Write(() =>
         {
-            // read the clock before the words, so that no word is judged by a later second than the one of its read
+            // read the clock before the words, so that no word is judged by a second after its read
             var at = clock.Moment;
             for (var plane = Plane.Pulse; plane <= Plane.Activity; plane++)
             {

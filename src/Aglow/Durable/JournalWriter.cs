@@ -35,7 +35,7 @@ internal sealed class JournalWriter
     private ITimer? _tickTimer;
     private ITimer? _sliceTimer;
     private long _failingSince;
-    // the clock was set back to this second: words of later seconds were written before the step
+    // the earliest second to which the clock was set back in this run; FileState.Since must not be later
     private uint _sinceAtMost = uint.MaxValue;
     private long _waitingSince;
     private volatile bool _failing;
@@ -301,7 +301,7 @@ internal sealed class JournalWriter
             return;
         try
         {
-            // the disk may be full, and committed pages that are copied into the file free room in the WAL
+            // the disk may be full; copying committed pages into the file frees room in the WAL
             _file.FoldWal();
         }
         catch (Exception e) when (e is Microsoft.Data.Sqlite.SqliteException or IOException or StoreUnavailableException)

@@ -95,7 +95,8 @@ public sealed class Recovery
     internal IEnumerable<(int Page, ulong[] Groups)> LastOnline => PagesOnline.Select(page => (page, _online[page]!));
 
     /// <summary>
-    /// Notes this start in the file in one transaction, with a row if it changed words. Returns the position of the journal's last row.
+    /// Notes this start in the file in one transaction, with a row if users went offline or words were raised. Returns the position of the
+    /// journal's last row.
     /// </summary>
     internal long NoteStart(uint now)
     {

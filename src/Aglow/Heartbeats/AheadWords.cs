@@ -4,8 +4,8 @@ using Aglow.Storage;
 namespace Aglow.Heartbeats;
 
 /// <summary>
-/// Replaces words in the future, which a clock wrote that was set back since. Otherwise they would win over every heartbeat and leave until
-/// their second comes.
+/// Replaces words in the future. They were written before the clock was set back. Otherwise they would win over every heartbeat and leave
+/// until their second comes.
 /// </summary>
 /// <remarks>Threading: any thread.</remarks>
 internal sealed class AheadWords(IPlaneStore store, Clock clock)
@@ -13,10 +13,10 @@ internal sealed class AheadWords(IPlaneStore store, Clock clock)
     /// <summary>The latest word that is not in the future.</summary>
     public static uint Latest(Moment at) => at.Now + Clock.Apart;
 
-    /// <summary>Whether the old word is one that a heartbeat or leave at this moment did not replace.</summary>
+    /// <summary>Whether the old word is in the future, so that a heartbeat or leave at this moment did not replace it.</summary>
     public static bool IsAhead(uint old, Moment at) => old != Pulse.Refused && Pulse.Second(old) > Latest(at);
 
-    /// <summary>Whether one of these old words may be such a word.</summary>
+    /// <summary>Whether one of these old words may be in the future.</summary>
     public static bool MayBeAmong(ReadOnlySpan<uint> old, Moment at) => old.ContainsAnyExceptInRange(0u, Latest(at));
 
     /// <summary>Writes this word for users whose word is in the future.</summary>

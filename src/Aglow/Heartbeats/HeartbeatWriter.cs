@@ -34,9 +34,9 @@ public enum Admission : byte
 /// arrival.</item>
 /// <item>Session: it begins when the user comes online. Activity of an earlier session is marked (<see cref="Sessions"/>), so
 /// that it does not make the user away.</item>
-/// <item>Word in the future: a clock wrote it that was set back since. It counts as a heartbeat of now. It would win over every heartbeat
-/// and leave until its second comes, so any write that finds one replaces it. A heartbeat that replaces one is published and persisted like
-/// an arrival.</item>
+/// <item>Word in the future: it was written before the clock was set back. It counts as a heartbeat of now. It would win over every
+/// heartbeat and leave until its second comes, so any write that finds one replaces it. A heartbeat that replaces one is published and
+/// persisted like an arrival.</item>
 /// </list>
 /// With a remote store, renewals wait up to a second for a batch (<see cref="Renewals"/>). Arrivals and leaves are still written at once.
 /// Threading: any thread, no lock. A renewal allocates nothing; batches borrow arrays from the shared pool.
@@ -51,7 +51,8 @@ public sealed class HeartbeatWriter : IAsyncDisposable
     private readonly uint _maxUserNumber;
     // the demo writes its users through its own writer; other callers may not write them
     private readonly uint _firstRefused;
-    // The last word of a user may be a heartbeat interval older than the failure, and the next heartbeat may come an interval after it.
+    // For how long a page may be unwritable before its users must move: half of what the lease has beyond two heartbeat intervals. One
+    // interval may lie between the last word and the failure, and another before the next heartbeat.
     private readonly TimeSpan _handOverAfter;
     private uint _earlierRunEnd;
     // null if a write costs less than waiting for a batch
@@ -197,7 +198,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
             }
             catch (StoreUnavailableException)
             {
-                // publish the users who were written: a retry will find them online
+                // publish the users who were written now, because a retry finds them online and publishes nothing
                 var late = IsHandingOver ? Array.Find(admitted.ToArray(), IsHandedOver) : 0;
                 Publish(CameOnline(admitted.Span, old.Span, at, words.Span, ref refused, out _), words.Span);
                 if (late != 0)
@@ -257,7 +258,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
             return Admission.OverBudget;
         if (_online.IsMet(second, Pulse.Never, at))
             return IsRenewal(old, at) ? Admission.Accepted : await ArrivedAsync(user, old, second, at);
-        // only last seen changed, and no sweep will find an expired lease and persist it
+        // only last seen changed, so no sweep finds an expired lease here and persists the word
         _store.Keep(Plane.Pulse, [user]);
         await _store.KeptAsync();
         return Admission.Accepted;

@@ -94,7 +94,7 @@ internal sealed class LeaveWriter(
         {
             renewals?.OfPulse.Forget(one);
             var old = await store.ExchangeAsync(Plane.Pulse, user, goodbye);
-            // all devices left in the meantime: put their leave back
+            // all devices left in the meantime, so put that leave back
             if (Pulse.Left(old) && Pulse.Second(old) == at.Now)
                 await store.ExchangeAsync(Plane.Pulse, user, old);
             if (AheadWords.IsAhead(old, at))

@@ -98,7 +98,7 @@ internal sealed class RenewalLoop : IAsyncDisposable
         }
     }
 
-    /// <summary>Drops what waits of users who left.</summary>
+    /// <summary>Drops the waiting words of users who left.</summary>
     public void Forget(ReadOnlySpan<uint> users)
     {
         OfPulse.Forget(users);
@@ -146,7 +146,7 @@ internal sealed class RenewalLoop : IAsyncDisposable
     private bool WasOnline(uint user, uint old)
     {
         var was = _online.IsMet(old, Pulse.Never, _clock.MomentOf(PageLayout.Page(user)));
-        // if the store lost its answer, it also lost the old word
+        // Never: the user has no earlier session, or the old word was lost with the answer of the store
         if (!was && old != Pulse.Never)
             _begun.Add(user);
         return was;

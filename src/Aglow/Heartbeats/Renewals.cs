@@ -92,7 +92,7 @@ public sealed class Renewals : IDisposable
             known = seen;
         }
 
-        // even if the word is of the same second: the store may have a leave by now
+        // marked even if the word is unchanged, because the store may have a leave of the same second by now
         _dirty.Set(user, present: true);
         return true;
     }
@@ -184,7 +184,7 @@ public sealed class Renewals : IDisposable
             for (var bits = _dirty.Set(page, group, ulong.MaxValue, present: false); bits != 0; bits &= bits - 1)
             {
                 var slot = (group * 64) + BitOperations.TrailingZeroCount(bits);
-                // at most now: the heartbeat may have come just before the clock was set back
+                // not in the future: the heartbeat may have come just before the clock was set back
                 var word = Math.Min(Volatile.Read(ref words[slot]), now + Clock.Apart);
                 if (word == Pulse.Never)
                     continue;
@@ -194,7 +194,7 @@ public sealed class Renewals : IDisposable
         }
     }
 
-    // If a shard is away, its words wait on and the others are written.
+    // If a shard is away, its words go on waiting, and the others are written.
     private async ValueTask<bool> SendAsync(uint now, Func<uint, uint, bool> wasOnline, Action<ReadOnlySpan<uint>> came)
     {
         if (_taken == 0)
@@ -247,7 +247,7 @@ public sealed class Renewals : IDisposable
         return late;
     }
 
-    // Drops those at the front for which the store has a newer word. If the store cannot be read, all of them wait on.
+    // Drops the late words at the front for which the store has a newer word. If the store cannot be read, the late words go on waiting.
     private async ValueTask<bool> DropOvertakenAsync(int late)
     {
         var read = true;

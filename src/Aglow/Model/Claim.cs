@@ -57,7 +57,7 @@ public sealed record Claim(string Source, ClaimStatus Status, Said? Said = null,
     /// <summary>The second at which the claim ends; 0: never.</summary>
     public uint Until => Said?.Until ?? 0;
 
-    /// <summary>The text that a directory saves. A schedule has no text, so its saved form takes the place.</summary>
+    /// <summary>The text that a directory saves. A schedule has no text; the directory saves its written form instead.</summary>
     public string? SavedText => Hours?.ToString() ?? Said?.Text;
 
     /// <summary>Loads a claim that a directory saved; null for a schedule in a time zone that this machine does not know.</summary>

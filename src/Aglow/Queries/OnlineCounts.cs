@@ -149,7 +149,7 @@ internal sealed class OnlineCounts : IAsyncDisposable
                     return Sum(pages, counts);
                 }
 
-                // another node is counting: its old counts will do if they are recent enough
+                // another node is counting; until it is done, older counts are used if they are recent enough
                 if (Sum(pages, counts) is var sum && !IsOver(sum.AsOf, MostBehindSeconds + 1, now))
                     return sum;
             }
@@ -162,7 +162,7 @@ internal sealed class OnlineCounts : IAsyncDisposable
         }
     }
 
-    // A second in the future is over as well: the clock was set back, so its age is unknown.
+    // A second in the future counts as over, because the clock was set back and its age is unknown.
     private static bool IsOver(uint second, uint lasts, uint now) => second + lasts <= now || second > now + Clock.Apart;
 
     private static (long Online, uint AsOf) Sum(IReadOnlyList<int> pages, PageCount[] counts)
@@ -214,7 +214,7 @@ internal sealed class OnlineCounts : IAsyncDisposable
         }
     }
 
-    // By how much users who appear offline by choice change the count. They count as users who went offline when they hid.
+    // Corrects the count for hidden users: each counts as a user whose devices left at the moment of hiding.
     private long Hidden(
         Definition definition, IEnumerable<uint> hidden, ReadOnlySpan<uint> pulses, ReadOnlySpan<uint> activities, Moment at)
     {

@@ -74,7 +74,7 @@ internal static class OnlineList
                     candidates[count++] = PageLayout.User(page, at);
                     if (count == candidates.Length)
                     {
-                        // directly after this user: the place of the next user would reveal a user whom the caller may not see
+                        // the cursor points directly after this user, because the next user may be one whom the caller may not see
                         slot = at + 1;
                         return count;
                     }

@@ -141,8 +141,8 @@ public sealed class StatusReader
             {
                 var user = users.Span[i];
                 var at = _clock.Guard.Hold(now, PageLayout.Page(user));
-                // The leave of one device shortens the lease of the person, not those of the others' kinds. So a kind counts only while the
-                // person is online.
+                // The leave of one device shortens the lease on the pulse plane, not on the planes of other kinds. So a kind counts only
+                // while the user is online.
                 var isOnline = _chat.IsMet(pulses.Span[i], Pulse.Never, at);
                 var devices = DeviceKinds.None;
                 for (var kind = 0; isOnline && kind < Kinds; kind++)

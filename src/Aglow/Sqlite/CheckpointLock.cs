@@ -3,8 +3,8 @@ using Aglow.Files;
 namespace Aglow.Sqlite;
 
 /// <summary>
-/// Keeps checkpoints out of backups. Otherwise a folder's databases change only by appending to their WALs. A checkpoint takes the lock,
-/// and so does a backup.
+/// Prevents checkpoints during a backup: both take this lock. Without a checkpoint, the folder's databases change only by appending to
+/// their WALs.
 /// </summary>
 internal static class CheckpointLock
 {

@@ -26,7 +26,7 @@ internal sealed record SealInspection(string? WalDamage, IReadOnlyList<uint> Bad
     {
         var damage = FindWalDamage(sums, wal);
         var pages = (uint)((RandomAccess.GetLength(database) + sums.PageSize - 1) / sums.PageSize);
-        // the expected number of pages; if page 1 is damaged, the actual number
+        // the WAL has the number of pages, or else page 1; if page 1 is damaged, the length of the file decides
         if (wal.DatabasePages != 0)
             pages = wal.DatabasePages;
         else if (FindBadPages(database, sums, wal, 1).Count == 0)

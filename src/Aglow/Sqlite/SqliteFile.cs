@@ -74,7 +74,7 @@ internal sealed class SqliteFile : IDisposable
     public SqliteConnection ConnectToWrite(int cacheKibibytes)
     {
         var connection = Connect(Path, SqliteOpenMode.ReadWrite, cacheKibibytes);
-        // only the seal makes checkpoints; what is deleted is overwritten, since it is names and what people wrote
+        // only the seal makes checkpoints; deleted content is overwritten, because it is names and texts of people
         Execute(
             connection,
             "PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864; PRAGMA wal_autocheckpoint = 0; PRAGMA secure_delete = ON");

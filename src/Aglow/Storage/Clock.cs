@@ -10,13 +10,13 @@ namespace Aglow.Storage;
 /// <remarks>
 /// Only this class converts between monotonic time and the reference.
 /// <code>
-///   reference − store time    up to 1 s    followed by one second in twenty: time never goes back, and no lease notices
+///   reference − store time    up to 1 s    corrected by at most 1 s in 20 s: time never goes back, and leases are not affected
 ///                             more         adopted at the next beat, under the stall guard (a suspend, a corrected clock)
 /// </code>
 /// The loop calls <see cref="Beat"/> ten times a second, so the error of store time is below 2 s soon after any step of the reference.
 /// After a step forward, leases are judged by the second before it for two heartbeat intervals (<see cref="StallGuard"/>). After a step
 /// back, some words are in the future. They count as heartbeats of now until the sweep rewrites them (<see cref="Stepped"/>). Nodes that
-/// share a store notice its step seconds apart, so early nodes wait before they rewrite (<see cref="IsSettling"/>).
+/// share a store notice a step of its clock seconds apart, so early nodes wait before they rewrite (<see cref="IsSettling"/>).
 /// A gap of over 2 s between two beats means that this process was paused and received no heartbeats. A read before the late beat notices
 /// the gap by itself. Where nodes share a store, a slow start is not a pause: other nodes received heartbeats meanwhile, and this one would
 /// show users online who are offline there.
@@ -37,8 +37,8 @@ public sealed class Clock
     public const uint Apart = 2;
 
     /// <summary>
-    /// After a step back of a shared store's clock, a node overwrites no later second for this time. Other nodes may not have stepped yet,
-    /// and would see such a user as offline.
+    /// For this time after a step back of a shared store's clock, a node overwrites no word of a later second. Other nodes may not have
+    /// stepped yet, and would see such a user as offline.
     /// </summary>
     public static readonly TimeSpan SettleAfter = TimeSpan.FromSeconds(5);
 
@@ -50,7 +50,7 @@ public sealed class Clock
     private readonly long _startedAt;
     private readonly long _stallTicks;
     private Line _line;
-    // NoBeat over a store that nodes share, until the loop has started
+    // the timestamp of the last beat; NoBeat over a store that nodes share, until the loop has started
     private long _lastBeat;
     private long _steps;
     private long _settledAt;

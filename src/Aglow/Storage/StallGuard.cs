@@ -19,7 +19,7 @@ public sealed class StallGuard
 {
     // held second in the high half, second at which the guard ends in the low half; 0: no guard
     private long _guard;
-    // the same for each page, made when first needed; no page is held after the second below
+    // the same for each page, created when first needed; after _pagesHeldUntil, no page is held
     private long[] _pages = [];
     private uint _pagesHeldUntil;
     private readonly Lock _gate = new();

@@ -15,7 +15,7 @@ namespace Aglow.Sweeping;
 /// </remarks>
 internal sealed class PageComparison(IPlaneStore store, Clock clock, Beliefs beliefs)
 {
-    /// <summary>Up to this many believed users in a group are checked singly: their words take fewer cache lines than its four.</summary>
+    /// <summary>With at most this many believed users, a group is checked word by word. A whole group takes four cache lines.</summary>
     public const int Few = 4;
 
     // groups to prefetch, so that cache misses of distant groups overlap
@@ -28,8 +28,8 @@ internal sealed class PageComparison(IPlaneStore store, Clock clock, Beliefs bel
     public long Lapses { get; private set; }
 
     /// <summary>
-    /// Compares the words of these groups with the believed bits, and corrects the belief. Returns the part of the cost that comes once:
-    /// corrections.
+    /// Compares the words of these groups with the believed bits, and corrects the belief. Returns what the corrections cost: this part of
+    /// the cost does not come again with the next pass.
     /// </summary>
     public TimeSpan Compare(
         Belief belief,

@@ -18,12 +18,12 @@ internal sealed class SetBackWords(IPlaneStore store, Clock clock)
     private readonly List<uint> _words = [];
     private uint[] _scratch = [];
     private uint _movedBy;
-    // the last node before this one may have stopped with its clock ahead
+    // a remote store may hold words of a node that stopped while its clock was ahead
     private long _until = store.IsRemote ? 1 : 0;
 
     /// <summary>
-    /// The clock was set back during this pass. In memory, all words are moved at once, so that no offline user looks online. A remote
-    /// store takes a pass. A word that is written meanwhile is found by the current pass and one whole pass after it. Nodes that wait for
+    /// Notes that the clock was set back during this pass. In memory, all words are moved at once, so that no offline user looks online. A
+    /// remote store takes a pass. The current pass and one whole pass after it find words that are written meanwhile. Nodes that wait for
     /// each other (<see cref="Clock.IsSettling"/>) need two more.
     /// </summary>
     public async ValueTask NoteAsync(uint back, long pass)

@@ -96,9 +96,9 @@ public sealed class Sweep
     private long _passStartedAt;
     private uint _passStartedSecond;
     private TimeSpan _passCost;
-    // the part of the pass's cost that comes once: corrections, and full reads of owed pages
+    // the one-time part of the pass's cost: corrections, and full reads of owed pages
     private TimeSpan _rareCost;
-    // the first this many beliefs in use are filled: every page was read in full since they were created
+    // how many of the beliefs in use, from the first on, are filled: every page was read in full since they were created
     private int _filled;
     // Pages still to be read in full since the last stall. Leases are judged by another second then, so a heartbeat may count as a renewal
     // although a sweep found the user offline.
@@ -374,7 +374,7 @@ public sealed class Sweep
         var first = _beliefs.Default.Groups(page);
         if (_beliefs.InUse.Length == 1)
         {
-            // The write is unconditional: the processor would predict a branch here wrongly a quarter of the time.
+            // The write has no condition, because the processor would predict a branch here wrongly a quarter of the time.
             for (var group = 0; group < first.Length; group++)
             {
                 _someGroups[count] = (ushort)group;
@@ -398,5 +398,5 @@ public sealed class Sweep
 
 }
 
-/// <summary>Hears of a page's words that were read, and the moment by which they are judged. The span is valid during the call.</summary>
+/// <summary>Receives the words of a page that was read, and the moment that judges them. The span is valid during the call.</summary>
 internal delegate void RemotePageRead(int page, ReadOnlySpan<uint> words, Moment at);

@@ -95,7 +95,7 @@ internal sealed class SweepLoop : IAsyncDisposable
         // a sweep in memory is done when this returns; the clock must not wait for a remote store
         if (!_beating.IsCompleted)
             return default;
-        // if the last pass failed in the background, this beat fails
+        // if the previous sweep failed in the background, this beat reports it
         var before = _beating;
         _beating = SweepAsync();
         return new ValueTask(before.IsFaulted ? before : _beating.IsFaulted ? _beating : Task.CompletedTask);

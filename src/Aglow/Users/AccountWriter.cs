@@ -42,7 +42,7 @@ internal sealed class AccountWriter(
                 accounts.Set(user, account);
         }
 
-        // a shared directory first reports everything; no caller is served before
+        // a shared directory reports everything now, before this node serves a caller
         await directory.CatchUpAsync();
         await HoldHiddenAsync(clock.Now, movedBy: 0);
     }
@@ -54,7 +54,7 @@ internal sealed class AccountWriter(
             claims.Disable(user, account.ShownLastSeen);
         else
             claims.Enable(user);
-        // waiting heartbeats were sent before the change
+        // waiting heartbeats were sent before the change, so they must not be written
         if (account.RevokedAt != was.RevokedAt || account.IsDisabled)
             heartbeats.Forget(user);
         if (account.IsDisabled != was.IsDisabled)
@@ -63,7 +63,7 @@ internal sealed class AccountWriter(
 
     /// <summary>Whether anything is known of a user: a heartbeat, a profile, or anything that they or the application set.</summary>
     /// <param name="user">The index.</param>
-    /// <param name="ofOneself">Whether they ask themselves.</param>
+    /// <param name="ofOneself">Whether the user asks about themself.</param>
     public async ValueTask<bool> IsKnownAsync(uint user, bool ofOneself)
     {
         if (user == UserId.Nobody)
@@ -110,7 +110,7 @@ internal sealed class AccountWriter(
         await store.ReplicatedAsync(new[] { user }, isLeave: true);
         bus.Publish(TransitionKind.LeftEverywhere, [user]);
         bus.Publish(TransitionKind.Left, [user]);
-        // a leave is confirmed a second later; nobody comes back from a deletion
+        // watchers get a leave after a second, in which the user may come back; they get a deletion at once
         visibility.Resight(user);
         return true;
     }
@@ -153,7 +153,8 @@ internal sealed class AccountWriter(
     }
 
     /// <summary>
-    /// For users who hid before the clock was set back: moves the shown second back, as the sweep moves their words.
+    /// Moves the shown last seen of hidden and disabled users back if it is later than now, because the clock was set back since. The sweep
+    /// does the same with words.
     /// </summary>
     public async Task HoldHiddenAsync(uint now, uint movedBy)
     {

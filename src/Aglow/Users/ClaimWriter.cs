@@ -36,7 +36,7 @@ internal sealed class ClaimWriter(
         claim = claim with
         {
             SetAt = Math.Max(clock.Time.GetUtcNow().ToUnixTimeMilliseconds(), was.Length == 0 ? 0 : was.Max(static c => c.SetAt) + 1),
-            // hiding twice does not change when the user seems to have gone offline
+            // a user who hides again keeps the last seen of the first time
             ShownLastSeen = claim.Status != ClaimStatus.Hidden ? 0
                 : before.Status == ClaimStatus.Hidden ? before.ShownLastSeen
                 : await words.ShownLastSeenAsync(user),
@@ -69,7 +69,7 @@ internal sealed class ClaimWriter(
     {
         if (!Directory.IsShared)
             claims.Set(user, after, now);
-        // for other users, a user who stops hiding comes online, and must not be away because of older activity
+        // others see a user who stops hiding come online; older activity must not show this user as away
         if (EffectiveClaim.Of(after, now).Status != ClaimStatus.Hidden)
             await heartbeats.EndActivityAsync(user, before.Status == ClaimStatus.Hidden ? uint.MaxValue : before.ShownSince);
         await words.RecordAsync(user);

@@ -45,8 +45,8 @@ public interface IUserDirectory : IAsyncDisposable
     ReadOnlyMemory<byte> CursorSecret { get; }
 
     /// <summary>
-    /// The same directory, for reads because a user acts: a heartbeat, or a call about oneself. It shares no caches with other reads. So
-    /// after a restart, another caller's read takes equally long whether the user has come back or not.
+    /// The same directory, for reads on behalf of a user who acts: a heartbeat, or a call about oneself. It shares no caches with other
+    /// reads. So after a restart, another caller's read takes equally long whether the user has come back or not.
     /// </summary>
     IUserDirectory OfActs => this;
 

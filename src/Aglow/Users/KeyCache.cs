@@ -89,7 +89,7 @@ public sealed class KeyCache
             return;
         try
         {
-            // if it was removed in between, it stays removed
+            // looks again under the lock, because the entry may have been dropped meanwhile
             if (_generations.Old.TryGet(key, hash, out var number))
                 AddYoung(key, hash, number);
         }
@@ -169,7 +169,7 @@ public sealed class KeyCache
             }
         }
 
-        /// <summary>Uses the highest bits of the hash, so that a table twice as large need not hash again.</summary>
+        /// <summary>The first slot for a hash: its highest bits. A larger table takes more of them, so growing computes no hash.</summary>
         private static int Home(ulong[] slots, uint hash) => (int)(hash >> (32 - BitOperations.TrailingZeroCount(slots.Length)));
 
         private uint Append(ReadOnlySpan<byte> key, uint number)

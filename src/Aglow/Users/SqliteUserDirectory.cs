@@ -34,7 +34,7 @@ public sealed class SqliteUserDirectory : IUserDirectory
     private const int SchemaVersion = 4;
     private const int SealedFrom = 4;
 
-    // IDs that are looked up in one go: about a millisecond's worth
+    // IDs that one read looks up: it takes about a millisecond
     private const int Slice = 200;
 
     private const string ClaimTable = """
@@ -254,7 +254,7 @@ public sealed class SqliteUserDirectory : IUserDirectory
             : throw FileProblem.Damaged(path, "its secret is gone");
     }
 
-    // Between two slices others have their turn: ten thousand IDs in one go would hold up a heartbeat by tens of milliseconds.
+    // Other callers may read between two slices. One read of ten thousand IDs would delay a heartbeat by tens of milliseconds.
     private static async ValueTask InSlicesAsync(int count, Func<int, int, ValueTask<int>> read)
     {
         for (var from = 0; from < count; from += Slice)

@@ -10,7 +10,7 @@ namespace Aglow.Users;
 /// <param name="heartbeats">May hold a renewal that is not written yet.</param>
 /// <param name="clock">Store time.</param>
 /// <param name="online">The default definition.</param>
-/// <param name="note">Notes a change of a status in the feed; null: there is none.</param>
+/// <param name="note">Notes a change of a status in the feed; null: there is no feed.</param>
 internal sealed class StoredWords(IPlaneStore store, HeartbeatWriter heartbeats, Clock clock, Definition online, Action<uint>? note)
 {
     private const int ErasedAtOnce = 10_000;

@@ -66,7 +66,7 @@ internal sealed class UserCommands : IDisposable
         _profile = Prepare("SELECT user_name, display_name, created_at FROM profile WHERE user = ?1");
         _freeName = Prepare("UPDATE profile SET name_key = NULL WHERE user = ?1");
         _ownerOfName = Prepare("SELECT user FROM profile WHERE name_key = ?1");
-        // two plain statements: for INSERT OR REPLACE, SQLite prepares to undo it halfway, which made a batch cost the square of its pages
+        // Two plain statements. With INSERT OR REPLACE, SQLite prepares to undo it halfway, and a batch cost the square of its pages.
         _addProfile = Prepare("INSERT INTO profile VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)");
         _changeProfile = Prepare(
             """

@@ -26,7 +26,7 @@ public sealed class Visibilities(bool isReciprocal) : IDisposable
     private readonly Lock _gate = new();
     private int _count;
 
-    /// <summary>Whether users see no more of others than they show them.</summary>
+    /// <summary>Whether users see no more of others than they show to those others.</summary>
     public bool IsReciprocal { get; } = isReciprocal;
 
     /// <summary>Whether no user has settings.</summary>
@@ -92,7 +92,7 @@ public sealed class Visibilities(bool isReciprocal) : IDisposable
                 _byUser.TryRemove(user, out _);
             else
                 _byUser[user] = visibility;
-            // the bits last: they announce an entry that is already there
+            // sets the bits last, because readers who see a bit expect the entry
             _set.Set(user, !visibility.IsDefault);
             _notToEveryone.Set(user, visibility.Online != OnlineVisibility.Everyone);
             Volatile.Write(ref _count, _count + (visibility.IsDefault ? 0 : 1) - (was.IsDefault ? 0 : 1));

@@ -1,7 +1,7 @@
 // Announcements for screen readers: few, and never faster than they can be read out.
 
 const EVERY_MS = 5000;
-const AT_ONCE = 2; // more than these are only counted
+const AT_ONCE = 2; // if more wait, only their number is announced
 
 const region = document.getElementById('announcer');
 let waiting = [];

@@ -42,5 +42,5 @@ people.start().then(() => requestAnimationFrame(() => setTimeout(() => performan
 if (!(await me.resume()))
     presence.as(undefined);
 showNow();
-// only where there are any
+// loads the webhooks part only if the server has webhooks
 listWebhooks().then(({ webhooks }) => webhooks.length > 0 && import('./webhooks.js')).catch(() => {});

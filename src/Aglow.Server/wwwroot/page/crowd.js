@@ -137,8 +137,8 @@ class Field {
     #first;
     #length;
     #online = new Set();
-    #changed = new Set(); // users whose dots must be drawn again
-    #isWhole = true; // or all of them
+    #changed = new Set(); // users whose dots must be drawn again, unless #isWhole
+    #isWhole = true; // whether all dots must be drawn again
     #isLost = false;
 
     constructor(canvas, first, length) {

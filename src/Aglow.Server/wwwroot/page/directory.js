@@ -9,7 +9,7 @@ export class Refused extends Error {
     }
 }
 
-// in the query, which takes every ID
+// the ID is in the query, because some IDs cannot be in a path
 export const findUser = (user) => call('GET', `/users?user=${encodeURIComponent(user)}`);
 export const createUser = (profile) => call('POST', '/users', profile);
 export const rename = (user, names) => call('PATCH', `/users?user=${encodeURIComponent(user)}`, names);

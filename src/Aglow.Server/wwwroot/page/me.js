@@ -192,7 +192,7 @@ async function findByName(name) {
 
 const sameName = (one, other) => one.normalize('NFKC').toLowerCase() === other.normalize('NFKC').toLowerCase();
 
-// Sends a first heartbeat, which shows whether this person may.
+// Sends a first heartbeat, which fails if this person may not come online.
 async function come(user) {
     try {
         await http({ user: user.user_id, token: token() }).heartbeat();

@@ -22,9 +22,9 @@ export class People {
     #next = null; // the cursor of the next page
     #mode = 'everyone';
     #query = '';
-    #refreshing; // the look under way
+    #refreshing; // the refresh that is under way
     #asked = 0; // only the newest of several answers counts
-    #followed = []; // names, or numbers of those without one
+    #followed = []; // IDs of the followed users
 
     constructor(presence, onWhy) {
         this.#presence = presence;
@@ -51,7 +51,7 @@ export class People {
         return this.#load();
     }
 
-    /** Users may be new or renamed. */
+    /** Reads the list again, because users may be new or renamed. */
     refresh() {
         return this.#refresh();
     }
@@ -103,7 +103,8 @@ export class People {
         this.#persons.get(this.#order[first])?.element.querySelector('button').focus({ preventScroll: true });
     }
 
-    // New people on the first page are inserted at their place; those further down stay. One look at a time: a search costs ten calls.
+    // Inserts new people of the first page at their place; the people further down stay. Only one refresh runs at a time, because a search
+    // costs ten calls.
     #refresh() {
         this.#refreshing ??= this.#lookAgain().finally(() => (this.#refreshing = undefined));
         return this.#refreshing;
@@ -120,7 +121,7 @@ export class People {
         this.#sayIfEmpty();
     }
 
-    // The first page and the people listed after it. If more than a page of people is new: as many pages as before.
+    // Reads the first page, and adds the people listed after it. If more than a page of people is new, reads as many people as before.
     async #readAgain() {
         const shown = this.#order.length;
         let { users, next } = await this.#read();
@@ -135,7 +136,7 @@ export class People {
         return { users, next };
     }
 
-    // The people listed behind the last of these.
+    // The people who are listed after the last of these users.
     #after(users) {
         const fresh = new Set(users.map((user) => user.user_id));
         const last = this.#order.findLastIndex((number) => fresh.has(number));

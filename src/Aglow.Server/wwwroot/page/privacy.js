@@ -4,7 +4,7 @@ import * as directory from './directory.js';
 import { nameOf } from './words.js';
 
 const REFRESH_MS = 5000; // how often to look for new followers
-const SHOWN = 20; // of the people who wait; the others appear as these are answered
+const SHOWN = 20; // rows of each list; when one is answered, the next person appears
 const WORDS = { everyone: 'everyone', 'followers-approved': 'those I approve', nobody: 'nobody' };
 const byId = (id) => document.getElementById(id);
 

@@ -111,7 +111,7 @@ export class Stream {
         this.#reading = undefined;
     }
 
-    // A visible page connects at once, a hidden one not at all.
+    // Connects if the page is visible, and disconnects if it is hidden.
     #look() {
         if (document.visibilityState === 'hidden')
             this.#hangUp();

@@ -58,7 +58,7 @@ async function showLog(id, element) {
     }));
 }
 
-// while the server does not answer, the page says so elsewhere
+// fails silently, because link.js shows that the server does not answer
 const again = () => look().catch(() => {});
 setInterval(again, EVERY_MS);
 again();

@@ -26,7 +26,7 @@ export const devicesWords = ({ devices = [] }) => devices.map((kind) => DEVICES[
 export const nameOf = ({ display_name, user_name, user_id }) =>
     display_name ?? user_name ?? (typeof user_id === 'number' ? `Number ${user_id}` : user_id);
 
-/** One or two letters for a face. */
+/** One or two letters, shown in place of a picture. */
 export function initialsOf(name) {
     const words = name.match(/[\p{L}\p{N}]+/gu) ?? ['?'];
     const last = words.length > 1 ? [...words.at(-1)][0] : '';
