@@ -133,14 +133,19 @@ internal sealed class LocalSockets
     /// none if the user left on all devices.
     /// </summary>
     public IReadOnlyList<Device> Present(uint user, Device but = default) =>
-        [.. Connected(user, but).Where(static one => !one.IsSilent).Select(static one => one.Device)];
+    [
+        .. Connected(user).Where(one => one.Device.Tag != but.Tag && !one.IsSilent).Select(static one => one.Device),
+    ];
+
+    /// <summary>Whether the user has a connection of this device on this node, even if it is silent.</summary>
+    public bool Has(uint user, Device device) => Connected(user).Any(one => one.Device.Tag == device.Tag);
 
     /// <summary>Whether another device of the user has a connection on this node, even if it is silent.</summary>
-    public bool HasOther(uint user, Device but) => Connected(user, but).Any();
+    public bool HasOther(uint user, Device but) => Connected(user).Any(one => one.Device.Tag != but.Tag);
 
-    private IEnumerable<IDeviceConnection> Connected(uint user, Device but) => !_counts.ContainsKey(user) || HasLeft(user)
+    private IEnumerable<IDeviceConnection> Connected(uint user) => !_counts.ContainsKey(user) || HasLeft(user)
         ? []
-        : Of(user).OfType<IDeviceConnection>().Where(one => !one.IsLeaving && one.Device.Tag != but.Tag);
+        : Of(user).OfType<IDeviceConnection>().Where(static one => !one.IsLeaving);
 
     /// <summary>Whether this user left on all devices, so that only actions of the person count as heartbeats.</summary>
     public bool HasLeft(uint user) => !_left.IsEmpty && _left.ContainsKey(user);

@@ -286,17 +286,17 @@ internal sealed class SocketHost
     }
 
     /// <summary>
-    /// Lets a device leave because one of its sockets ends: if that was the user's last socket on this node, or another device of the user
-    /// has a connection here. False: the store is not available.
+    /// Lets a device leave because one of its connections ends, unless the device has another connection on this node. False: the store is
+    /// not available.
     /// </summary>
     /// <param name="user">The user of the device.</param>
     /// <param name="device">The device.</param>
     /// <param name="mayReturn">Whether the connection closed without a leave message, so that the page may only be reloading.</param>
     public async ValueTask<bool> LeaveAsync(uint user, Device device, bool mayReturn = false)
     {
-        // if the user still has sockets here, and all of them are from this device, it does not leave
-        var (others, hasOther) = (Sockets.Present(user, device), Sockets.HasOther(user, device));
-        if (!Sockets.Exit(user) && !hasOther)
+        var others = Sockets.Present(user, device);
+        var isLast = Sockets.Exit(user);
+        if (Sockets.Has(user, device) || (!isLast && !Sockets.HasOther(user, device)))
             return true;
         try
         {
