@@ -13,7 +13,8 @@ internal static class FolderCommands
     {
         var data = CommandLine.Data();
         var check = new Command(
-            "check", "Checks every byte of the data folder, and says what is lost. No server may run on it. Exit code 1: it is damaged.")
+            "check",
+            "Checks every byte of the data folder, and says what a repair would lose. No server may run on it. Exit code 1: it is damaged.")
         {
             data,
         };
@@ -46,7 +47,8 @@ internal static class FolderCommands
             Report(files);
             Console.WriteLine(damaged is null
                 ? "The databases are whole, so nothing was changed."
-                : $"{Path.GetFullPath(folder)} can be served again. The damaged folder is {damaged}: keep it until you miss nothing.");
+                : $"{Path.GetFullPath(folder)} can be served again. The damaged folder is {damaged}: "
+                    + "keep it until you are sure that nothing is missing.");
             return CheckKeys(folder) ? CommandLine.Fine : CommandLine.Failed;
         });
         return repair;

@@ -30,7 +30,8 @@ internal static class KeysCommand
 
         var file = new Option<string>("--file")
         {
-            Description = "Writes the key into this file, which only its owner can read, and prints nothing. Does nothing if it has a key.",
+            Description = "Writes the key into this file, which only its owner can read, and prints nothing. "
+                + "Does nothing if the file is not empty.",
             HelpName = "FILE"
         };
 

@@ -57,15 +57,17 @@ internal sealed record ServeSettings(
             static (o, v) => o.RedisPassword = v),
         new(
             "adopt", "true|false",
-            "Applies this node's lease, heartbeat, definitions and all other shared settings to all nodes with --redis.",
+            "Overwrites the settings that the nodes of this Redis share (lease, heartbeat, definitions and others) with those of this "
+                + "node; default false.",
             static (o, v) => o.RedisStore = o.RedisStore with { AdoptsSettings = Yes(v) }, IsSwitch: true),
         new(
             "allow-eviction", "true|false",
-            "Starts also on a Redis that deletes online users when its memory is full (maxmemory-policy allkeys-…).",
+            "Starts also on a Redis that deletes online users when its memory is full (maxmemory-policy allkeys-…); default false.",
             static (o, v) => o.RedisStore = o.RedisStore with { AllowsEviction = Yes(v) }, IsSwitch: true),
         new(
             "wait-for-replica", "off|leaves|all",
-            "What waits for a Redis replica before it is acknowledged, if there is one; default leaves. all: also users who come online.",
+            "Which writes wait for a Redis replica, if there is one: off, leaves, or all (also heartbeats that bring users online); "
+                + "default leaves.",
             static (o, v) => o.RedisStore = o.RedisStore with { ReplicaWait = Waits(v) }),
         new(
             "postgres", "CONNECTION",
@@ -76,30 +78,32 @@ internal sealed record ServeSettings(
             "postgres-password", "PASSWORD",
             "The password for PostgreSQL. Other users of this machine can see flags, but not AGLOW_POSTGRES_PASSWORD.",
             static (o, v) => o.PostgresPassword = v, IsSecret: true),
-        new("lease-seconds", "N", "How long a heartbeat lasts; 30.", static (o, v) => o.Presence.LeaseSeconds = Whole(v)),
         new(
-            "heartbeat-seconds", "N", "The interval of heartbeats that the server gives clients; 10.",
+            "lease-seconds", "N", "How long a heartbeat lasts, in seconds; default 30.",
+            static (o, v) => o.Presence.LeaseSeconds = Whole(v)),
+        new(
+            "heartbeat-seconds", "N", "The interval of heartbeats that the server gives clients, in seconds; default 10.",
             static (o, v) => o.Presence.HeartbeatSeconds = Whole(v)),
         new(
-            "socket-ping-seconds", "N", "The interval at which the server pings sockets; by default that of heartbeats.",
+            "socket-ping-seconds", "N", "The interval at which the server pings sockets, in seconds; default: that of heartbeats.",
             static (o, v) => o.Presence.SocketPingSeconds = Whole(v)),
         new(
-            "away-seconds", "N", "A user is away when their reported activity is older than this; 600.",
+            "away-seconds", "N", "A user is away when their reported activity is older than this, in seconds; default 600.",
             static (o, v) => o.Presence.AwaySeconds = Whole(v)),
         new(
-            "max-user-number", "N", "The highest integer ID of the application's users; 2147483647.",
+            "max-user-number", "N", "The highest integer ID of the application's users; default 2147483647.",
             static (o, v) => o.Presence.MaxUserNumber = Number(v)),
         new(
-            "memory-megabytes", "N", "The memory for users' words; 0: half of the machine's memory.",
+            "memory-megabytes", "N", "The memory for users' words, in MiB (0: half of the memory that the process may use); default 0.",
             static (o, v) => o.Presence.MemoryMegabytes = Whole(v)),
         new(
-            "known-keys", "N", "How many registered users a node keeps in memory; 10000000.",
+            "known-keys", "N", "How many registered users a node keeps in memory; default 10000000.",
             static (o, v) => o.Presence.KnownKeys = Whole(v)),
         new(
-            "changes-hours", "N", "How long the feed of changes keeps a change, in hours; 24; 0: no feed.",
+            "changes-hours", "N", "How long the feed of changes keeps a change, in hours (0: no feed); default 24.",
             static (o, v) => o.Presence.ChangesHours = Whole(v)),
         new(
-            "changes-megabytes", "N", "The most that the feed of changes takes on disk; 256.",
+            "changes-megabytes", "N", "The most space that the feed of changes takes, in MiB; default 256.",
             static (o, v) => o.Presence.ChangesMegabytes = Whole(v)),
         new(
             "webhooks-allow", "CIDR,…", "Networks that are not public, but that webhooks may call, such as 10.1.0.0/16.",
@@ -110,25 +114,26 @@ internal sealed record ServeSettings(
             static (o, v) => o.Presence.AllowedOrigins = v.Split(
                 ',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)),
         new(
-            "max-messages-per-second", "N", "Messages a second that the server accepts on one socket; 50.",
+            "max-messages-per-second", "N", "Messages a second that the server accepts on one socket; default 50.",
             static (o, v) => o.Presence.MaxMessagesPerSecond = Whole(v)),
         new(
-            "reciprocal-visibility", "true|false", "Whether people see of others no more than they show of themselves; false.",
+            "reciprocal-visibility", "true|false", "Whether people see no more of others than they show of themselves; default false.",
             static (o, v) => o.Presence.IsVisibilityReciprocal = Yes(v), IsSwitch: true),
         new(
-            "drain-seconds", "N", "How long a stopping node takes to send its clients to other nodes; 10 with --redis, else 0.",
+            "drain-seconds", "N",
+            "How long a stopping node takes to send its clients to other nodes, in seconds; default 10 with --redis, else 0.",
             static (o, v) => o.Presence.DrainSeconds = Whole(v)),
         new(
             "node-name", "NAME", "The name of this node in explanations; default: the name of the machine.",
             static (o, v) => o.Presence.NodeName = v),
         new(
-            "demo", "N", "Simulated people with names, in memory only, for trying out the page; 0.",
+            "demo", "N", "How many simulated people there are, in memory only, for trying out the page; default 0.",
             static (o, v) => o.Presence.DemoPeople = Whole(v)),
         new(
-            "max-connections-per-user", "N", "Simultaneous sockets of one user; 20.",
+            "max-connections-per-user", "N", "Simultaneous sockets of one user; default 20.",
             static (o, v) => o.Presence.MaxConnectionsPerUser = Whole(v)),
         new(
-            "max-connections-per-address", "N", "Simultaneous connections from one address; 20000.",
+            "max-connections-per-address", "N", "Simultaneous connections from one address; default 20000.",
             static (o, v) => o.Presence.MaxConnectionsPerAddress = Whole(v)),
         new(
             "max-connections", "N", "Simultaneous connections in all; default: the limit of open files less 512.",
@@ -140,7 +145,7 @@ internal sealed record ServeSettings(
             static (o, v) => o.Auth.TakesTokens = Mode(v)),
         new(
             "allow-open", "true|false",
-            "Allows open mode to be reachable from other machines. Use it only behind a gateway that authenticates callers.",
+            "Allows open mode to be reachable from other machines; default false. Use it only behind a gateway that authenticates callers.",
             static (o, v) => o.Auth.AllowOpen = Yes(v), IsSwitch: true),
         new(
             "jwt-secret", "BASE64",
@@ -148,7 +153,7 @@ internal sealed record ServeSettings(
                 + "AGLOW_JWT_SECRET.",
             static (o, v) => o.Auth.Secret = AuthSettings.ReadSecret(v), IsSecret: true),
         new(
-            "jwt-issuer", "ISSUER", "The \"iss\" that a token must have; with --jwt-authority, default: that issuer.",
+            "jwt-issuer", "ISSUER", "The \"iss\" that a token must have; default with --jwt-authority: that issuer's name.",
             static (o, v) => o.Auth.Issuer = v),
         new("jwt-audience", "AUDIENCE", "The \"aud\" that a token must have.", static (o, v) => o.Auth.Audience = v),
         new(
@@ -156,29 +161,32 @@ internal sealed record ServeSettings(
             "The issuer of people's tokens, which publishes its keys (OpenID Connect discovery). Use it instead of a secret.",
             static (o, v) => o.Auth.Authority = AuthSettings.ReadAuthority(v)),
         new(
-            "rate-limit", "N", "Calls a second of one person; 0: no limit; default 50 with --auth token, else 0.",
+            "rate-limit", "N", "Calls a second of one person (0: no limit); default 50 with --auth token, else 0.",
             static (o, v) => o.CallsPerUser = Rate(v)),
         new(
-            "rate-limit-key", "N", "Calls a second of one key; default 20000 with --auth token, else 0.",
+            "rate-limit-key", "N", "Calls a second of one key (0: no limit); default 20000 with --auth token, else 0.",
             static (o, v) => o.CallsPerKey = Rate(v)),
         new(
-            "rate-limit-address", "N", "Calls a second of one address; default 20000 with --auth token, else 0.",
+            "rate-limit-address", "N", "Calls a second of one address (0: no limit); default 20000 with --auth token, else 0.",
             static (o, v) => o.CallsPerAddress = Rate(v)),
         new(
             "rate-limit-registrations", "N",
-            "New users a second that one key or address may register, a person at most 100 of them; default 10000 with --auth token.",
+            "New users a second that one key or address may register (0: no limit); default 10000 with --auth token. "
+                + "A person may register at most 100 a second.",
             static (o, v) => o.RegistrationsPerKey = Rate(v)),
         new(
             "trusted-proxies", "CIDR,…",
             "Proxies whose X-Forwarded-For or Forwarded header the server trusts: addresses and networks such as 10.0.0.0/8.",
             static (o, v) => o.TrustedProxies = Addresses.ReadNetworks(v)),
         new(
-            "proxy-protocol", "true|false", "Trusted proxies begin each connection with a PROXY header (version 1 or 2) instead.",
+            "proxy-protocol", "true|false",
+            "Trusted proxies send a PROXY header (version 1 or 2) at the start of each connection, instead of HTTP headers; "
+                + "default false.",
             static (o, v) => o.ReadsProxyProtocol = Yes(v), IsSwitch: true),
         new(
             "page",
             "on|off",
-            "Whether the server has a page at /, and its calls as a page at /docs; on.",
+            "Whether the server has its page at / and the description of its calls at /docs; default on.",
             static (o, v) => o.HasPage = OnOff(v)),
         new(
             "otlp", "URL",
@@ -186,7 +194,7 @@ internal sealed record ServeSettings(
                 + "Default: none.",
             static (o, v) => o.Otlp = Collector(v)),
         new(
-            "log-format", "text|json", "The format of log lines; text.",
+            "log-format", "text|json", "The format of log lines; default text.",
             static (o, v) => o.LogsJson = v is "json" || (v is "text" ? false : throw new UsageException("set text or json"))),
     ];
 

@@ -34,7 +34,7 @@ internal static class WebhooksCommand
         var overlap = new Option<int>(
             "--overlap-hours")
         {
-            Description = "How long the previous secret signs too; 24.",
+            Description = "For how many hours the previous secret still signs; default 24.",
             HelpName = "N",
             DefaultValueFactory = static _ => 24
         };
@@ -69,7 +69,7 @@ internal static class WebhooksCommand
                 call(HttpMethod.Post, Path(parsed, "/pause"), default)),
             On(new Command("resume", "Continues where the webhook stopped, and retries waiting requests at once.") { id },
                 (parsed, call) => call(HttpMethod.Post, Path(parsed, "/resume"), default)),
-            On(new Command("rotate", "Creates a new secret and prints it. The previous secret signs too for some time.") { id, overlap },
+            On(new Command("rotate", "Creates a new secret and prints it. The previous secret still signs for some time.") { id, overlap },
                 (parsed, call) =>
                 call(HttpMethod.Post, Path(parsed, "/rotate"),
                     Json(writer => writer.WriteNumber("overlap_hours", parsed.GetValue(overlap))))),

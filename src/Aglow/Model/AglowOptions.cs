@@ -153,7 +153,7 @@ public sealed class AglowOptions
         Check(
             MaxUserNumber < UserId.FirstDirectoryNumber,
             $"max-user-number is {MaxUserNumber}: numbers from 2147483648 up are the directory's; set at most 2147483647.");
-        Check(MemoryMegabytes >= 0, $"memory-megabytes is {MemoryMegabytes}: set 0 (half of the machine's) or more.");
+        Check(MemoryMegabytes >= 0, $"memory-megabytes is {MemoryMegabytes}: set 0 (half of the memory that the process may use) or more.");
         Check(KnownKeys >= 1024, $"known-keys is {KnownKeys}: set at least 1024.");
         Check(!string.IsNullOrWhiteSpace(DataDirectory), "data is empty: name a folder.");
         Check(SubscriptionLimit is >= 1 and <= 1_000_000, $"subscription-limit is {SubscriptionLimit}: set it from 1 to 1000000.");
