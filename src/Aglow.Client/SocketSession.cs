@@ -324,7 +324,7 @@ internal sealed class SocketSession(
                 new AglowException(
                     0,
                     "No new token",
-                    $"{failure.Detail} This connection ends with its token; the client asks for a new token before.",
+                    $"{failure.Detail} This connection ends with its token; the client asks for another token before that.",
                     inner: failure));
             return false;
         }

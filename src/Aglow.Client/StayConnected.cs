@@ -266,7 +266,8 @@ internal sealed class StayConnected(
             if (end?.WasWelcome == false && failure is null)
             {
                 failure = AglowException.NotConnected(
-                    $"The connection to {_dialed} ended before the welcome ({Describe(end.Value)}). It is tried again until it succeeds.");
+                    $"The connection to {_dialed} ended before the welcome ({Describe(end.Value)}). "
+                        + "The client tries again until it succeeds.");
             }
 
             if (failure is not null && failure.Status == 401 && !failure.IsTransient && tokens.IsCallback

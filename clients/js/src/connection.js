@@ -68,15 +68,15 @@ class Connection {
     #reconnectAt; // when the server asked the client to reconnect
     #reported; // the last failure that was reported
     #tokens;
-    #silence = new Silence((limitMs) => this.#lose(limitMs && `${this.#address} said no welcome within ${limitMs / 1000} s.`));
+    #silence = new Silence((limitMs) => this.#lose(limitMs && `${this.#address} sent no welcome within ${limitMs / 1000} s.`));
 
     constructor(options = {}) {
         const { user, token, reportActivity = true, minBackoffMs = 1000, maxBackoffMs = 30_000 } = options;
         const WebSocket = options.WebSocket ?? globalThis.WebSocket;
         if (user === undefined && (token ?? undefined) === undefined)
-            throw new TypeError('Who connects? Give "user" (a server in open mode) or "token".');
+            throw new TypeError('Set "user" (a server in open mode) or "token".');
         if (!(minBackoffMs >= 0 && maxBackoffMs >= minBackoffMs))
-            throw new RangeError(`"minBackoffMs" (${minBackoffMs}) is 0 or more, and "maxBackoffMs" (${maxBackoffMs}) no less than it.`);
+            throw new RangeError(`"minBackoffMs" (${minBackoffMs}) must be 0 or more, and "maxBackoffMs" (${maxBackoffMs}) not less.`);
         if (!WebSocket)
             throw new TypeError('There is no WebSocket here. Node has one from version 22; in 20 and 21 run '
                 + '"node --experimental-websocket", or give the class as "WebSocket" in the options.');
@@ -324,7 +324,9 @@ class Connection {
             addresses.leave(this.#try.url);
         this.#drop()?.close();
         this.#dialIn(Math.max(waitMs, leastMs));
-        const problem = typeof why === 'string' ? { title: 'Not connected', detail: `${why} It is tried again until it succeeds.` } : why;
+        const problem = typeof why === 'string'
+            ? { title: 'Not connected', detail: `${why} The client tries again until it succeeds.` }
+            : why;
         if (problem && (wasNone || problem === why) && problem.detail !== this.#reported) {
             this.#reported = problem.detail;
             this.#listeners.report(problem);

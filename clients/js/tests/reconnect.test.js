@@ -157,7 +157,7 @@ test('A failure before a try is reported once, and the try is made again', async
         person.onError((problem) => problems.push(problem.detail));
         await reach(person, 'open');
         assert.equal(problems.length, 1);
-        assert.match(problems[0], new RegExp(`^ws://127.0.0.1:\\d+/ws was not tried: ${message}. It is tried again`));
+        assert.match(problems[0], new RegExp(`^ws://127.0.0.1:\\d+/ws was not tried: ${message}. The client tries again`));
     }
 });
 

@@ -15,7 +15,7 @@ export function showLink(presence) {
             return;
         wasLost = isLost;
         byId('lost-title').textContent = state === 'stale' ? 'The server cannot read its store.' : 'The connection is lost.';
-        byId('lost-detail').textContent = 'Everybody is shown as unknown until it is back, which is tried again and again.';
+        byId('lost-detail').textContent = 'Everybody is shown as unknown. The page recovers by itself.';
         announce(isLost ? `${byId('lost-title').textContent} ${byId('lost-detail').textContent}` : 'Connected again');
     });
 }

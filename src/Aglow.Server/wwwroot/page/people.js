@@ -257,6 +257,6 @@ export class People {
         else if (this.#query)
             byId('empty').textContent = `Nobody ${this.#mode === 'following' ? 'you follow ' : ''}is called “${this.#query}”.`;
         else
-            byId('empty').textContent = 'You follow nobody yet. The star beside a person does it.';
+            byId('empty').textContent = 'You follow nobody yet. Click the star beside a person to follow them.';
     }
 }
