@@ -79,7 +79,7 @@ internal sealed class ApiKeys
     public string Add(string name, Scopes scopes, DateTimeOffset now)
     {
         if (name.Length is 0 or > NameLength || name.Any(static c => c is <= ' ' or > '~'))
-            throw new UsageException($"name is 1 to {NameLength} letters, digits and signs, without spaces");
+            throw new UsageException($"a name has 1 to {NameLength} printable ASCII characters, without spaces");
         Span<byte> random = stackalloc byte[6 + 32];
         RandomNumberGenerator.Fill(random);
         var id = Base64Url.EncodeToString(random[..6]);
@@ -135,7 +135,7 @@ internal sealed class ApiKeys
             if (key is not { Name: not null, Id: not null, Hash: not null, Scopes: not null })
                 throw new FormatException("a key lacks its name, id, hash or scopes");
             if (key.Check is { } check && check != key.RightCheck())
-                throw new FormatException($"the key \"{key.Name}\" is not as it was written");
+                throw new FormatException($"the entry of key \"{key.Name}\" is damaged or was changed by hand");
             ReadScopes(key.Scopes);
             if (Convert.FromBase64String(key.Hash).Length != SHA256.HashSizeInBytes)
                 throw new FormatException($"the hash of \"{key.Name}\" does not have {SHA256.HashSizeInBytes} bytes");

@@ -25,7 +25,7 @@ public sealed class DamageTests
         code.ShouldBe(1);
         errors.TrimEnd('\n').ShouldNotContain("\n");
         errors.ShouldContain("presence.db is damaged (page 2 of");
-        errors.ShouldContain($"\"aglow repair --keep-what-is-good\" keeps what is not. Name the folder with --data {folder}");
+        errors.ShouldContain($"\"aglow repair --keep-what-is-good\" saves the rest. Name the folder with --data {folder}");
 
         (code, output, _) = await AglowProcess.RunToEndAsync(["check", "--data", folder]);
         code.ShouldBe(1);
@@ -57,7 +57,7 @@ public sealed class DamageTests
         var (code, _, errors) = await AglowProcess.RunToEndAsync(
             ["serve", "--urls", "http://127.0.0.1:0", "--data", folder, "--auth", "token"]);
         code.ShouldBe(1);
-        errors.ShouldContain("the key \"leader\" is not as it was written");
+        errors.ShouldContain("the entry of key \"leader\" is damaged or was changed by hand");
         // a file written by hand has no checksums
         var byHand = json.Split('\n').Where(static line => !line.Contains("\"check\"", StringComparison.Ordinal));
         await File.WriteAllTextAsync(path, string.Join('\n', byHand).Replace(",\n  }", "\n  }", StringComparison.Ordinal));

@@ -34,7 +34,7 @@ internal static class FileProblem
 
     /// <summary>A message of one line about a file whose content is not what was written.</summary>
     public static DataFolderException Damaged(string file, string what) =>
-        new($"{file} is damaged ({what}); nothing was changed. Restore a backup of the folder, or save the rest of it: "
-            + "\"aglow check\" says what is lost, and \"aglow repair --keep-what-is-good\" keeps what is not. Name the folder with --data "
-            + $"{Path.GetDirectoryName(file)}.");
+        new($"{file} is damaged ({what}); nothing was changed. Restore a backup of the folder, or repair it: "
+            + "\"aglow check\" says what a repair would lose, and \"aglow repair --keep-what-is-good\" saves the rest. Name the folder "
+            + $"with --data {Path.GetDirectoryName(file)}.");
 }

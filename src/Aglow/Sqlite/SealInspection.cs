@@ -47,16 +47,17 @@ internal sealed record SealInspection(string? WalDamage, IReadOnlyList<uint> Bad
         var note = sums.Note;
         if (!wal.ReadAll())
         {
-            return note.Frames > 0 ? $"{name} is missing, or its beginning is damaged: up to {note.Frames} pages of the last changes"
-                : wal.WasBegunAfter(note.Salt) ? $"the beginning of {name}: the last changes"
+            return note.Frames > 0
+                ? $"{name} is missing, or its beginning is damaged: up to {note.Frames} pages of the last changes are lost"
+                : wal.WasBegunAfter(note.Salt) ? $"the beginning of {name} is damaged: the last changes are lost"
                 : null;
         }
 
         if (wal.PageSize != sums.PageSize)
-            return $"the pages of {name} are not of its size";
+            return $"{name} has another page size than the database";
         if (wal.Salt == note.Salt && wal.Frames < note.Frames)
-            return $"{name} is right for {wal.Frames} of {note.Frames} pages: the changes behind them are lost";
-        return wal.IsCut() ? $"{name} is right for {wal.Frames} pages only: the changes behind them are lost" : null;
+            return $"only the first {wal.Frames} of {note.Frames} pages of {name} are intact: later changes are lost";
+        return wal.IsCut() ? $"only the first {wal.Frames} pages of {name} are intact: later changes are lost" : null;
     }
 
     private static List<uint> FindBadPages(SafeFileHandle database, PageSums sums, WalReader wal, uint pages)
