@@ -14,7 +14,7 @@ using Microsoft.Extensions.Logging;
 namespace Microsoft.Extensions.DependencyInjection;
 
 /// <summary>Adds Aglow to an application's services.</summary>
-[SuppressMessage("Naming", "CA1724", Justification = "Found by whoever types services.Add")]
+[SuppressMessage("Naming", "CA1724", Justification = "Callers find it by typing services.Add")]
 public static class AglowServices
 {
     /// <summary>

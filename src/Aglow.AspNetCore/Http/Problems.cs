@@ -98,13 +98,13 @@ internal static class Problems
     public static ProblemException NotForPeople(Scopes scope) => new(
         StatusCodes.Status403Forbidden, "Not for people",
         $"This call is for backends, with a key that has the scope \"{scope.Name()}\". "
-            + "People ask for those they know: /status, /watch, /ws.");
+            + "People can ask about users whose IDs they know: /status, /watch, /ws.");
 
     public static ProblemException ForBackends(string policy) => new(
         StatusCodes.Status403Forbidden,
         "Not for people",
         $"This call is for backends: in this application, for callers that meet the authorization policy \"{policy}\". "
-            + "People ask for those they know: /status, /watch, /ws.");
+            + "People can ask about users whose IDs they know: /status, /watch, /ws.");
 
     public static ProblemException ScopeMissing(Scopes scope) => new(
         StatusCodes.Status403Forbidden, "Scope missing",
@@ -155,7 +155,7 @@ internal static class Problems
         StatusCodes.Status429TooManyRequests,
         "Too many messages",
         $"At most {most} messages a second are read; this one and the rest of this second's were dropped. "
-            + "Send what had no answer again in a second.");
+            + "In a second, send again the messages that got no answer.");
 
     private static string Seconds(int count) => count == 1 ? "a second" : $"{count} seconds";
 
@@ -185,7 +185,7 @@ internal static class Problems
     public static ProblemException NoSuchUser(string user) => new(
         StatusCodes.Status404NotFound,
         "No such user",
-        $"Nothing is known of the user {user}. A first heartbeat makes it known, or a profile (POST /users).");
+        $"Nothing is known of the user {user}. A first heartbeat or a profile (POST /users) makes the user known.");
 
     public static ProblemException NoSuchUser(UserId user) => NoSuchUser(Shown(user));
 

@@ -162,7 +162,7 @@ internal sealed class SocketHost
     /// the person's index.
     /// </summary>
     public void EndIfKnown(WatchConnection connection, Caller caller) =>
-        Presence.Background.LetGo("streams of people who came", EndIfKnownAsync(connection, caller));
+        Presence.Background.LetGo("streams of newly registered people", EndIfKnownAsync(connection, caller));
 
     private async Task EndIfKnownAsync(WatchConnection connection, Caller caller)
     {
