@@ -33,7 +33,7 @@ internal sealed class AuthSettings
         if (!TakesTokens && !AllowOpen && urls.FirstOrDefault(static url => !Addresses.IsLoopback(url)) is { } reachable)
         {
             return $"{reachable} can be reached from other machines, and in open mode any caller may act for any user: "
-                + "set --auth token, or listen on 127.0.0.1, or say --allow-open behind a gateway that authenticates callers.";
+                + "set --auth token, or listen on 127.0.0.1, or set --allow-open behind a gateway that authenticates callers.";
         }
 
         return null;
@@ -44,8 +44,8 @@ internal sealed class AuthSettings
     {
         if (Authority is not null && Audience is null)
         {
-            yield return $"Any token of {Authority} is taken, whatever application it was issued for: "
-                + "set --jwt-audience to take only those for this one.";
+            yield return $"Tokens of {Authority} are accepted, whichever application they were issued for: "
+                + "set --jwt-audience to accept only those for this server.";
         }
 
         if (TakesTokens && Secret is null && Authority is null)

@@ -74,7 +74,7 @@ internal sealed class IssuerKeys(Uri authority, string? issuer, TimeProvider tim
         var read = await OpenIdConnectConfigurationRetriever.GetAsync(_address, documents, CancellationToken.None);
         // a server may not speak for another issuer, unless the operator names that issuer
         if (issuer is null && read.Issuer?.TrimEnd('/') != authority.AbsoluteUri.TrimEnd('/'))
-            throw new InvalidOperationException($"it names itself {read.Issuer}; if that is right, set --jwt-issuer");
+            throw new InvalidOperationException($"it calls itself {read.Issuer}; if that is correct, set --jwt-issuer to this name");
         if (read.SigningKeys.Count == 0)
             throw new InvalidOperationException("it publishes no keys");
         return new PublishedKeys(issuer ?? read.Issuer!, [.. read.SigningKeys], time.GetTimestamp());

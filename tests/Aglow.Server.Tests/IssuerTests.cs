@@ -63,7 +63,7 @@ public class IssuerTests
         using var key = RSA.Create(2048);
         issuer.Publish(("one", key));
         await using var server = await AglowProcess.StartAsync(null, "--auth", "token", "--jwt-authority", issuer.Address);
-        server.Output.ShouldContain("set --jwt-audience to take only those for this one");
+        server.Output.ShouldContain("set --jwt-audience to accept only those for this server");
         var token = Token.Signed(Token.Claims("ann", c => c["iss"] = issuer.Address), key, "one");
         var away = (await server.AskAsync(token, "POST", "/heartbeat")).ShouldBeProblem(503);
         away.Headers.RetryAfter!.Delta.ShouldBe(TimeSpan.FromSeconds(5));
