@@ -12,7 +12,7 @@ internal sealed partial class PostgresLog(ILogger logger)
     internal partial void Migrated(string where, int version);
 
     [LoggerMessage(7003, LogLevel.Error,
-        "{Reason} Users this node knows go on. Calls that need the directory get 503. The node retries every second.")]
+        "{Reason} Presence of users that this node knows goes on. Calls that need the directory get 503. The node retries every second.")]
     internal partial void Away(string reason);
 
     [LoggerMessage(7004, LogLevel.Warning, "PostgreSQL at {Where} is back after {Seconds:0.0} s.")]

@@ -25,6 +25,9 @@ internal static partial class ServerLog
     [LoggerMessage(9006, LogLevel.Information, "People sign in with tokens of {Issuer}; {Keys} keys of backends are in {Path}.")]
     public static partial void Tokens(ILogger logger, string issuer, int keys, string path);
 
+    [LoggerMessage(9011, LogLevel.Information, "No people can sign in; {Keys} keys of backends are in {Path}.")]
+    public static partial void KeysOnly(ILogger logger, int keys, string path);
+
     [LoggerMessage(9004, LogLevel.Information, "Stopped; everything is written.")]
     public static partial void Stopped(ILogger logger);
 
@@ -35,9 +38,9 @@ internal static partial class ServerLog
         9008, LogLevel.Warning, "Metrics or traces could not be sent, and are lost: {Reason} Logged at most once a minute.")]
     public static partial void TelemetryNotSent(ILogger logger, string reason);
 
-    [LoggerMessage(9010, LogLevel.Warning, "The {Count} keys in force stay: {Reason}")]
+    [LoggerMessage(9010, LogLevel.Warning, "keys.json is not used: {Reason} The {Count} keys that were valid before stay valid.")]
     public static partial void KeysKept(ILogger logger, int count, string reason);
 
-    [LoggerMessage(9009, LogLevel.Warning, "{Count} lines of the web server's log were left out: it writes at most ten a minute.")]
+    [LoggerMessage(9009, LogLevel.Warning, "{Count} log lines that requests caused were left out: at most ten a minute are written.")]
     public static partial void Suppressed(ILogger logger, int count);
 }

@@ -80,7 +80,7 @@ internal static class ServerProcess
             throw new UsageException(
                 $"https has no certificate that can be used ({why}). Write {{\"Kestrel\":{{\"Certificates\":"
                 + "{\"Default\":{\"Path\":\"/etc/aglow/cert.pem\",\"KeyPath\":\"/etc/aglow/key.pem\"}}}} into a file, with the paths of "
-                + "yours, and name that file with --settings");
+                + "your certificate and key, and name that file with --settings");
         }
     }
 
@@ -216,10 +216,12 @@ internal static class ServerProcess
             ServerLog.Open(log, url);
         if (options.Auth.TakesTokens)
         {
-            var issuer = options.Auth.Authority?.AbsoluteUri
-                ?? options.Auth.Issuer ?? (options.Auth.Secret is null ? "nobody" : "the holder of the secret");
-            ServerLog.Tokens(
-                log, issuer, app.Services.GetRequiredService<KeysInForce>().Count, new ApiKeys(options.Presence.DataDirectory).FilePath);
+            var keys = app.Services.GetRequiredService<KeysInForce>().Count;
+            var path = new ApiKeys(options.Presence.DataDirectory).FilePath;
+            if (options.Auth is { Authority: null, Secret: null })
+                ServerLog.KeysOnly(log, keys, path);
+            else
+                ServerLog.Tokens(log, options.Auth.Authority?.AbsoluteUri ?? options.Auth.Issuer ?? "the holder of the secret", keys, path);
         }
 
         ServerLog.Ready(

@@ -34,7 +34,7 @@ public sealed class GarnetTests(GarnetServer server) : RedisPlaneStoreTests, ICl
         foreach (var node in (AglowProcess[])[one, other])
         {
             (await MetricAsync(node, "aglow_hints_dropped_total")).ShouldBe(0);
-            node.Output.ShouldNotContain("are not heard");
+            node.Output.ShouldNotContain("are not received");
             node.Output.ShouldNotContain("error:");
         }
     }

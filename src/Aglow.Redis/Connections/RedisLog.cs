@@ -35,10 +35,10 @@ internal sealed partial class RedisLog(ILogger logger)
     [LoggerMessage(
         6007,
         LogLevel.Warning,
-        "Hints of other nodes are not heard ({Reason}); meanwhile, sweeps find changes within their interval.")]
+        "Hints of other nodes are not received ({Reason}); meanwhile, sweeps find changes within their interval.")]
     internal partial void HintsLost(string reason);
 
-    [LoggerMessage(6008, LogLevel.Information, "Hints of other nodes are heard again.")]
+    [LoggerMessage(6008, LogLevel.Information, "Hints of other nodes are received again.")]
     internal partial void HintsHeard();
 
     [LoggerMessage(
@@ -51,7 +51,7 @@ internal sealed partial class RedisLog(ILogger logger)
     [LoggerMessage(6018, LogLevel.Warning, "{Count} hints were not sent to other nodes ({Reason}); they find these changes within 10 s.")]
     internal partial void HintsDropped(long count, string reason);
 
-    [LoggerMessage(6009, LogLevel.Warning, "No server of the cluster answered who serves which slots ({Reason}); the node asks again.")]
+    [LoggerMessage(6009, LogLevel.Warning, "No server of the cluster said which server has which slots ({Reason}); the node asks again.")]
     internal partial void MapUnknown(string reason);
 
     [LoggerMessage(
