@@ -260,12 +260,9 @@ public sealed class PresenceService : IAsyncDisposable
     public ValueTask<int> HeartbeatPackedAsync(ReadOnlyMemory<uint> users) =>
         _heartbeats.WriteAsync(users, active: false, durable: false);
 
-    /// <summary>
-    /// A heartbeat at the earlier of <paramref name="unixSeconds"/> and now; never moves a user back in time. <paramref name="active"/>:
-    /// whether the person did something at that second.
-    /// </summary>
-    public ValueTask<Admission> HeartbeatAtAsync(uint user, long unixSeconds, bool active = false) =>
-        _heartbeats.WriteLateAsync(user, Pulse.FromUnix(unixSeconds), active && !IsHidden(user));
+    /// <summary>A heartbeat at the earlier of <paramref name="unixSeconds"/> and now; never moves a user back in time.</summary>
+    public ValueTask<Admission> HeartbeatAtAsync(uint user, long unixSeconds) =>
+        _heartbeats.WriteLateAsync(user, Pulse.FromUnix(unixSeconds));
 
     /// <summary>These users leave at once, on all devices; durable when this completes. Returns how many were online.</summary>
     public ValueTask<int> LeaveAsync(ReadOnlyMemory<uint> users) => _heartbeats.LeaveAsync(users);

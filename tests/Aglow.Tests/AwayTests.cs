@@ -56,26 +56,23 @@ public class AwayTests
         (await rig.ReadAsync(1)).Status.ShouldBe(PresenceStatus.Online);
     }
 
-    [Theory]
-    [InlineData(false)]
-    [InlineData(true)]
-    public async Task Activity_that_is_written_late_counts_from_its_own_second_and_never_goes_back(bool isRemote)
+    [Fact]
+    public async Task Activity_that_the_store_could_not_take_is_written_with_its_own_second_when_it_can()
     {
-        await using var rig = new AwayRig(isRemote);
+        await using var rig = new AwayRig(isRemote: true);
         await rig.Writer.WriteAsync(1, active: false);
         await rig.PassAsync(10);
-        var did = rig.Clock.Now - 4;
-        await rig.Writer.WriteLateAsync(1, did, active: true);
-        (await rig.ReadAsync(1)).ActiveAt.ShouldBe(did);
-        await rig.BeatOnAsync(1, Away - 10, PresenceStatus.Online);
-        await rig.PassAsync(7);
-        (await rig.ReadAsync(1)).Status.ShouldBe(PresenceStatus.Away);
-
-        await rig.Writer.WriteAsync(1, active: true);
-        var newest = rig.Clock.Now;
+        rig.Store.IsAway = static _ => true;
+        var did = rig.Clock.Now;
+        // user 1 is online, and user 2 comes online
+        foreach (var user in (uint[])[1, 2])
+            await Should.ThrowAsync<StoreUnavailableException>(async () => await rig.Writer.WriteAsync(user, active: true));
+        await rig.PassAsync(5);
+        rig.Store.IsAway = static _ => false;
+        await rig.Writer.WriteAsync(2, active: false);
         await rig.PassAsync(2);
-        await rig.Writer.WriteLateAsync(1, newest - 3, active: true);
-        (await rig.ReadAsync(1)).ActiveAt.ShouldBe(newest);
+        foreach (var user in (uint[])[1, 2])
+            (await rig.ReadAsync(user)).ActiveAt.ShouldBe(did, $"user {user}");
     }
 
     [Fact]

@@ -48,7 +48,6 @@ internal sealed class PresenceSocket : WatchConnection, IDeviceConnection
     private bool _peerClosed;
     private bool _saidGoodbye;
     private bool _wasToldOfFlood;
-    private long _owedActivity;
 
     public PresenceSocket(PipeReader input, SocketOutput output, uint user, SocketHost host, Client client)
         : base(user)
@@ -307,17 +306,7 @@ internal sealed class PresenceSocket : WatchConnection, IDeviceConnection
     }
 
     /// <summary>Writes a heartbeat because something arrived from the client; see <see cref="SocketHost.EvidenceAsync"/>.</summary>
-    internal async ValueTask EvidenceAsync(bool byPerson)
-    {
-        if (await _host.EvidenceAsync(User, Device, byPerson, ref _lastEvidence) && _owedActivity != 0)
-            await WriteActivityAsync(_owedActivity);
-    }
-
-    /// <summary>
-    /// Writes that the person did something at this second. If the store is not available, tries again after the next heartbeat.
-    /// </summary>
-    internal async ValueTask WriteActivityAsync(long unixSeconds) =>
-        _owedActivity = await _host.ActiveAsync(User, unixSeconds) ? 0 : unixSeconds;
+    internal ValueTask EvidenceAsync(bool byPerson) => _host.EvidenceAsync(User, Device, byPerson, ref _lastEvidence);
 
     private bool Refuse(int code)
     {

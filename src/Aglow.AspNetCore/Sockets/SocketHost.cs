@@ -236,52 +236,37 @@ internal sealed class SocketHost
 
     /// <summary>
     /// Writes a heartbeat because something arrived from a device. Without an action of the person, it writes at most one a second, and
-    /// none after the user left on all devices. Returns whether it was written.
+    /// none after the user left on all devices.
     /// </summary>
     /// <param name="user">The user of the device.</param>
     /// <param name="device">The device.</param>
     /// <param name="byPerson">Whether the person did something. Then it always writes, and a user who left on all devices is back.</param>
     /// <param name="last">The second of the last heartbeat of this connection.</param>
-    public ValueTask<bool> EvidenceAsync(uint user, Device device, bool byPerson, ref uint last)
+    public ValueTask EvidenceAsync(uint user, Device device, bool byPerson, ref uint last)
     {
         // compares seconds of store time, which words hold, because seconds of another clock begin at other moments
         var now = Presence.Clock.Now;
         if (byPerson)
             Sockets.Revive(user);
         else if (now == last || Sockets.HasLeft(user))
-            return new(false);
+            return default;
         last = now;
         return HeartbeatAsync(user, device);
     }
 
     /// <summary>
-    /// Writes a heartbeat. False: the store is not available. The hub reports that to all clients, and the next pong, within one interval,
-    /// writes again.
+    /// Writes a heartbeat. Ignores that the store is not available: the hub reports that to all clients, the next pong, within one
+    /// interval, writes again, and activity waits in memory.
     /// </summary>
-    public async ValueTask<bool> HeartbeatAsync(uint user, Device device)
+    public async ValueTask HeartbeatAsync(uint user, Device device, bool active = false)
     {
         try
         {
-            await Presence.HeartbeatAsync(user, device);
-            return true;
+            await Presence.HeartbeatAsync(user, device, active);
         }
         catch (StoreUnavailableException)
         {
-            return false;
-        }
-    }
-
-    /// <summary>Writes that the person did something at this second. False: the store is not available.</summary>
-    public async ValueTask<bool> ActiveAsync(uint user, long unixSeconds)
-    {
-        try
-        {
-            await Presence.HeartbeatAtAsync(user, unixSeconds, active: true);
-            return true;
-        }
-        catch (StoreUnavailableException)
-        {
-            return false;
+            // as above
         }
     }
 

@@ -146,7 +146,7 @@ internal static class SocketMessages
         await socket.EvidenceAsync(byPerson: true);
         // only a message with an id gets the error that the store is not available; otherwise the activity is written later
         if (message.Id is null)
-            await socket.WriteActivityAsync(Pulse.EpochUnixSeconds + (long)host.Presence.Clock.Now);
+            await host.HeartbeatAsync(socket.User, socket.Device, active: true);
         else
             await host.Presence.HeartbeatAsync(socket.User, socket.Device, active: true);
         Confirm(message, socket, host);

@@ -16,18 +16,15 @@ internal sealed class ActivityWriter(IPlaneStore store, ITransitionBus bus, Ahea
     private const uint KeepActivitySeconds = 60;
 
     /// <summary>Writes the activity of one user at this moment.</summary>
-    public ValueTask<Admission> WriteAsync(uint user, Moment at) => WriteAsync(user, at.Now, at);
-
-    /// <summary>Writes the activity of one user at this second, now at the latest.</summary>
-    public async ValueTask<Admission> WriteAsync(uint user, uint second, Moment at)
+    public async ValueTask<Admission> WriteAsync(uint user, Moment at)
     {
-        if (renewals is not null && renewals.OfActivity.TryDefer(user, second, at.Oldest(awaySeconds)))
+        if (renewals is not null && renewals.OfActivity.TryDefer(user, at.Now, at.Oldest(awaySeconds)))
             return Admission.Accepted;
-        var before = await store.ExchangeAsync(Plane.Activity, user, second);
+        var before = await store.ExchangeAsync(Plane.Activity, user, at.Now);
         if (AheadWords.IsAhead(before, at))
-            await ahead.ReplaceAsync(Plane.Activity, new[] { user }, second, at);
-        if (before != Pulse.Refused && Pulse.Supersedes(second, before))
-            renewals?.OfActivity.Wrote(user, second);
+            await ahead.ReplaceAsync(Plane.Activity, new[] { user }, at.Now, at);
+        if (before != Pulse.Refused && Pulse.Supersedes(at.Now, before))
+            renewals?.OfActivity.Wrote(user, at.Now);
         if (IsStaleActivity(user, before, at))
             store.Keep(Plane.Activity, [user]);
         if (WasAway(before, at))

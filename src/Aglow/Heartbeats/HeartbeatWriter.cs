@@ -127,8 +127,27 @@ public sealed class HeartbeatWriter : IAsyncDisposable
     }
 
     /// <summary>Writes a heartbeat of a device at this moment. Completes when a renewal is written or an arrival is durable.</summary>
-    /// <exception cref="StoreUnavailableException">The store cannot write the words, or cannot persist an arrival.</exception>
+    /// <exception cref="StoreUnavailableException">
+    /// The store cannot write the words, or cannot persist an arrival. Activity waits in memory until a remote store can write it.
+    /// </exception>
     public ValueTask<Admission> WriteAsync(uint user, bool active, Device device = default) =>
+        active && _renewals is not null ? WriteActiveAsync(user, device, _renewals) : WriteOneAsync(user, active, device);
+
+    private async ValueTask<Admission> WriteActiveAsync(uint user, Device device, RenewalLoop renewals)
+    {
+        var now = _clock.Now;
+        try
+        {
+            return await WriteOneAsync(user, active: true, device);
+        }
+        catch (StoreUnavailableException)
+        {
+            renewals.OfActivity.Hold(user, now);
+            throw;
+        }
+    }
+
+    private ValueTask<Admission> WriteOneAsync(uint user, bool active, Device device) =>
         device.Kind is { } kind ? WriteAsync(user, active, device, kind) : WritePulseAsync(user, active, device);
 
     private ValueTask<Admission> WritePulseAsync(uint user, bool active, Device device)
@@ -233,20 +252,14 @@ public sealed class HeartbeatWriter : IAsyncDisposable
     }
 
     /// <summary>
-    /// Writes a heartbeat of an earlier second, now at the latest, and the activity of that second. It never moves a user back in time, and
-    /// does not undo a leave of the same second. Completes when durable, if nothing else would persist the change.
+    /// Writes a heartbeat of an earlier second, now at the latest. It never moves a user back in time, and does not undo a leave of the
+    /// same second. Completes when durable, if nothing else would persist the change.
     /// </summary>
-    public async ValueTask<Admission> WriteLateAsync(uint user, uint second, bool active = false)
+    public async ValueTask<Admission> WriteLateAsync(uint user, uint second)
     {
         var at = _clock.Moment;
         if (second >= at.Now)
-            return await WriteAsync(user, active);
-        var admission = await WriteLateAsync(user, second, at);
-        return active && admission == Admission.Accepted ? await _activity.WriteAsync(user, second, at) : admission;
-    }
-
-    private async ValueTask<Admission> WriteLateAsync(uint user, uint second, Moment at)
-    {
+            return await WriteAsync(user, active: false);
         var admission = Admit(user);
         if (admission != Admission.Accepted)
             return admission;

@@ -129,6 +129,14 @@ public sealed class Renewals : IDisposable
         }
     }
 
+    /// <summary>Lets a word wait that the store could not take, whatever the store has. Without memory for it, it is lost.</summary>
+    internal unsafe void Hold(uint user, uint word)
+    {
+        Wrote(user, word);
+        if (_words.Find(PageLayout.Page(user)) != null)
+            _dirty.Set(user, present: true);
+    }
+
     /// <summary>Drops waiting heartbeats of users who left or were deleted. Their next heartbeat is written at once.</summary>
     public unsafe void Forget(ReadOnlySpan<uint> users)
     {
