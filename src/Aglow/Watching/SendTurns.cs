@@ -26,10 +26,10 @@ internal sealed class SendTurns<T>
     /// <summary>How many connections had their turn.</summary>
     public long Taken { get; private set; }
 
-    /// <summary>Adds a connection at the end. <paramref name="since"/>: since when its change waits.</summary>
-    public void Add(T connection, TimeSpan since)
+    /// <summary>Adds a connection at the end.</summary>
+    public void Add(T connection, TimeSpan now)
     {
-        _waiting.Enqueue((connection, since));
+        _waiting.Enqueue((connection, now));
         Added++;
     }
 

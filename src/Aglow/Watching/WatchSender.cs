@@ -24,9 +24,6 @@ internal sealed class WatchSender
     // the loop handles commands at least this often while it sends
     private static readonly TimeSpan Slice = TimeSpan.FromMilliseconds(5);
 
-    // a leave is confirmed for a second
-    private static readonly TimeSpan OldHint = TimeSpan.FromMilliseconds(500);
-
     // the clock is read once for this many connections
     private const int TurnsACount = 16;
 
@@ -114,28 +111,11 @@ internal sealed class WatchSender
     /// <summary>Handles a topic that changed. <paramref name="told"/>: what its watchers received last; null: nothing.</summary>
     public void Changed(Topic topic, Presence? told)
     {
-        var since = WaitsSince(topic);
         foreach (var watcher in topic.Watchers)
-        {
-            var connection = _connections[Topic.ConnectionOf(watcher)]!;
-            Mark(connection, Topic.IndexOf(watcher));
-            Schedule(connection, since);
-        }
-
+            MakeDue(_connections[Topic.ConnectionOf(watcher)]!, Topic.IndexOf(watcher));
         // the first read of a user is a snapshot, not a change
         if (told is { } before)
             _lags.Changed(topic, before, _turns.Added);
-    }
-
-    // A hint waits for the read that finds the change, and that wait counts as hold. Hints that are much older had a reason to wait, as
-    // leaves do.
-    private TimeSpan WaitsSince(Topic topic)
-    {
-        var now = Now;
-        if (topic.HeardAt == 0)
-            return now;
-        var heardAt = _time.GetElapsedTime(_startedAt, topic.HeardAt);
-        return now - heardAt < OldHint ? heardAt : now;
     }
 
     // The connection's next turn sends it.
@@ -195,14 +175,12 @@ internal sealed class WatchSender
     }
 
     /// <summary>Gives a connection a turn.</summary>
-    public void Schedule(WatchConnection connection) => Schedule(connection, Now);
-
-    private void Schedule(WatchConnection connection, TimeSpan since)
+    public void Schedule(WatchConnection connection)
     {
         if (connection.IsScheduled || connection.IsBusy)
             return;
         connection.IsScheduled = true;
-        _turns.Add(connection, since);
+        _turns.Add(connection, Now);
     }
 
     /// <summary>Sends a connection's snapshots after the next read.</summary>
