@@ -1,8 +1,7 @@
-using System.Buffers.Text;
-using System.Security.Cryptography;
 using System.Text;
 using Aglow.Users;
 using Npgsql;
+using Match = (Aglow.Users.DirectoryUser User, Aglow.Users.SearchPlace At);
 
 namespace Aglow.Postgres;
 
@@ -19,17 +18,14 @@ namespace Aglow.Postgres;
 /// A page ends after <see cref="SearchLimits.Budget"/>, with a cursor: it may be short, even empty, and not the last. This code decides how
 /// the third part is read, not the server's planner. The planner guesses how many names contain a text, and a wrong guess reads millions of
 /// rows.
-/// <para>A cursor is an encrypted place in one of the parts. It belongs to one query and shows no index.</para>
 /// </remarks>
 internal sealed class PostgresSearch(
-    NpgsqlConnection connection, SearchLimits limits, byte[] secret, TimeProvider time, CancellationToken cancel)
+    NpgsqlConnection connection, SearchLimits limits, CursorSeal seal, TimeProvider time, CancellationToken cancel)
 {
     /// <summary>The columns of a profile, in the order of <see cref="ReadProfile"/>.</summary>
     public const string ProfileColumns = "user_name, display_name, created_at, updated_at";
 
     private const int MinInside = 3;
-    private const int NonceBytes = 12;
-    private const int TagBytes = 16;
 
     // sorts after every name, because no name is long enough to hold more of the last character
     private static readonly string AfterAll = string.Concat(Enumerable.Repeat("\U0010FFFF", 65));
@@ -45,14 +41,14 @@ internal sealed class PostgresSearch(
     {
         var folded = NameFolding.ForSearch(query);
         var parts = folded.Length == 0 ? 1 : folded.EnumerateRunes().Count() < MinInside ? 2 : 3;
-        var place = cursor is null ? Place.Start(1, folded) : Open(cursor, folded);
+        var place = cursor is null ? SearchPlace.Start(0, folded) : SearchPlace.Open(seal, cursor, folded);
         var page = new List<DirectoryUser>();
         var last = place;
         var mayFind = HasTrigram(folded);
-        while (place.Part <= parts)
+        while (place.Part < parts)
         {
             var (found, next) = await ScanAsync(place, folded, limit + 1 - page.Count);
-            if (next is { Part: 3 } && page.Count + found.Count <= limit && mayFind)
+            if (next is { Part: 2 } && page.Count + found.Count <= limit && mayFind)
             {
                 mayFind = false;
                 if (await FindAsync(next, folded, limit + 1) is { } rest)
@@ -62,14 +58,14 @@ internal sealed class PostgresSearch(
             foreach (var (user, at) in found)
             {
                 if (page.Count == limit)
-                    return new DirectoryPage(page, Close(last, folded));
+                    return new DirectoryPage(page, last.Seal(seal, folded));
                 page.Add(user);
                 last = at;
             }
 
-            place = next ?? Place.Start(place.Part + 1, folded);
-            if (place.Part <= parts && time.GetElapsedTime(_started) > limits.Budget)
-                return new DirectoryPage(page, Close(place, folded));
+            place = next ?? SearchPlace.Start(place.Part + 1, folded);
+            if (place.Part < parts && time.GetElapsedTime(_started) > limits.Budget)
+                return new DirectoryPage(page, place.Seal(seal, folded));
         }
 
         return new DirectoryPage(page, null);
@@ -83,13 +79,13 @@ internal sealed class PostgresSearch(
         row.GetInt64(from + 3));
 
     /// <summary>Reads a stretch of a part. Returns the matches and the place where it ended; null at the end of the part.</summary>
-    private async Task<(List<(DirectoryUser User, Place At)> Found, Place? Next)> ScanAsync(Place from, string query, int most)
+    private async Task<(List<Match> Found, SearchPlace? Next)> ScanAsync(SearchPlace from, string query, int most)
     {
         // $1 and $2: the place; $3: the query; $4: as a pattern; $5: after all names that begin with the query
         var (key, range, order, rows, filter) = from.Part switch
         {
-            1 => ("user_search", "(user_search, idx) > ($1, $2) AND user_search < $5", "user_search, idx", most, "true"),
-            2 => (
+            0 => ("user_search", "(user_search, idx) > ($1, $2) AND user_search < $5", "user_search, idx", most, "true"),
+            1 => (
                 "display_search",
                 "(display_search, idx) > ($1, $2) AND display_search < $5 AND display_search IS DISTINCT FROM user_search",
                 "display_search, idx",
@@ -106,7 +102,7 @@ internal sealed class PostgresSearch(
             WHERE {filter} ORDER BY {order} LIMIT {most}
             """));
         await using var reader = await batch.ExecuteReaderAsync(cancel);
-        var next = await reader.ReadAsync(cancel) ? new Place(from.Part, reader.GetString(0), reader.GetInt64(1)) : null;
+        var next = await reader.ReadAsync(cancel) ? new SearchPlace(from.Part, reader.GetString(0), reader.GetInt64(1)) : null;
         await reader.NextResultAsync(cancel);
         return ((await ReadAsync(reader, from.Part))!, next);
 
@@ -115,7 +111,7 @@ internal sealed class PostgresSearch(
     }
 
     /// <summary>Reads the rest of the third part by trigrams. Null if more names contain the query than may be sorted.</summary>
-    private async Task<List<(DirectoryUser User, Place At)>?> FindAsync(Place from, string query, int most)
+    private async Task<List<Match>?> FindAsync(SearchPlace from, string query, int most)
     {
         // forces the planner to use trigrams: no sequential scan, and "+ 0" keeps it from the index on idx
         await using var batch = new NpgsqlBatch(connection);
@@ -136,16 +132,16 @@ internal sealed class PostgresSearch(
     }
 
     // a row without a user index means that there are too many candidates to read
-    private async Task<List<(DirectoryUser User, Place At)>?> ReadAsync(NpgsqlDataReader reader, int part)
+    private async Task<List<Match>?> ReadAsync(NpgsqlDataReader reader, int part)
     {
-        var found = new List<(DirectoryUser, Place)>();
+        var found = new List<Match>();
         while (await reader.ReadAsync(cancel))
         {
             if (reader.IsDBNull(0))
                 return null;
             var user = (uint)reader.GetInt64(0);
             var id = reader.IsDBNull(1) ? user.ToString() : reader.GetString(1);
-            found.Add((new DirectoryUser(user, id, ReadProfile(reader, 2)), new Place(part, reader.GetString(6), user)));
+            found.Add((new DirectoryUser(user, id, ReadProfile(reader, 2)), new SearchPlace(part, reader.GetString(6), user)));
         }
 
         return found;
@@ -165,54 +161,6 @@ internal sealed class PostgresSearch(
         }
 
         return false;
-    }
-
-    // ---- cursors ------------------------------------------------------------------------------------------------------------
-
-    private string Close(Place place, string query)
-    {
-        var plain = Encoding.UTF8.GetBytes($"{place.Part}\n{place.Index}\n{place.Name}");
-        var cursor = new byte[NonceBytes + TagBytes + plain.Length];
-        RandomNumberGenerator.Fill(cursor.AsSpan(0, NonceBytes));
-        using var cipher = new AesGcm(secret, TagBytes);
-        cipher.Encrypt(
-            cursor.AsSpan(0, NonceBytes),
-            plain,
-            cursor.AsSpan(NonceBytes + TagBytes),
-            cursor.AsSpan(NonceBytes, TagBytes),
-            Encoding.UTF8.GetBytes(query));
-        return Base64Url.EncodeToString(cursor);
-    }
-
-    private Place Open(string text, string query)
-    {
-        const string refusal = "The cursor is not one of this search; send the next of its last page, or none to begin again.";
-        if (!Base64Url.IsValid(text) || Base64Url.DecodeFromChars(text) is not { Length: > NonceBytes + TagBytes } cursor)
-            throw new FormatException(refusal);
-        var plain = new byte[cursor.Length - NonceBytes - TagBytes];
-        using var cipher = new AesGcm(secret, TagBytes);
-        try
-        {
-            cipher.Decrypt(
-                cursor.AsSpan(0, NonceBytes),
-                cursor.AsSpan(NonceBytes + TagBytes),
-                cursor.AsSpan(NonceBytes, TagBytes),
-                plain,
-                Encoding.UTF8.GetBytes(query));
-        }
-        catch (AuthenticationTagMismatchException forged)
-        {
-            throw new FormatException(refusal, forged);
-        }
-
-        var parts = Encoding.UTF8.GetString(plain).Split('\n', 3);
-        return new Place(int.Parse(parts[0]), parts[2], long.Parse(parts[1]));
-    }
-
-    /// <summary>A place in the results: the part, and the last name and index.</summary>
-    private sealed record Place(int Part, string Name, long Index)
-    {
-        public static Place Start(int part, string query) => new(part, query, -1);
     }
 }
 

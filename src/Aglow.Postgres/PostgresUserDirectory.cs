@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Security.Cryptography;
 using Aglow.Diagnostics;
 using Aglow.Model;
 using Aglow.Storage;
@@ -25,7 +24,7 @@ public sealed class PostgresUserDirectory : IUserDirectory
     private readonly NpgsqlDataSource _source;
     private readonly PostgresOptions _options;
     private readonly Version _version;
-    private readonly byte[] _searchSecret;
+    private readonly CursorSeal _seal;
     private readonly TimeProvider _time;
     private readonly PostgresWriter _writer;
     private readonly ChangeListener _listener;
@@ -38,8 +37,7 @@ public sealed class PostgresUserDirectory : IUserDirectory
         _options = options;
         _version = server.Version;
         CursorSecret = server.CursorSecret;
-        // a different cipher needs its own key
-        _searchSecret = SHA256.HashData(server.CursorSecret);
+        _seal = new CursorSeal(server.CursorSecret);
         _time = time;
         _writer = new PostgresWriter(source, options, node, time, log);
         _listener = new ChangeListener(source, options, _writer, node, time, log);
@@ -168,8 +166,7 @@ public sealed class PostgresUserDirectory : IUserDirectory
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(limit, 1);
         return ReadAsync(
-            (connection, cancel) =>
-                new PostgresSearch(connection, SearchLimits, _searchSecret, _time, cancel).SearchAsync(query, limit, cursor));
+            (connection, cancel) => new PostgresSearch(connection, SearchLimits, _seal, _time, cancel).SearchAsync(query, limit, cursor));
     }
 
     /// <inheritdoc/>

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Bodies;
 using Aglow.AspNetCore.Hosting;
@@ -111,13 +112,16 @@ internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, Ga
     {
         var (_, number) = await RequireAsync(context);
         var limit = Asked.Limit(context, Limits.ListedUsers, Limits.WaitingUsersDefault);
-        var from = Asked.Cursor(context) is { } cursor ? (uint)(host.Presence.Cursors.Open(cursor) ?? throw Asked.ForeignCursor()) : 0;
+        var list = $"/waiting\n{number}";
+        var from = Asked.Cursor(context) is { } cursor
+            ? uint.Parse(host.Presence.Cursors.Open(cursor, list) ?? throw Asked.ForeignCursor(), CultureInfo.InvariantCulture)
+            : 0;
         var (waiting, next) = await host.Presence.WaitingAsync(number, from, limit);
         await Answers.JsonAsync(
             context,
             new WaitingDocument(
                 await DirectoryUsers.NameAsync(host.Presence, waiting),
-                next is { } at ? host.Presence.Cursors.Seal(at) : null),
+                next is { } at ? host.Presence.Cursors.Seal($"{at}", list) : null),
             Documents.Sent.WaitingDocument);
     }
 

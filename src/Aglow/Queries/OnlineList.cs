@@ -20,6 +20,8 @@ internal static class OnlineList
     // a quarter of a billion users for each call: about 20 ms
     private const int MostGroups = 4_000_000;
 
+    private const string CursorList = "/online";
+
     public static async ValueTask<OnlinePage> ReadAsync(
         Belief belief, IReadOnlyList<int> pages, PresenceView view, int limit, string? cursor, CursorSeal seal)
     {
@@ -90,19 +92,11 @@ internal static class OnlineList
 
     private static ulong FromSlot(int slot, int group) => slot <= group * 64 ? ulong.MaxValue : ulong.MaxValue << (slot & 63);
 
-    private static string Encode(CursorSeal seal, int page, int slot) => seal.Seal(((long)page << 32) | (uint)slot);
+    private static string Encode(CursorSeal seal, int page, int slot) => seal.Seal($"{page} {slot}", CursorList);
 
-    private static (int Page, int Slot) Decode(CursorSeal seal, string? cursor)
-    {
-        if (cursor is null)
-            return (0, 0);
-        if (seal.Open(cursor) is { } place)
-        {
-            var (page, slot) = ((int)(place >> 32), (int)place);
-            if (page is >= 0 and <= PageLayout.Pages && slot is >= 0 and < PageLayout.Slots)
-                return (page, slot);
-        }
-
-        throw new FormatException("The cursor is not one that this server gave.");
-    }
+    private static (int Page, int Slot) Decode(CursorSeal seal, string? cursor) => cursor is null
+        ? (0, 0)
+        : seal.Open(cursor, CursorList)?.Split(' ') is [var page, var slot]
+            ? (int.Parse(page), int.Parse(slot))
+            : throw new FormatException("The cursor is not one that this server gave.");
 }

@@ -1,45 +1,52 @@
-using System.Buffers.Binary;
 using System.Buffers.Text;
 using System.Security.Cryptography;
+using System.Text;
 
 namespace Aglow.Users;
 
-/// <summary>Encrypts the index in a cursor, so that callers can neither see nor guess indexes.</summary>
+/// <summary>Encrypts the places that cursors hold, so that callers can neither see nor guess indexes.</summary>
 /// <remarks>
-/// A cursor is one AES block: the place, and eight zero bytes that reveal a foreign cursor. All nodes that share a directory share the
-/// secret. Any thread.
+/// <code>
+///   | nonce 12 bytes | tag 16 bytes | place |     AES-GCM, as URL-safe base 64
+/// </code>
+/// A cursor belongs to one list. All nodes that share a directory share the secret. Any thread.
 /// </remarks>
 /// <param name="secret">16 bytes.</param>
 public sealed class CursorSeal(ReadOnlyMemory<byte> secret)
 {
-    private const int BlockBytes = 16;
+    private const int NonceBytes = 12;
+    private const int TagBytes = 16;
+    private const int HeadBytes = NonceBytes + TagBytes;
 
-    /// <summary>The cursor for a place.</summary>
-    public string Seal(long place)
+    /// <summary>The cursor for a place in a list.</summary>
+    public string Seal(string place, string list)
     {
-        Span<byte> block = stackalloc byte[BlockBytes];
-        block.Clear();
-        BinaryPrimitives.WriteInt64LittleEndian(block, place);
-        Span<byte> cursor = stackalloc byte[BlockBytes];
-        using var aes = Aes.Create();
-        aes.SetKey(secret.Span);
-        aes.EncryptEcb(block, cursor, PaddingMode.None);
+        var plain = Encoding.UTF8.GetBytes(place);
+        var cursor = new byte[HeadBytes + plain.Length];
+        var nonce = cursor.AsSpan(0, NonceBytes);
+        RandomNumberGenerator.Fill(nonce);
+        using var cipher = new AesGcm(secret.Span, TagBytes);
+        cipher.Encrypt(nonce, plain, cursor.AsSpan(HeadBytes), cursor.AsSpan(NonceBytes, TagBytes), Encoding.UTF8.GetBytes(list));
         return Base64Url.EncodeToString(cursor);
     }
 
-    /// <summary>The place of a cursor; null if this server did not give the cursor.</summary>
-    public long? Open(string cursor)
+    /// <summary>The place of a cursor; null if this server did not give the cursor for this list.</summary>
+    public string? Open(string cursor, string list)
     {
-        Span<byte> block = stackalloc byte[BlockBytes + 2];
-        if (cursor.Length > 22
-            || !Base64Url.IsValid(cursor)
-            || !Base64Url.TryDecodeFromChars(cursor, block, out var length)
-            || length != BlockBytes)
+        if (!Base64Url.IsValid(cursor) || Base64Url.DecodeFromChars(cursor) is not { Length: > HeadBytes } bytes)
             return null;
-        Span<byte> place = stackalloc byte[BlockBytes];
-        using var aes = Aes.Create();
-        aes.SetKey(secret.Span);
-        aes.DecryptEcb(block[..BlockBytes], place, PaddingMode.None);
-        return BinaryPrimitives.ReadInt64LittleEndian(place[8..]) == 0 ? BinaryPrimitives.ReadInt64LittleEndian(place) : null;
+        var (nonce, tag) = (bytes.AsMemory(0, NonceBytes), bytes.AsMemory(NonceBytes, TagBytes));
+        var plain = new byte[bytes.Length - HeadBytes];
+        using var cipher = new AesGcm(secret.Span, TagBytes);
+        try
+        {
+            cipher.Decrypt(nonce.Span, bytes.AsSpan(HeadBytes), tag.Span, plain, Encoding.UTF8.GetBytes(list));
+        }
+        catch (AuthenticationTagMismatchException)
+        {
+            return null;
+        }
+
+        return Encoding.UTF8.GetString(plain);
     }
 }

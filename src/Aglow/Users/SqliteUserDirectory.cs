@@ -125,10 +125,10 @@ public sealed class SqliteUserDirectory : IUserDirectory
             commands.OnUndo = writer.OnUndo;
             watch?.Add(file.Path);
             file.Seal.Watch = watch;
-            return new SqliteUserDirectory(writer, commands, new UserReaders(file, cacheKibibytes: 32 * 1024), secret, watch, file.Path)
+            var seal = new CursorSeal(secret);
+            return new SqliteUserDirectory(writer, commands, new UserReaders(file, seal, 32 * 1024), secret, watch, file.Path)
             {
-                _ofActs = new SqliteUserDirectory(
-                    writer, commands, new UserReaders(file, cacheKibibytes: 4 * 1024), secret, watch, file.Path),
+                _ofActs = new SqliteUserDirectory(writer, commands, new UserReaders(file, seal, 4 * 1024), secret, watch, file.Path),
             };
         }
         catch (Exception e) when (e is SqliteException or DataFolderException)

@@ -10,7 +10,7 @@ namespace Aglow.Users;
 /// A small pool of read connections to <c>users.db</c>. A caller takes one, reads on its own thread, and returns it. If all are taken, the
 /// caller waits without blocking a thread.
 /// </summary>
-internal sealed class UserReaders(SqliteFile users, int cacheKibibytes) : IAsyncDisposable
+internal sealed class UserReaders(SqliteFile users, CursorSeal seal, int cacheKibibytes) : IAsyncDisposable
 {
     // reads are short and need the processor; a few more readers than processors cover those that wait for the disk
     private static readonly int Readers = Environment.ProcessorCount + 2;
@@ -32,7 +32,7 @@ internal sealed class UserReaders(SqliteFile users, int cacheKibibytes) : IAsync
         try
         {
             if (!_idle.TryTake(out var reader))
-                reader = new UserReader(users, cacheKibibytes);
+                reader = new UserReader(users, seal, cacheKibibytes);
             try
             {
                 return reader.Run(read);
@@ -80,10 +80,10 @@ internal sealed class UserReader : IDisposable
     private readonly SqliteStatement _relations;
     private readonly SqliteStatement _waiting;
 
-    public UserReader(SqliteFile users, int cacheKibibytes)
+    public UserReader(SqliteFile users, CursorSeal seal, int cacheKibibytes)
     {
         _connection = users.ConnectToRead(cacheKibibytes);
-        _search = new UserSearch(_connection);
+        _search = new UserSearch(_connection, seal);
         _begin = new SqliteStatement(_connection, "BEGIN");
         _end = new SqliteStatement(_connection, "COMMIT");
         _index = new SqliteStatement(_connection, "SELECT user FROM id WHERE id = ?1");

@@ -82,16 +82,17 @@ internal sealed class NameTarget : RuleTarget
 
     private static int Place(string cursor)
     {
-        if (Seal.Open(cursor) is not null)
+        if (Seal.Open(cursor, "/online") is not null)
             throw new FindingException($"the forged cursor {cursor} is taken");
         try
         {
-            SearchCursor.Parse(cursor, "bob");
-            return 2;
+            SearchPlace.Open(Seal, cursor, "bob");
         }
         catch (FormatException)
         {
             return 1;
         }
+
+        throw new FindingException($"the forged cursor {cursor} is taken for a search");
     }
 }
