@@ -44,7 +44,9 @@ internal static class Addresses
             return address.Scheme is "http" or "https"
                 && address.Port is >= 0 and <= 65_535
                 && address.PathBase.Length == 0
-                && address.Host.Length > 0;
+                && address.Host.Length > 0
+                // a port that is not a number is left in the host
+                && (address.IsUnixPipe || address.Host[0] == '[' || !address.Host.Contains(':'));
         }
         catch (FormatException)
         {

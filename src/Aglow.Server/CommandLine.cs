@@ -16,9 +16,14 @@ internal static class CommandLine
     {
         var parsed = commands.Parse(args.Length == 0 ? ["--help"] : args);
         if (parsed.Errors is [var wrong, ..])
-            return Fail(
-                Usage,
-                $"{wrong.Message.TrimEnd('.')}. See aglow {string.Concat(NamesOf(parsed.CommandResult.Command))}--help.");
+        {
+            var command = parsed.CommandResult.Command;
+            var what = command.Subcommands.Count > 0 && parsed.UnmatchedTokens is [var unknown, ..]
+                ? $"\"{unknown}\" is not a command"
+                : wrong.Message.TrimEnd('.');
+            return Fail(Usage, $"{what}. See aglow {string.Concat(NamesOf(command))}--help.");
+        }
+
         try
         {
             return await parsed.InvokeAsync(

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Net;
 using System.Net.Http.Headers;
 using System.Text.Json;
 
@@ -72,14 +73,17 @@ internal sealed class RemoteServer : IDisposable
             var body = await response.Content.ReadAsByteArrayAsync(cancel);
             if (response.IsSuccessStatusCode)
                 return body.Length == 0 ? null : JsonDocument.Parse(body);
-            var why = Detail(body) ?? $"{_address} answered {(int)response.StatusCode}";
+            var why = response.StatusCode == HttpStatusCode.Unauthorized
+                ? $"{_address} requires a key that it knows: set --key or {KeyVariable}"
+                : Detail(body) ?? $"{_address} answered {(int)response.StatusCode}";
             throw (int)response.StatusCode is 429 or 500 or 502 or 503 or 504
                 ? new UnreachableException(why) : new UsageException(why.TrimEnd('.'));
         }
         catch (Exception e) when (
             e is HttpRequestException or JsonException || (e is OperationCanceledException && !cancel.IsCancellationRequested))
         {
-            throw new UnreachableException($"{_address} cannot be reached ({e.Message.TrimEnd('.')}): name the server with {_option}.", e);
+            var why = e.GetBaseException().Message.TrimEnd('.');
+            throw new UnreachableException($"{_address} cannot be reached ({why}): name the server with {_option}.", e);
         }
     }
 

@@ -228,17 +228,19 @@ public sealed class PresenceService : IAsyncDisposable
 
     // ---- heartbeats ---------------------------------------------------------------------------------------------------------
 
-    /// <summary>One heartbeat without a device; see <see cref="HeartbeatWriter.WriteAsync(uint, bool, Device)"/>.</summary>
-    public ValueTask<Admission> HeartbeatAsync(uint user, bool active = false) =>
-        _heartbeats.WriteAsync(user, active && !IsHidden(user));
+    /// <summary>
+    /// One heartbeat without a device; see <see cref="HeartbeatWriter.WriteAsync(uint, bool, Device)"/>. That of a disabled user counts for
+    /// nothing.
+    /// </summary>
+    public ValueTask<Admission> HeartbeatAsync(uint user, bool active = false) => HeartbeatAsync(user, default, active);
 
-    /// <summary>One heartbeat of a device.</summary>
+    /// <summary>One heartbeat of a device. That of a disabled user counts for nothing.</summary>
     public ValueTask<Admission> HeartbeatAsync(uint user, Device device, bool active = false) =>
-        _heartbeats.WriteAsync(user, active && !IsHidden(user), device);
+        Accounts.IsDisabled(user) ? new(Admission.Accepted) : _heartbeats.WriteAsync(user, active && !IsHidden(user), device);
 
     /// <summary>
-    /// Heartbeats of a batch, all or none: if one is refused, nothing is written and the reason is returned. Completes when arrivals are
-    /// durable.
+    /// Heartbeats of a batch, all or none: if one is refused, nothing is written and the reason is returned. Those of disabled users count
+    /// for nothing. Completes when arrivals are durable.
     /// </summary>
     public async ValueTask<Admission> HeartbeatAsync(ReadOnlyMemory<uint> users, bool active = false)
     {
@@ -248,6 +250,7 @@ public sealed class PresenceService : IAsyncDisposable
                 return admission;
         }
 
+        users = WithoutDisabled(users);
         var written = await _heartbeats.WriteAsync(users, active && Claims.IsNobodyHidden, durable: true);
         if (active && !Claims.IsNobodyHidden)
             await _heartbeats.WriteAsync(users.ToArray().Where(user => !IsHidden(user)).ToArray(), active: true, durable: false);
@@ -255,14 +258,18 @@ public sealed class PresenceService : IAsyncDisposable
     }
 
     /// <summary>
-    /// Packed heartbeats. Each is accepted or refused by itself; returns how many were accepted. Arrivals are durable within 50 ms.
+    /// Packed heartbeats. Each is accepted or refused by itself; returns how many were accepted. Those of disabled users are refused.
+    /// Arrivals are durable within 50 ms.
     /// </summary>
     public ValueTask<int> HeartbeatPackedAsync(ReadOnlyMemory<uint> users) =>
-        _heartbeats.WriteAsync(users, active: false, durable: false);
+        _heartbeats.WriteAsync(WithoutDisabled(users), active: false, durable: false);
+
+    private ReadOnlyMemory<uint> WithoutDisabled(ReadOnlyMemory<uint> users) =>
+        Accounts.IsNobodyDisabled ? users : Array.FindAll(users.ToArray(), user => !Accounts.IsDisabled(user));
 
     /// <summary>A heartbeat at the earlier of <paramref name="unixSeconds"/> and now; never moves a user back in time.</summary>
     public ValueTask<Admission> HeartbeatAtAsync(uint user, long unixSeconds) =>
-        _heartbeats.WriteLateAsync(user, Pulse.FromUnix(unixSeconds));
+        Accounts.IsDisabled(user) ? new(Admission.Accepted) : _heartbeats.WriteLateAsync(user, Pulse.FromUnix(unixSeconds));
 
     /// <summary>These users leave at once, on all devices; durable when this completes. Returns how many were online.</summary>
     public ValueTask<int> LeaveAsync(ReadOnlyMemory<uint> users) => _heartbeats.LeaveAsync(users);

@@ -21,6 +21,22 @@ public class PackedTests(SharedServer shared)
     }
 
     [Fact]
+    public async Task Heartbeats_of_disabled_users_count_for_nothing()
+    {
+        var user = SharedServer.NewUsers(2);
+        await AccessAsync("true");
+        (await _server.PostPackedAsync("/heartbeat", user, user + 1)).ShouldBeJson("""{"status":"success","accepted":1}""");
+        await _server.PostAsync("/heartbeat", $"{{\"user_ids\":[{user},{user + 1}]}}");
+        await AccessAsync("false");
+        (await _server.StatusOfAsync($"{user}")).ShouldBe("offline");
+        (await _server.StatusOfAsync($"{user + 1}")).ShouldBe("online");
+
+        async Task AccessAsync(string disabled) => (await _server.SendAsync(
+            HttpMethod.Put, $"/users/{user}/access", Encoding.UTF8.GetBytes($"{{\"disabled\":{disabled}}}"), "application/json"))
+            .Status.ShouldBe(200);
+    }
+
+    [Fact]
     public async Task Packed_statuses_come_in_order_with_the_online_bit_and_the_second()
     {
         var user = SharedServer.NewUsers(3);

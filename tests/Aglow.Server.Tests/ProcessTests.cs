@@ -278,6 +278,7 @@ public class ProcessTests
         { "--urls", ["serve", "--urls", "nonsense"] },
         { "--urls", ["serve", "--urls", "ftp://127.0.0.1:1"] },
         { "--urls", ["serve", "--urls", "http://127.0.0.1:99999"] },
+        { "--urls", ["serve", "--urls", "http://127.0.0.1:80x"] },
         { "--urls", ["serve", "--urls", ""] },
         { "--auth", ["serve", "--auth", "sesame"] },
         { "set --auth token, or listen on 127.0.0.1, or set --allow-open", ["serve", "--urls", "http://0.0.0.0:0"] },
@@ -296,7 +297,8 @@ public class ProcessTests
         { "--page", ["serve", "--page", "no"] },
         { "--scope", ["keys", "add", "--name", "a"] },
         { "\"write\" is not a scope", ["keys", "add", "--data", "/nowhere/aglow", "--name", "a", "--scope", "read,write"] },
-        { "frobnicate", ["frobnicate"] },
+        { "\"frobnicate\" is not a command", ["frobnicate"] },
+        { "\"--frobnicate\" is not a command. See aglow webhooks --help.", ["webhooks", "--frobnicate"] },
     };
 
     [Theory]

@@ -187,6 +187,9 @@ public class UserTests(SharedServer shared)
         answer.Json["manual"]!.GetValue<string>().ShouldBe(chosen);
         answer.Json["status"]!.GetValue<string>().ShouldBe(seen);
         (await _server.StatusOfAsync($"{user}")).ShouldBe(seen);
+        // another viewer is not told what was chosen, so not who hides
+        (await _server.GetAsync($"/users/{user}?viewer=7")).Members.ShouldNotContain("manual");
+        (await _server.GetAsync($"/users/{user}?viewer={user}")).Members.ShouldContain("manual");
         // another heartbeat of the user does not change the chosen status
         await _server.PostAsync("/heartbeat", $$"""{"user_id":{{user}},"active":true}""");
         (await _server.StatusOfAsync($"{user}")).ShouldBe(seen);

@@ -148,9 +148,12 @@ internal sealed class Callers(Func<PresenceService> presence, KnownCallers? toke
             throw Refusal(context, scope);
     }
 
-    /// <summary>Whether the caller may see what only the user themself or a backend may see.</summary>
+    /// <summary>
+    /// Whether the caller may see what only the user themself or a backend may see. A backend that asks for another viewer may not.
+    /// </summary>
     public async ValueTask<bool> MaySeeAllOfAsync(HttpContext context, UserId user) =>
-        isOpen || Of(context) == user || await IsBackendAsync(context, Scopes.Users);
+        (Asked.Text(context, Routes.ViewerQuery) is not { } viewer || viewer == user.ToString())
+            && (isOpen || Of(context) == user || await IsBackendAsync(context, Scopes.Users));
 
     /// <summary>
     /// Presence as this caller may see it. A person sees as themself. A backend, and anyone in open mode, sees as the user that

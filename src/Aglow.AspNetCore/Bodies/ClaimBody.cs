@@ -99,7 +99,7 @@ internal sealed class ClaimBody
     public static string Source(string source)
     {
         if (source == Claim.QuietHoursSource)
-            throw Problems.Impossible($"The source {source} is the server's own. Set it with PUT {Routes.QuietHours}.");
+            throw Problems.Impossible($"The source {source} is the server's own. PUT and DELETE {Routes.QuietHours} set and remove it.");
         return source.Length > 0 && Encoding.UTF8.GetByteCount(source) <= Claim.MaxSourceBytes && !source.Any(char.IsControl)
             ? source
             : throw Problems.Malformed(

@@ -161,5 +161,5 @@ internal sealed class ChangesEndpoints(PresenceHost host, Callers callers, Gate 
     }
 
     private static ProblemException ForeignCursor() => Problems.Malformed(
-        "The cursor is not one that this server gave. Send the \"next\" of the page before, the \"id\" of a change, \"latest\", or none.");
+        "The cursor is not one of this feed. Send the \"next\" of the page before, the \"id\" of a change, \"latest\", or none.");
 }

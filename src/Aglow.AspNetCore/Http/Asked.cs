@@ -61,7 +61,7 @@ internal static class Asked
     /// <summary>The problem of a cursor that this server did not create.</summary>
     public static ProblemException ForeignCursor() =>
         Problems.Malformed(
-            "The cursor is not one that this server gave. Send the \"next\" of the page before, or none for the first page.");
+            "The cursor is not one of this list. Send the \"next\" of its page before, or none for the first page.");
 
     /// <summary>A query parameter, decoded; null if it is not given. Refuses a parameter that is given twice.</summary>
     public static string? Text(HttpContext context, string name)

@@ -98,5 +98,5 @@ internal static class OnlineList
         ? (0, 0)
         : seal.Open(cursor, CursorList)?.Split(' ') is [var page, var slot]
             ? (int.Parse(page), int.Parse(slot))
-            : throw new FormatException("The cursor is not one that this server gave.");
+            : throw new FormatException("The cursor is not one of this list.");
 }

@@ -15,6 +15,7 @@ public sealed class Accounts
 {
     private readonly ConcurrentDictionary<uint, Account> _byUser = new();
     private int _version;
+    private int _disabledCount;
 
     /// <summary>Raised after an account changed, with the user, the old account and the new one. Handlers return at once.</summary>
     public event Action<uint, Account, Account>? Changed;
@@ -28,6 +29,12 @@ public sealed class Accounts
     /// <summary>The account of a user.</summary>
     public Account Of(uint user) => Version == 0 ? default : _byUser.GetValueOrDefault(user);
 
+    /// <summary>Whether certainly no user is disabled.</summary>
+    public bool IsNobodyDisabled => Volatile.Read(ref _disabledCount) == 0;
+
+    /// <summary>Whether a user is disabled.</summary>
+    public bool IsDisabled(uint user) => !IsNobodyDisabled && Of(user).IsDisabled;
+
     /// <summary>Sets an account, and raises the event if it changed.</summary>
     public void Set(uint user, Account account)
     {
@@ -38,6 +45,8 @@ public sealed class Accounts
             _byUser.TryRemove(user, out _);
         else
             _byUser[user] = account;
+        if (was.IsDisabled != account.IsDisabled)
+            Interlocked.Add(ref _disabledCount, account.IsDisabled ? 1 : -1);
         Interlocked.Increment(ref _version);
         Changed?.Invoke(user, was, account);
     }

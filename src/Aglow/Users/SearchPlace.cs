@@ -14,7 +14,8 @@ public sealed record SearchPlace(int Part, string Name, long Index)
     public static SearchPlace Open(CursorSeal seal, string cursor, string query) =>
         seal.Open(cursor, ListOf(query))?.Split('\n', 3) is [var part, var index, var name]
             ? new SearchPlace(int.Parse(part), name, long.Parse(index))
-            : throw new FormatException("The cursor is not one of this search; send the next of its last page, or none to begin again.");
+            : throw new FormatException(
+                "The cursor is not one of this search. Send the \"next\" of its page before, or none for the first page.");
 
     /// <summary>The cursor of this place.</summary>
     public string Seal(CursorSeal seal, string query) => seal.Seal($"{Part}\n{Index}\n{Name}", ListOf(query));
