@@ -64,14 +64,17 @@ public class AwayTests
         await rig.PassAsync(10);
         rig.Store.IsAway = static _ => true;
         var did = rig.Clock.Now;
-        // user 1 is online, and user 2 comes online
+        // user 1 is online, and the others come online; 3 and 4 in a list
         foreach (var user in (uint[])[1, 2])
             await Should.ThrowAsync<StoreUnavailableException>(async () => await rig.Writer.WriteAsync(user, active: true));
+        await Should.ThrowAsync<StoreUnavailableException>(
+            async () => await rig.Writer.WriteAsync(new uint[] { 3, 4 }, active: true, durable: true));
         await rig.PassAsync(5);
         rig.Store.IsAway = static _ => false;
-        await rig.Writer.WriteAsync(2, active: false);
+        foreach (var user in (uint[])[2, 3, 4])
+            await rig.Writer.WriteAsync(user, active: false);
         await rig.PassAsync(2);
-        foreach (var user in (uint[])[1, 2])
+        foreach (var user in (uint[])[1, 2, 3, 4])
             (await rig.ReadAsync(user)).ActiveAt.ShouldBe(did, $"user {user}");
     }
 

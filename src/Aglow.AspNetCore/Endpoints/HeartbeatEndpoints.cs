@@ -99,7 +99,7 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Gat
             || !read.Buffer.IsSingleSegment
             || !UsersBody.TryReadOne(read.Buffer.FirstSpan, host.Presence.KnownKeys, out user, out active)
             || !callers.MaySurelyHeartbeat(context, user)
-            || host.Presence.Accounts.Of(user).IsDisabled)
+            || host.Presence.Accounts.IsDisabled(user))
         {
             request.BodyReader.AdvanceTo(read.Buffer.Start, read.Buffer.Start);
             return false;
@@ -238,9 +238,9 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Gat
     {
         var accounts = host.Presence.Accounts;
         var disabled = new List<int>();
-        for (var i = 0; accounts.Version != 0 && i < users.Count; i++)
+        for (var i = 0; !accounts.IsNobodyDisabled && i < users.Count; i++)
         {
-            if (accounts.Of(users.Numbers.Span[i]).IsDisabled)
+            if (accounts.IsDisabled(users.Numbers.Span[i]))
                 disabled.Add(i);
         }
 

@@ -309,7 +309,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
         var document = UserDocument.Of(UserJson.Of(asked), profile, presence) with
         {
             Manual = seesAll ? Claim.NameOf(host.Presence.Claims.ChosenBy(user, host.Presence.Clock.Now)) : null,
-            Disabled = seesAll && host.Presence.Accounts.Of(user).IsDisabled ? true : null,
+            Disabled = seesAll && host.Presence.Accounts.IsDisabled(user) ? true : null,
         };
         await Answers.JsonAsync(context, document, Documents.Sent.UserDocument, status);
     }

@@ -43,7 +43,17 @@ internal sealed class ActivityWriter(IPlaneStore store, ITransitionBus bus, Ahea
         }
 
         words.Span.Fill(at.Now);
-        await store.ExchangeAsync(Plane.Activity, users, words, old);
+        try
+        {
+            await store.ExchangeAsync(Plane.Activity, users, words, old);
+        }
+        catch (StoreUnavailableException) when (renewals is not null)
+        {
+            foreach (var user in users.Span)
+                renewals.OfActivity.Hold(user, at.Now);
+            throw;
+        }
+
         if (AheadWords.MayBeAmong(old.Span, at))
             await ahead.ReplaceAsync(Plane.Activity, users, at.Now, at);
         if (renewals is not null)

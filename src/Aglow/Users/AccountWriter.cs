@@ -71,7 +71,7 @@ internal sealed class AccountWriter(
         // checks first what hides a user, so that a hidden user is known without reading their words
         if (claims.All(user).Length > 0
             || !visibilities.Of(user).IsDefault
-            || accounts.Of(user).IsDisabled
+            || accounts.IsDisabled(user)
             || Pulse.Second(await words.ReadPulseAsync(user)) != 0)
             return true;
         if (directory is null)

@@ -35,12 +35,12 @@ public sealed class CursorSeal(ReadOnlyMemory<byte> secret)
     {
         if (!Base64Url.IsValid(cursor) || Base64Url.DecodeFromChars(cursor) is not { Length: > HeadBytes } bytes)
             return null;
-        var (nonce, tag) = (bytes.AsMemory(0, NonceBytes), bytes.AsMemory(NonceBytes, TagBytes));
+        var tag = bytes.AsSpan(NonceBytes, TagBytes);
         var plain = new byte[bytes.Length - HeadBytes];
         using var cipher = new AesGcm(secret.Span, TagBytes);
         try
         {
-            cipher.Decrypt(nonce.Span, bytes.AsSpan(HeadBytes), tag.Span, plain, Encoding.UTF8.GetBytes(list));
+            cipher.Decrypt(bytes.AsSpan(0, NonceBytes), bytes.AsSpan(HeadBytes), tag, plain, Encoding.UTF8.GetBytes(list));
         }
         catch (AuthenticationTagMismatchException)
         {
