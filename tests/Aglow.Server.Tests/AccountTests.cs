@@ -68,6 +68,20 @@ public class AccountTests(TokenServer shared)
         }
     }
 
+    /// <summary>What a page says that has not heard yet that its connection is over, until the server ends it.</summary>
+    private static async Task GoOnAsync(RawSocket socket)
+    {
+        string[] messages = ["""{"type":"active"}""", """{"type":"status","status":"busy"}""", """{"type":"watch","users":[1]}"""];
+        byte[] all =
+        [
+            .. messages.SelectMany(static text => RawSocket.Frame(0x1, Encoding.UTF8.GetBytes(text))),
+            .. RawSocket.Frame(0xA, []),
+            .. RawSocket.Frame(0x8, [3, 232]),
+        ];
+        await socket.WriteAsync(all);
+        (await socket.IsEndedAsync()).ShouldBeTrue();
+    }
+
     private static string Title(Answer refused, int status) => refused.ShouldBeProblem(status).Json["title"]!.GetValue<string>();
 
     // ---- profiles -----------------------------------------------------------------------------------------------------------
@@ -264,7 +278,11 @@ public class AccountTests(TokenServer shared)
         (await _server.AskAsync(old, "POST", $"/users/{me}/revoke")).Status.ShouldBe(204);
 
         foreach (var socket in new[] { first, second })
+        {
             (await CloseOfAsync(socket)).ShouldBe(SignedOut);
+            await GoOnAsync(socket);
+        }
+
         using (var limit = new CancellationTokenSource(TimeSpan.FromSeconds(20)))
             await stream.ReadToEndAsync(limit.Token);
         await ToldAsync(watcher, me, "offline");
@@ -341,6 +359,7 @@ public class AccountTests(TokenServer shared)
         (await ByKeyAsync("PUT", $"/users/{me}/access", """{"disabled":true}"""))
             .ShouldBeJson($$"""{"user_id":"{{me}}","disabled":true}""");
         (await CloseOfAsync(socket)).ShouldBe(NotAllowed);
+        await GoOnAsync(socket);
         await ToldAsync(watcher, me, "offline");
         (await ByKeyAsync("PUT", $"/users/{me}/access", """{"disabled":true}""")).Status.ShouldBe(200);
 
@@ -422,6 +441,7 @@ public class AccountTests(TokenServer shared)
         (await _server.AskAsync(old, "DELETE", $"/users/{me}")).Status.ShouldBe(204);
 
         (await CloseOfAsync(socket)).ShouldBe(NotAllowed);
+        await GoOnAsync(socket);
         (await ToldAsync(watcher, me, "offline")).GetProperty("last_seen").ValueKind.ShouldBe(JsonValueKind.Null);
         await HeardAsync(stream, "\"status\":\"offline\"");
         (await AsAsync(other, "GET", $"/users/{me}")).ShouldBeProblem(404);

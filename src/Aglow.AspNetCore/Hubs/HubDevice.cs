@@ -21,6 +21,7 @@ internal sealed class HubDevice(Arrival arrival, HubCallerContext context, Socke
     private readonly bool _isKeptAlive = context.Features.Get<IConnectionInherentKeepAliveFeature>()?.HasInherentKeepAlive == true;
     private uint _lastEvidence;
     private volatile bool _isEnded;
+    private volatile bool _isIgnored;
 
     public Device Device => arrival.Client.Device;
 
@@ -31,7 +32,13 @@ internal sealed class HubDevice(Arrival arrival, HubCallerContext context, Socke
     private TimeSpan? Left => arrival.Client.Left?.Invoke();
 
     /// <summary>Writes a heartbeat because something arrived from the client; see <see cref="SocketHost.EvidenceAsync"/>.</summary>
-    public void Hear(bool byPerson) => _ = host.EvidenceAsync(User, Device, byPerson, ref _lastEvidence).AsTask();
+    public void Hear(bool byPerson)
+    {
+        if (!_isIgnored)
+            _ = host.EvidenceAsync(User, Device, byPerson, ref _lastEvidence).AsTask();
+    }
+
+    public void Ignore() => _isIgnored = true;
 
     /// <summary>Ends the device after the connection has ended.</summary>
     /// <param name="leaves">Whether the device leaves, because the client closed the connection and did not lose it.</param>
@@ -70,7 +77,7 @@ internal sealed class HubDevice(Arrival arrival, HubCallerContext context, Socke
         // Lower codes mean that the server stops. SignalR then closes the connection itself, and the client may reconnect.
         if (code < SocketClose.TokenEnded || _isEnded)
             return;
-        _isEnded = true;
+        _isIgnored = _isEnded = true;
         context.Abort();
     }
 

@@ -16,6 +16,12 @@ internal interface IDeviceConnection
 
     /// <summary>Whether the device has not answered the last ping, so that it may be gone.</summary>
     bool IsSilent => false;
+
+    /// <summary>
+    /// Ignores what still arrives, because the person may no longer act on this connection. Otherwise a tab that has not closed yet would
+    /// bring back a user who signed out. Called on any thread, before the connection is told of its end.
+    /// </summary>
+    void Ignore();
 }
 
 /// <summary>

@@ -45,6 +45,7 @@ internal sealed class PresenceSocket : WatchConnection, IDeviceConnection
     private int _messagesInSecond;
     private byte _unanswered;
     private bool _ended;
+    private volatile bool _isIgnored;
     private bool _peerClosed;
     private bool _saidGoodbye;
     private bool _wasToldOfFlood;
@@ -134,11 +135,14 @@ internal sealed class PresenceSocket : WatchConnection, IDeviceConnection
 
     protected override bool Answer(ReadOnlySpan<byte> pingPayload) => !_ended && SendFrame(SocketOpcode.Pong, pingPayload);
 
+    void IDeviceConnection.Ignore() => _isIgnored = true;
+
     protected override void End(int code)
     {
         if (_ended)
             return;
         _ended = true;
+        _isIgnored |= code >= SocketClose.TokenEnded;
         SendFrame(SocketOpcode.Close, SocketClose.Payload(code, SocketClose.ReasonOf(code)));
         // both sides have sent a close frame: now the server closes the connection first (RFC 6455, section 7.1.1)
         if (_peerClosed)
@@ -248,6 +252,8 @@ internal sealed class PresenceSocket : WatchConnection, IDeviceConnection
     {
         switch (frame.Opcode)
         {
+            case not SocketOpcode.Close when _isIgnored:
+                return true;
             case SocketOpcode.Pong:
                 _unanswered = 0;
                 await EvidenceAsync(byPerson: false);
@@ -264,7 +270,8 @@ internal sealed class PresenceSocket : WatchConnection, IDeviceConnection
 
                 return true;
             case SocketOpcode.Close:
-                await EvidenceAsync(byPerson: false);
+                if (!_isIgnored)
+                    await EvidenceAsync(byPerson: false);
                 _peerClosed = true;
                 _host.Hub.End(this, CloseCode(frame));
                 return false;

@@ -150,9 +150,9 @@ internal sealed class SocketHost
         Sockets.Add(connection, caller);
         // the account or the credential may have changed between the check and now
         if (CloseOf(Presence.Accounts.Of(connection.User), caller) is { } code)
-            Hub.End(connection, code);
+            End(connection, code);
         else if (caller?.IsGoodAt(Tokens!.Now) == false)
-            Hub.End(connection, SocketClose.TokenEnded);
+            End(connection, SocketClose.TokenEnded);
         else if (LocalSockets.IsUnknown(connection, caller))
             EndIfKnown(connection, caller!);
     }
@@ -169,7 +169,7 @@ internal sealed class SocketHost
         try
         {
             if (await Presence.FindAsync(caller.User!.Value) != UserId.Nobody)
-                Hub.End(connection, SocketClose.TokenEnded);
+                End(connection, SocketClose.TokenEnded);
         }
         catch (StoreUnavailableException)
         {
@@ -181,14 +181,14 @@ internal sealed class SocketHost
     private void HearRevoked(Caller caller)
     {
         foreach (var connection in Sockets.Of(caller))
-            Hub.End(connection, SocketClose.TokenEnded);
+            End(connection, SocketClose.TokenEnded);
     }
 
     // A new key was registered. Streams that its person opened before see as a stranger and miss changes of the account, so they end.
     private void HearRegistered(string key, uint user)
     {
         foreach (var (connection, _) in Sockets.Unknown(key))
-            Hub.End(connection, SocketClose.TokenEnded);
+            End(connection, SocketClose.TokenEnded);
     }
 
     private void Disconnect(ReadOnlySpan<uint> users)
@@ -196,7 +196,7 @@ internal sealed class SocketHost
         foreach (var user in users)
         {
             foreach (var connection in Sockets.Of(user))
-                Hub.End(connection, SocketClose.TokenEnded);
+                End(connection, SocketClose.TokenEnded);
         }
     }
 
@@ -214,12 +214,19 @@ internal sealed class SocketHost
             return;
         var open = Sockets.Of(user);
         foreach (var connection in open)
-            Hub.End(connection, account.IsDisabled || account.IsDeleted ? SocketClose.NotAllowed : SocketClose.TokenEnded);
+            End(connection, account.IsDisabled || account.IsDeleted ? SocketClose.NotAllowed : SocketClose.TokenEnded);
         if (open.Count > 0 && isOver)
             Presence.Background.LetGo("sign-out of connections", EndAsync(user, account.IsDeleted));
         // another node may have given the ID its index
         foreach (var (connection, caller) in Sockets.Unknown())
             EndIfKnown(connection, caller);
+    }
+
+    // The connection ends because of its account or its credential, so nothing counts that its client sent after that.
+    private void End(WatchConnection connection, int code)
+    {
+        (connection as IDeviceConnection)?.Ignore();
+        Hub.End(connection, code);
     }
 
     private async Task EndAsync(uint user, bool isDeleted)
