@@ -35,6 +35,10 @@ public class LocalSocketsTests
 
         public bool IsSilent { get; set; }
 
+        void IDeviceConnection.Ignore()
+        {
+        }
+
         protected internal override TimeSpan TickInterval => TimeSpan.FromSeconds(10);
 
         protected internal override bool Send(ReadOnlySpan<byte> json) => true;

@@ -29,6 +29,9 @@ internal sealed class Departures(Slots<WatchConnection> connections, Action<Watc
     private TimeSpan _beganAt;
     private TimeSpan _endsAt;
 
+    /// <summary>Whether connections were told when to reconnect, and have not all closed.</summary>
+    public bool IsWaiting => _gone is not null || _staying.Count > 0;
+
     /// <summary>Tells all connections. Completes <paramref name="gone"/> when none is left or the time is over.</summary>
     public void Begin(TimeSpan over, TaskCompletionSource gone)
     {
@@ -61,7 +64,7 @@ internal sealed class Departures(Slots<WatchConnection> connections, Action<Watc
     /// <summary>A beat of the loop: tells some connections when to reconnect, and closes those whose time has come.</summary>
     public void Beat()
     {
-        if (_gone is null && _staying.Count == 0)
+        if (!IsWaiting)
             return;
         var time = _endsAt - _beganAt;
         // connections are told twice as fast as they close

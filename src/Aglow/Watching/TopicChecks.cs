@@ -56,6 +56,9 @@ internal sealed class TopicChecks
     /// <summary>How many topics are read in the next round.</summary>
     public int Count => _asked.Count;
 
+    /// <summary>Whether topics wait for a later beat, to confirm a leave.</summary>
+    public bool IsWaiting => _later.Count > 0 || _afterDevice.Count > 0;
+
     /// <summary>Runs once a beat: queues the topics that are due, and a slice of all topics.</summary>
     public void Beat()
     {

@@ -34,7 +34,7 @@ namespace Aglow.Watching;
 /// </remarks>
 public sealed class WatchHub : IAsyncDisposable
 {
-    /// <summary>How often the loop wakes although nothing happens.</summary>
+    /// <summary>The unit of time of the loop. On an idle node it wakes once for several beats.</summary>
     public static readonly TimeSpan BeatInterval = TimeSpan.FromMilliseconds(20);
 
     // once a second
@@ -255,7 +255,7 @@ public sealed class WatchHub : IAsyncDisposable
         _sender.SendChanges();
         if (isBeat)
             Tick();
-        return new WatchTurn(hadCommands, _sender.OpensIn);
+        return new WatchTurn(hadCommands, _sender.OpensIn, _checks.IsWaiting || _departures.IsWaiting);
     }
 
     private void Tick()

@@ -12,6 +12,7 @@ namespace Aglow.Watching;
 ///   gathering   command, command ─► when the TurnPace allows ─► turn      a thread that wakes costs as much as two frames
 ///   held        command, command ─► the window opens ─► turn              meanwhile a turn comes only with a beat
 ///   sending     turn, turn, turn, …                                       until nothing waits, or the window closes
+///   idle        five beats at once                                        every 100 ms (BeatPace)
 /// </code>
 /// Threading: any thread enqueues; one turn runs at a time. A turn allocates nothing here.
 /// </remarks>
@@ -20,6 +21,8 @@ internal sealed class WatchLoop(TimeProvider time, AglowLog log, bool isShared)
     // With 10,000 arrivals/s of users whom nobody watches, turns without this pause would take 10 % of a core. Over a shared store, a turn
     // may also cost a read of each shard.
     private readonly TurnPace _pace = new(TimeSpan.FromMilliseconds(isShared ? 10 : 2));
+
+    private readonly BeatPace _beats = new(WatchHub.BeatInterval);
 
     // timers count milliseconds
     private static readonly TimeSpan ShortestWait = TimeSpan.FromMilliseconds(1);
@@ -31,6 +34,8 @@ internal sealed class WatchLoop(TimeProvider time, AglowLog log, bool isShared)
     private int _isGathering;
     private int _isBeatDue;
     private ITimer? _timer;
+    private ITimer? _beatTimer;
+    private TimeSpan _sleep = WatchHub.BeatInterval;
     private TimeSpan _nextTurn;
     private bool _hasMore;
 
@@ -55,20 +60,20 @@ internal sealed class WatchLoop(TimeProvider time, AglowLog log, bool isShared)
     {
         await using var stopping = stop.Register(_wake.Signal);
         await using var timer = _timer = time.CreateTimer(Gathered, null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
-        await using var beats = time.CreateTimer(BeatIsDue, null, WatchHub.BeatInterval, WatchHub.BeatInterval);
+        await using var beats = _beatTimer = time.CreateTimer(BeatIsDue, null, _sleep, _sleep);
         await BackgroundLoop.RunAsync("watch", NextAsync, time, log, () => StepAsync(turn), stop);
     }
 
     private void BeatIsDue(object? state)
     {
         Volatile.Write(ref _isBeatDue, 1);
-        _wake.Signal();
+        _wake.SignalHere();
     }
 
     private void Gathered(object? state)
     {
         Interlocked.Exchange(ref _isGathering, 0);
-        _wake.Signal();
+        _wake.SignalHere();
     }
 
     private ValueTask NextAsync() => _hasMore ? default : _wake.WaitAsync();
@@ -76,14 +81,23 @@ internal sealed class WatchLoop(TimeProvider time, AglowLog log, bool isShared)
     private async ValueTask StepAsync(Func<bool, ValueTask<WatchTurn>> turn)
     {
         _hasMore = false;
-        var isBeat = Interlocked.Exchange(ref _isBeatDue, 0) != 0;
-        if (!isBeat && _nextTurn > Now)
+        var beats = Interlocked.Exchange(ref _isBeatDue, 0) != 0 ? _beats.Take(Now) : 0;
+        if (beats == 0 && _nextTurn > Now)
         {
             Gather();
             return;
         }
 
-        var done = await turn(isBeat);
+        var done = await turn(beats > 0);
+        for (var i = 1; i < beats; i++)
+        {
+            var next = await turn(true);
+            done = next with { HadCommands = done.HadCommands || next.HadCommands };
+        }
+
+        _beats.Passed(beats, done is { HadCommands: false, Held: null, IsWaiting: false });
+        if (_beats.Sleep != _sleep)
+            _beatTimer!.Change(_sleep = _beats.Sleep, _sleep);
         if (done.Held is { } held)
         {
             _hasMore = held <= TimeSpan.Zero;
@@ -111,7 +125,7 @@ internal sealed class WatchLoop(TimeProvider time, AglowLog log, bool isShared)
 }
 
 /// <summary>
-/// The result of a turn: whether there were commands, and how long changes are held from now on. Zero: more can be sent at once. Null: no
-/// change waits.
+/// The result of a turn: whether there were commands, how long changes are held from now on (zero: more can be sent at once; null: no
+/// change waits), and whether something waits for one of the next beats.
 /// </summary>
-internal readonly record struct WatchTurn(bool HadCommands, TimeSpan? Held);
+internal readonly record struct WatchTurn(bool HadCommands, TimeSpan? Held, bool IsWaiting);
