@@ -54,6 +54,20 @@ public class JudgeTests
     }
 
     [Theory]
+    [InlineData(false, 130, true)]
+    [InlineData(false, 112, false)]
+    [InlineData(true, 112, true)] // the newest activity was the last second of a node that died
+    [InlineData(true, 100, false)] // two are never lost
+    [InlineData(true, 115, false)] // when nobody did anything
+    public void Where_nodes_die_the_newest_activity_may_be_lost(bool isDisturbed, double second, bool isTrue)
+    {
+        var truth = new Truth(isDisturbed ? Promises.Disturbed() : Promises);
+        foreach (var act in new[] { Active(100), Active(112), Heartbeat(121, 121.1), Active(130) })
+            truth.Add(act);
+        (truth.WhyNeverActiveAt(second, asked: 150, toldBy: 150) is null).ShouldBe(isTrue);
+    }
+
+    [Theory]
     [InlineData(140.1, null)] // heard by 100.2: lease + bound
     [InlineData(140.3, ViolationKind.GhostOnline)]
     public void Told_online_after_lease_and_bound_is_a_ghost(double at, object? expected) =>

@@ -172,7 +172,8 @@ internal sealed class Truth(Promises promises)
             if (second <= _forgottenUntil + promises.ClockSlack)
                 return null;
             var isPossible = false;
-            var newest = double.NegativeInfinity;
+            // a node that dies loses the renewals of its last second, and an activity may be the only one for long
+            var (newest, before) = (double.NegativeInfinity, double.NegativeInfinity);
             foreach (var (_, act) in _acts)
             {
                 if (act.From > toldBy)
@@ -180,12 +181,13 @@ internal sealed class Truth(Promises promises)
                 if (act.Kind is ActKind.Active or ActKind.Before)
                     isPossible |= second >= act.From - promises.ClockSlack && second <= Math.Min(act.To, toldBy) + promises.ClockSlack;
                 if (act is { Kind: ActKind.Active, IsSure: true } && act.To + promises.RenewalShows <= asked && !MayBeErased(act))
-                    newest = Math.Max(newest, act.From);
+                    (newest, before) = act.From > newest ? (act.From, newest) : (newest, Math.Max(before, act.From));
             }
 
             if (!isPossible)
                 return $"active at {second:0} s, when nobody did anything";
-            return second < newest - promises.ClockSlack - promises.MayLose
+            var oldest = promises.IsDisturbed ? Math.Min(newest - promises.MayLose, before) : newest - promises.MayLose;
+            return second < oldest - promises.ClockSlack
                 ? $"active at {second:0} s, but did something at {newest:0.000} s"
                 : null;
         }
