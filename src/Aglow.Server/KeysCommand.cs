@@ -16,7 +16,7 @@ internal static class KeysCommand
     {
         var data = new Option<string>("--data")
         {
-            Description = "The server's data folder; default \"data\".",
+            Description = "The server's data folder.",
             HelpName = "DIR",
             DefaultValueFactory = static _ => "data"
         };

@@ -34,7 +34,7 @@ internal static class WebhooksCommand
         var overlap = new Option<int>(
             "--overlap-hours")
         {
-            Description = "For how many hours the previous secret still signs; default 24.",
+            Description = "For how many hours the previous secret still signs.",
             HelpName = "N",
             DefaultValueFactory = static _ => 24
         };

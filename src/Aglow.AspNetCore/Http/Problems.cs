@@ -236,7 +236,7 @@ internal static class Problems
     public static ProblemException TargetTooLong(int most) => new(
         StatusCodes.Status414UriTooLong, "Path too long",
         $"The path and query are longer than the {most} bytes that this call takes. "
-            + $"Send lists of users in a body: POST {Routes.StatusBatch}.");
+            + $"Shorten it. Lists of users can be sent in a body: POST {Routes.StatusBatch}. No cursor of this server is that long.");
 
     public static ProblemException BodyTooSlow() => new(
         StatusCodes.Status408RequestTimeout,
