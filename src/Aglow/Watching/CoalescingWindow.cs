@@ -23,7 +23,7 @@ internal sealed class CoalescingWindow
     public const double Share = 0.6;
 
     /// <summary>The longest hold. A node at half of its highest rate then tells watchers within a tenth of a second.</summary>
-    public static readonly TimeSpan MaxHold = TimeSpan.FromMilliseconds(45);
+    public static readonly TimeSpan MaxHold = TimeSpan.FromMilliseconds(39);
 
     /// <summary>How long the hub may work at once after a pause. 100 ms: a change of one user with 10,000 watchers is not held.</summary>
     public static readonly TimeSpan Burst = TimeSpan.FromMilliseconds(100);
