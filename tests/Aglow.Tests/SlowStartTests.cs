@@ -47,7 +47,7 @@ public sealed class SlowStartTests : IAsyncDisposable
         }
 
         // a pause after the start does hold leases back
-        _time.Advance(TimeSpan.FromSeconds(28));
+        _time.Jump(TimeSpan.FromSeconds(28));
         (await presence.StatusAsync(Online)).IsOnline.ShouldBeTrue();
         await presence.StopAsync();
     }

@@ -12,22 +12,15 @@ public sealed class WakeUp : IValueTaskSource
     private const int Signaled = 1;
     private const int Waiting = 2;
 
-    private ManualResetValueTaskSourceCore<bool> _core;
+    // continuations run on another thread, because the signaller has other work
+    private ManualResetValueTaskSourceCore<bool> _core = new() { RunContinuationsAsynchronously = true };
     private int _state;
 
-    /// <summary>Wakes the loop on another thread, or makes its next wait end at once.</summary>
-    public void Signal() => Signal(onThisThread: false);
-
-    /// <summary>Like <see cref="Signal()"/>, but the loop may run on this thread. For timers, whose thread has no other work.</summary>
-    public void SignalHere() => Signal(onThisThread: true);
-
-    private void Signal(bool onThisThread)
+    /// <summary>Wakes the loop, or makes its next wait end at once.</summary>
+    public void Signal()
     {
-        if (Volatile.Read(ref _state) == Signaled || Interlocked.Exchange(ref _state, Signaled) != Waiting)
-            return;
-        // only the signaller that found the loop waiting comes here
-        _core.RunContinuationsAsynchronously = !onThisThread;
-        _core.SetResult(true);
+        if (Volatile.Read(ref _state) != Signaled && Interlocked.Exchange(ref _state, Signaled) == Waiting)
+            _core.SetResult(true);
     }
 
     /// <summary>Completes at the next signal, or at once if a signal came since the last wait. Only one waiter is allowed.</summary>

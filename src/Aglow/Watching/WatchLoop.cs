@@ -67,13 +67,13 @@ internal sealed class WatchLoop(TimeProvider time, AglowLog log, bool isShared)
     private void BeatIsDue(object? state)
     {
         Volatile.Write(ref _isBeatDue, 1);
-        _wake.SignalHere();
+        _wake.Signal();
     }
 
     private void Gathered(object? state)
     {
         Interlocked.Exchange(ref _isGathering, 0);
-        _wake.SignalHere();
+        _wake.Signal();
     }
 
     private ValueTask NextAsync() => _hasMore ? default : _wake.WaitAsync();
