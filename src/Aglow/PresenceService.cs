@@ -264,8 +264,9 @@ public sealed class PresenceService : IAsyncDisposable
     public ValueTask<int> HeartbeatPackedAsync(ReadOnlyMemory<uint> users) =>
         _heartbeats.WriteAsync(WithoutDisabled(users), active: false, durable: false);
 
-    private ReadOnlyMemory<uint> WithoutDisabled(ReadOnlyMemory<uint> users) =>
-        Accounts.IsNobodyDisabled ? users : Array.FindAll(users.ToArray(), user => !Accounts.IsDisabled(user));
+    private ReadOnlyMemory<uint> WithoutDisabled(ReadOnlyMemory<uint> users) => Accounts.IsAnyDisabled(users.Span)
+        ? Array.FindAll(users.ToArray(), user => !Accounts.IsDisabled(user))
+        : users;
 
     /// <summary>A heartbeat at the earlier of <paramref name="unixSeconds"/> and now; never moves a user back in time.</summary>
     public ValueTask<Admission> HeartbeatAtAsync(uint user, long unixSeconds) =>

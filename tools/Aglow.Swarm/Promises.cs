@@ -13,7 +13,7 @@ internal sealed record Promises(double Lease = 30, double Bound = 10, double Hea
     public ServerClock Clock { get; init; } = 0;
 
     /// <summary>
-    /// How late a record may be read: the server holds a change for 39 ms at most, connections wait for their turns, and buffers take time.
+    /// How late a record may be read: the server holds a change for some 40 ms, connections wait for their turns, and buffers take time.
     /// </summary>
     public double Slack { get; init; } = 1.5;
 

@@ -172,7 +172,7 @@ internal sealed class Truth(Promises promises)
             if (second <= _forgottenUntil + promises.ClockSlack)
                 return null;
             var isPossible = false;
-            // a node that dies loses the renewals of its last second, and an activity may be the only one for long
+            // a node that dies may lose the renewals of its last second, and the activity before may be half a minute old
             var (newest, before) = (double.NegativeInfinity, double.NegativeInfinity);
             foreach (var (_, act) in _acts)
             {

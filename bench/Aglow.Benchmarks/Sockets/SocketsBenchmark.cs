@@ -70,23 +70,34 @@ internal sealed class SocketsBenchmark : Benchmark
         var seconds = (run.IsQuick ? 1 : 2) * Server.PingSeconds;
         await using var server = await Server.StartAsync(name);
         using var load = Load.Start(server);
+        await Task.Delay(TimeSpan.FromSeconds(run.Settings.Number("settle")));
+        var alone = await BusyAsync();
         await load.AskAsync($"connect {sockets} 0 0 1");
         await Task.Delay(TimeSpan.FromSeconds(Math.Max(run.Settings.Number("settle"), Server.PingSeconds + 2)));
-        List<double> cpu = [];
-        for (var i = 0; i < Samples(run); i++)
-        {
-            var before = Cpu.Of(server.Process);
-            await Task.Delay(TimeSpan.FromSeconds(seconds));
-            cpu.Add((Cpu.Of(server.Process) - before) / seconds);
-        }
-
+        var cpu = await BusyAsync();
         await RequireReadyAsync(load, name, sockets);
         var title = $"{Server.Title(name)}, {sockets:#,0} idle sockets";
         if (name == Server.Aglow)
             title += $", ping every {Server.PingSeconds} s";
         var goal = name == Server.Aglow ? Goal.Most(Server.PingSeconds < 25 ? 2 : 1) : null;
         run.Add(Figure.Of($"{title}: CPU of each a second", "us", [.. cpu.Select(each => each * 1e6 / sockets)], goal));
-        run.Add(Figure.Of($"{title}: CPU of the node", "% of a core", [.. cpu.Select(each => 100 * each)]));
+        run.Add(Figure.Of($"{title}: CPU of the node", "% of a core", [.. cpu.Select(static each => 100 * each)]));
+        run.Add(
+            Figure.Of($"{Server.Title(name)}, no socket: CPU of the node", "% of a core", [.. alone.Select(static each => 100 * each)]));
+
+        // CPU seconds a second, once for each sample
+        async Task<List<double>> BusyAsync()
+        {
+            List<double> busy = [];
+            for (var i = 0; i < Samples(run); i++)
+            {
+                var before = Cpu.Of(server.Process);
+                await Task.Delay(TimeSpan.FromSeconds(seconds));
+                busy.Add((Cpu.Of(server.Process) - before) / seconds);
+            }
+
+            return busy;
+        }
     }
 
     private static async Task MeasureWatchAsync(Run run)

@@ -21,7 +21,6 @@ internal sealed class HubDevice(Arrival arrival, HubCallerContext context, Socke
     private readonly bool _isKeptAlive = context.Features.Get<IConnectionInherentKeepAliveFeature>()?.HasInherentKeepAlive == true;
     private uint _lastEvidence;
     private volatile bool _isEnded;
-    private volatile bool _isIgnored;
 
     public Device Device => arrival.Client.Device;
 
@@ -34,11 +33,11 @@ internal sealed class HubDevice(Arrival arrival, HubCallerContext context, Socke
     /// <summary>Writes a heartbeat because something arrived from the client; see <see cref="SocketHost.EvidenceAsync"/>.</summary>
     public void Hear(bool byPerson)
     {
-        if (!_isIgnored)
+        if (!_isEnded)
             _ = host.EvidenceAsync(User, Device, byPerson, ref _lastEvidence).AsTask();
     }
 
-    public void Ignore() => _isIgnored = true;
+    public void Ignore() => _isEnded = true;
 
     /// <summary>Ends the device after the connection has ended.</summary>
     /// <param name="leaves">Whether the device leaves, because the client closed the connection and did not lose it.</param>
@@ -75,9 +74,9 @@ internal sealed class HubDevice(Arrival arrival, HubCallerContext context, Socke
     protected override void End(int code)
     {
         // Lower codes mean that the server stops. SignalR then closes the connection itself, and the client may reconnect.
-        if (code < SocketClose.TokenEnded || _isEnded)
+        if (code < SocketClose.TokenEnded)
             return;
-        _isIgnored = _isEnded = true;
+        _isEnded = true;
         context.Abort();
     }
 

@@ -18,8 +18,8 @@ internal interface IDeviceConnection
     bool IsSilent => false;
 
     /// <summary>
-    /// Ignores what still arrives, because the person may no longer act on this connection. Otherwise a tab that has not closed yet would
-    /// bring back a user who signed out. Called on any thread, before the connection is told of its end.
+    /// From now on, nothing that arrives counts, because the person may no longer act on this connection. Without this, a tab could bring
+    /// back a user who signed out, until its connection is closed. Any thread.
     /// </summary>
     void Ignore();
 }

@@ -222,7 +222,7 @@ internal sealed class SocketHost
             EndIfKnown(connection, caller);
     }
 
-    // The connection ends because of its account or its credential, so nothing counts that its client sent after that.
+    // Ends a connection because of its account or its credential. Nothing that its client sends from now on counts.
     private void End(WatchConnection connection, int code)
     {
         (connection as IDeviceConnection)?.Ignore();

@@ -35,6 +35,20 @@ public sealed class Accounts
     /// <summary>Whether a user is disabled.</summary>
     public bool IsDisabled(uint user) => !IsNobodyDisabled && Of(user).IsDisabled;
 
+    /// <summary>Whether one of these users is disabled.</summary>
+    public bool IsAnyDisabled(ReadOnlySpan<uint> users)
+    {
+        if (IsNobodyDisabled)
+            return false;
+        foreach (var user in users)
+        {
+            if (IsDisabled(user))
+                return true;
+        }
+
+        return false;
+    }
+
     /// <summary>Sets an account, and raises the event if it changed.</summary>
     public void Set(uint user, Account account)
     {

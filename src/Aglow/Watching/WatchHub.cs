@@ -34,7 +34,7 @@ namespace Aglow.Watching;
 /// </remarks>
 public sealed class WatchHub : IAsyncDisposable
 {
-    /// <summary>The unit of time of the loop. On an idle node it wakes once for several beats.</summary>
+    /// <summary>The unit of time of the loop. On an idle node the loop wakes once for several of them.</summary>
     public static readonly TimeSpan BeatInterval = TimeSpan.FromMilliseconds(20);
 
     // once a second

@@ -35,7 +35,6 @@ internal sealed class WatchLoop(TimeProvider time, AglowLog log, bool isShared)
     private int _isBeatDue;
     private ITimer? _timer;
     private ITimer? _beatTimer;
-    private TimeSpan _sleep = WatchHub.BeatInterval;
     private TimeSpan _nextTurn;
     private bool _hasMore;
 
@@ -60,7 +59,7 @@ internal sealed class WatchLoop(TimeProvider time, AglowLog log, bool isShared)
     {
         await using var stopping = stop.Register(_wake.Signal);
         await using var timer = _timer = time.CreateTimer(Gathered, null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
-        await using var beats = _beatTimer = time.CreateTimer(BeatIsDue, null, _sleep, _sleep);
+        await using var beats = _beatTimer = time.CreateTimer(BeatIsDue, null, _beats.Sleep, _beats.Sleep);
         await BackgroundLoop.RunAsync("watch", NextAsync, time, log, () => StepAsync(turn), stop);
     }
 
@@ -95,9 +94,10 @@ internal sealed class WatchLoop(TimeProvider time, AglowLog log, bool isShared)
             done = next with { HadCommands = done.HadCommands || next.HadCommands };
         }
 
+        var slept = _beats.Sleep;
         _beats.Passed(beats, done is { HadCommands: false, Held: null, IsWaiting: false });
-        if (_beats.Sleep != _sleep)
-            _beatTimer!.Change(_sleep = _beats.Sleep, _sleep);
+        if (_beats.Sleep != slept)
+            _beatTimer!.Change(_beats.Sleep, _beats.Sleep);
         if (done.Held is { } held)
         {
             _hasMore = held <= TimeSpan.Zero;
