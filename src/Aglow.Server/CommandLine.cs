@@ -20,7 +20,7 @@ internal static class CommandLine
             var command = parsed.CommandResult.Command;
             var what = command.Subcommands.Count > 0 && parsed.UnmatchedTokens is [var unknown, ..]
                 ? $"\"{unknown}\" is not a command"
-                : wrong.Message.TrimEnd('.');
+                : wrong.Message.TrimEnd('.').Replace("as expected type 'System.Int32'", "as a whole number", StringComparison.Ordinal);
             return Fail(Usage, $"{what}. See aglow {string.Concat(NamesOf(command))}--help.");
         }
 

@@ -297,6 +297,7 @@ public class ProcessTests
         { "--page", ["serve", "--page", "no"] },
         { "--scope", ["keys", "add", "--name", "a"] },
         { "\"write\" is not a scope", ["keys", "add", "--data", "/nowhere/aglow", "--name", "a", "--scope", "read,write"] },
+        { "'--overlap-hours' as a whole number", ["webhooks", "rotate", "--overlap-hours", "x", "abc"] },
         { "\"frobnicate\" is not a command", ["frobnicate"] },
         { "\"--frobnicate\" is not a command. See aglow webhooks --help.", ["webhooks", "--frobnicate"] },
     };
