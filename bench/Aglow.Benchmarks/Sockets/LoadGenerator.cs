@@ -45,7 +45,7 @@ internal sealed class LoadGenerator
     private readonly Dialect _dialect;
     private readonly int _port;
     // the port for changes: another node's port, if that is measured
-    private readonly int _callsPort;
+    private int _callsPort;
     private readonly int _server;
     private readonly int _poll = Kernel.NewPoll();
     private readonly Kernel.Event[] _events = new Kernel.Event[256];
@@ -118,6 +118,7 @@ internal sealed class LoadGenerator
             {
                 "connect" => Connect(numbers[0], numbers[1], numbers[2], numbers[3]),
                 "heartbeat" => Heartbeat(numbers[0], numbers[1]),
+                "calls" => CallAt(numbers[0]),
                 "run" => Run(numbers[0], numbers[1], numbers.Length > 2 ? numbers[2] : QuantumMilliseconds),
                 "flip" => Flip(numbers[0]),
                 "churn" => Churn(numbers[0], numbers[1]),
@@ -161,6 +162,16 @@ internal sealed class LoadGenerator
         SendChanges([.. Enumerable.Range(first, count)], online: true);
         UntilAnswered();
         return new { users = count };
+    }
+
+    // From now on, changes go to this port.
+    private object CallAt(int port)
+    {
+        UntilAnswered();
+        foreach (var idle in _idleCalls.ToArray())
+            Lose(idle);
+        _callsPort = port;
+        return new { port };
     }
 
     // Makes changes at this rate for this time: half of them arrivals, half leaves. It sends the changes that are due once a quantum.
