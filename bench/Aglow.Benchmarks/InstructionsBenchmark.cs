@@ -9,17 +9,18 @@ namespace Aglow.Benchmarks;
 
 /// <summary>
 /// Counts with valgrind the instructions of the native server for a heartbeat, a packed heartbeat, a status and a delivery. The counts
-/// hardly depend on the machine's load, so <c>./test</c> allows only a tenth more than <c>bench/instructions.json</c>.
+/// hardly depend on the machine's load, so <c>./test</c> allows only 3 % more or less than <c>bench/instructions.json</c>.
 /// </summary>
 /// <remarks>
 /// Each leg runs several times. The lowest count is used, because the server's timers only add instructions. Requests are pipelined, so
-/// that little time passes. Rejected: a harness that calls the engine, because it covers only part of the path and changes with every
-/// refactoring.
+/// that little time passes. Counts of two processes differ by 1 %, by 2 % on a busy machine. So the lowest of three servers is recorded,
+/// and a count that is too high is repeated on up to two more. Rejected: a harness that calls the engine, because it covers only part of
+/// the path and changes with every refactoring.
 /// </remarks>
 internal sealed class InstructionsBenchmark : Benchmark
 {
-    // two runs of one file differed by 2.2 % on a busy machine
-    private const double Tolerance = 1.1;
+    private const double Tolerance = 1.03;
+    private const int MostServers = 3;
     private const int Watchers = 500, ChangesPerLeg = 20;
     private const uint FirstWatched = 100_000;
 
@@ -49,8 +50,18 @@ internal sealed class InstructionsBenchmark : Benchmark
         // valgrind fails on the debug information
         var stripped = Path.Combine(folder.Path, "server");
         await Programs.RunAsync("strip", "-o", stripped, program);
-        var counted = Count(run, stripped, folder.Path);
-        if (run.Settings.Text("record") == "yes")
+        var records = run.Settings.Text("record") == "yes";
+        var recorded = records ? [] : JsonSerializer.Deserialize<Dictionary<string, double>>(File.ReadAllText(Recorded))!;
+        var counted = Count(run, stripped);
+        for (var servers = 1; servers < MostServers && (records || TooHigh(counted, recorded) is not null); servers++)
+        {
+            foreach (var (what, instructions) in Count(run, stripped))
+                counted[what] = Math.Min(counted[what], instructions);
+        }
+
+        foreach (var (what, instructions) in counted)
+            run.Add(what, "instructions", [instructions]);
+        if (records)
         {
             File.WriteAllText(
                 Recorded,
@@ -58,28 +69,32 @@ internal sealed class InstructionsBenchmark : Benchmark
             return;
         }
 
-        Compare(run, counted);
+        Compare(run, counted, recorded);
     }
 
-    private static void Compare(Run run, Dictionary<string, double> counted)
+    private static string? TooHigh(Dictionary<string, double> counted, Dictionary<string, double> recorded) =>
+        counted.FirstOrDefault(c => c.Value > recorded[c.Key] * Tolerance).Key;
+
+    private static void Compare(Run run, Dictionary<string, double> counted, Dictionary<string, double> recorded)
     {
-        var recorded = JsonSerializer.Deserialize<Dictionary<string, double>>(File.ReadAllText(Recorded))!;
         foreach (var (what, instructions) in counted)
             run.Add(
                 $"  {what}, against the {recorded[what]:#,0} that were recorded", "ratio", [instructions / recorded[what]],
                 Goal.Most(Tolerance));
-        if (counted.FirstOrDefault(c => c.Value > recorded[c.Key] * Tolerance) is { Key: { } most })
+        if (TooHigh(counted, recorded) is { } most)
             throw new BenchmarkException(
-                $"a {most} takes {counted[most]:#,0} instructions, more than a tenth above the {recorded[most]:#,0} that were recorded. "
+                $"a {most} takes {counted[most]:#,0} instructions, more than 3 % above the {recorded[most]:#,0} that were recorded. "
                     + "Find out why; if it is worth it, run ./aglow bench instructions --record yes and commit bench/instructions.json.");
         if (counted.FirstOrDefault(c => c.Value < recorded[c.Key] / Tolerance) is { Key: { } least })
             throw new BenchmarkException(
-                $"a {least} takes {counted[least]:#,0} instructions, more than a tenth below the {recorded[least]:#,0} that were "
+                $"a {least} takes {counted[least]:#,0} instructions, more than 3 % below the {recorded[least]:#,0} that were "
                     + "recorded: run ./aglow bench instructions --record yes and commit bench/instructions.json.");
     }
 
-    private static Dictionary<string, double> Count(Run run, string program, string folder)
+    private static Dictionary<string, double> Count(Run run, string program)
     {
+        using var temporary = new TemporaryFolder();
+        var folder = temporary.Path;
         var port = Programs.FreePort();
         // The limit is needed because the runtime otherwise reserves more addresses than valgrind has. No pings are due, and no lease
         // expires.
@@ -130,8 +145,6 @@ internal sealed class InstructionsBenchmark : Benchmark
             }
         }
 
-        foreach (var (name, instructions) in least)
-            run.Add(name, "instructions", [instructions]);
         foreach (var watcher in watchers)
             watcher.Dispose();
         return least;
