@@ -69,6 +69,44 @@ public sealed class DeviceTests
         }
     }
 
+    [Fact]
+    public async Task A_device_leaves_with_its_last_connection()
+    {
+        await using var server = await AglowProcess.StartAsync(null, "--lease-seconds", "4", "--heartbeat-seconds", "1");
+        await using var first = await TabAsync(server);
+        await using var second = await TabAsync(server);
+        var staying = second.StayAsync(static _ => { }, CancellationToken.None);
+        await first.SendAsync("""{"type":"leave"}""");
+        // until the device was heard for longer than a shortened lease, by its other tab alone
+        long LastSeen(string record) => JsonDocument.Parse(record).RootElement.GetProperty("last_seen").GetInt64();
+        var left = LastSeen((await server.GetAsync("/status/3")).Text);
+        for (var last = left; last < left + 6;)
+        {
+            var now = (await server.GetAsync("/status/3")).Text;
+            now.ShouldContain("\"devices\":[\"mobile\"]");
+            last = LastSeen(now);
+            await Task.Delay(100);
+        }
+
+        await second.SendAsync("""{"type":"leave"}""");
+        var deadline = DateTimeOffset.UtcNow.AddSeconds(60);
+        while ((await server.GetAsync("/status/3")).Text.Contains("\"is_online\":true", StringComparison.Ordinal))
+        {
+            DateTimeOffset.UtcNow.ShouldBeLessThan(deadline);
+            await Task.Delay(20);
+        }
+
+        await staying;
+
+        static async Task<RawSocket> TabAsync(AglowProcess server)
+        {
+            var tab = await RawSocket.ConnectAsync(server.Address);
+            await tab.WriteAsync(RawSocket.Handshake("/ws?user_id=3&device_id=p&device_kind=mobile"));
+            (await tab.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 101 ");
+            return tab;
+        }
+    }
+
     // The swarm found this: a phone that died silently was shown for up to a lease after the person was offline.
     [Fact]
     public async Task Who_is_offline_is_so_on_every_kind_of_device()
