@@ -91,6 +91,21 @@ internal sealed class SqliteFile : IDisposable
         command.ExecuteNonQuery();
     }
 
+    /// <summary>The first integer that a query returns; 0: it returns no row.</summary>
+    public static long Ask(SqliteConnection connection, string sql)
+    {
+        using var row = new SqliteStatement(connection, sql);
+        return row.Step() ? row.Int64(0) : 0;
+    }
+
+    /// <summary>Runs SQLite's own check, and returns what it finds; null: nothing.</summary>
+    public static string? QuickCheck(SqliteConnection connection)
+    {
+        using var check = new SqliteStatement(connection, "PRAGMA quick_check(1)");
+        var found = check.Step() ? check.Text(0) : null;
+        return found == "ok" ? null : found ?? "SQLite cannot read it";
+    }
+
     /// <summary>Closes the seal. Close the last connection before.</summary>
     public void Dispose() => Seal.Dispose();
 
@@ -160,7 +175,8 @@ internal sealed class SqliteFile : IDisposable
         (int From, string Sql)[] upgrades)
     {
         Execute(connection, "PRAGMA wal_autocheckpoint = 0");
-        var found = VersionOf(connection);
+        // also reads the schema, so that a file which is no database fails here
+        var found = Ask(connection, "SELECT user_version, (SELECT count(*) FROM sqlite_schema) FROM pragma_user_version");
         if (found > version)
             throw new DataFolderException(
                 $"{path} was written by a newer Aglow (schema {found}, this one knows {version}): start that version, or name another "
@@ -188,21 +204,8 @@ internal sealed class SqliteFile : IDisposable
     /// <summary>Seals a file of an earlier version, after SQLite's own check of it.</summary>
     public static PageSeal FirstSeal(SqliteConnection connection, string path)
     {
-        using (var check = new SqliteStatement(connection, "PRAGMA quick_check(1)"))
-        {
-            var found = check.Step() ? check.Text(0) : null;
-            if (found != "ok")
-                throw FileProblem.Damaged(path, found ?? "SQLite cannot read it");
-        }
-
+        if (QuickCheck(connection) is { } damage)
+            throw FileProblem.Damaged(path, damage);
         return PageSeal.Make(path, connection);
-    }
-
-    private static long VersionOf(SqliteConnection connection)
-    {
-        using var statement = new SqliteStatement(
-            connection, "SELECT user_version, (SELECT count(*) FROM sqlite_schema) FROM pragma_user_version");
-        statement.Step();
-        return statement.Int64(0);
     }
 }
