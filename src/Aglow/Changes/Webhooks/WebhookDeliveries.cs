@@ -160,11 +160,14 @@ public sealed class WebhookDeliveries : IAsyncDisposable
             "aglow.webhook.lag.seconds",
             "Age of the oldest change that a webhook, not paused, has yet to deliver.",
             () => _runners.Values.Where(static r => !r.Settings.IsPaused).Select(r => LagOf(r.State)).DefaultIfEmpty().Max());
-        metrics.Count("aglow.webhook.requests", "Requests to receivers that were acknowledged.", () => _counts.Requests);
-        metrics.Count("aglow.webhook.changes", "Changes that receivers acknowledged.", () => _counts.Changes);
-        metrics.Count("aglow.webhook.failures", "Requests to receivers that failed.", () => _counts.Failures);
-        metrics.Count("aglow.webhook.skipped", "Changes that were given up after 24 hours.", () => _counts.SkippedChanges);
-        metrics.Count("aglow.webhook.gaps", "Times that a webhook lost changes, since the feed no longer kept them.", () => _counts.Gaps);
+        metrics.Count("aglow.webhook.requests", "Requests to receivers that were acknowledged.", () => Volatile.Read(ref _counts.Requests));
+        metrics.Count("aglow.webhook.changes", "Changes that receivers acknowledged.", () => Volatile.Read(ref _counts.Changes));
+        metrics.Count("aglow.webhook.failures", "Requests to receivers that failed.", () => Volatile.Read(ref _counts.Failures));
+        metrics.Count("aglow.webhook.skipped", "Changes that were given up after 24 hours.", () => Volatile.Read(ref _counts.Skipped));
+        metrics.Count(
+            "aglow.webhook.gaps",
+            "Times that a webhook lost changes, since the feed no longer kept them.",
+            () => Volatile.Read(ref _counts.Gaps));
     }
 
     /// <summary>Stops all runners, and stores their places.</summary>

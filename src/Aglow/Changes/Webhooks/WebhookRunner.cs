@@ -121,7 +121,7 @@ internal sealed class WebhookRunner : IAsyncDisposable
             var page = await _feed.ReadAsync(_state.After.Length == 0 ? null : _state.After, PageSize, _stop.Token);
             if (page.IsGap)
             {
-                _counts.Gap();
+                Interlocked.Increment(ref _counts.Gaps);
                 Update(_state with { OwesGap = true, Gaps = _state.Gaps + 1 });
             }
 
@@ -159,7 +159,8 @@ internal sealed class WebhookRunner : IAsyncDisposable
             Log(result.Delivery);
             if (result.Delivery.IsAcknowledged)
             {
-                _counts.Acknowledged(changes.Length);
+                Interlocked.Increment(ref _counts.Requests);
+                Interlocked.Add(ref _counts.Changes, changes.Length);
                 Update(_state with
                 {
                     After = changes.Length > 0 ? changes[^1].Id : _state.After,
@@ -170,7 +171,7 @@ internal sealed class WebhookRunner : IAsyncDisposable
                 break;
             }
 
-            _counts.Failed();
+            Interlocked.Increment(ref _counts.Failures);
             Update(_state with { Failed = _state.Failed + 1, FailingSince = _state.FailingSince ?? Now });
             if (result.Delivery.Status == 410)
                 await _pause(settings.Id, "the receiver answered 410 Gone", _stop.Token);
@@ -189,7 +190,7 @@ internal sealed class WebhookRunner : IAsyncDisposable
         var old = changes.TakeWhile(change => change.At < oldest).Count();
         if (old == 0)
             return changes;
-        _counts.Skipped(old);
+        Interlocked.Add(ref _counts.Skipped, old);
         Update(_state with { After = changes[old - 1].Id, Skipped = _state.Skipped + old });
         return changes[old..];
     }
@@ -254,34 +255,12 @@ internal static class WebhookKeys
     public static string State(string id) => StatePrefix + id;
 }
 
-/// <summary>The counts that all webhooks share.</summary>
+/// <summary>The counts that all webhooks share, changed by interlocked operations.</summary>
 internal sealed class WebhookCounts
 {
-    private long _requests;
-    private long _changes;
-    private long _failures;
-    private long _skipped;
-    private long _gaps;
-
-    public long Requests => Volatile.Read(ref _requests);
-
-    public long Changes => Volatile.Read(ref _changes);
-
-    public long Failures => Volatile.Read(ref _failures);
-
-    public long SkippedChanges => Volatile.Read(ref _skipped);
-
-    public long Gaps => Volatile.Read(ref _gaps);
-
-    public void Acknowledged(int changes)
-    {
-        Interlocked.Increment(ref _requests);
-        Interlocked.Add(ref _changes, changes);
-    }
-
-    public void Failed() => Interlocked.Increment(ref _failures);
-
-    public void Skipped(int changes) => Interlocked.Add(ref _skipped, changes);
-
-    public void Gap() => Interlocked.Increment(ref _gaps);
+    public long Requests;
+    public long Changes;
+    public long Failures;
+    public long Skipped;
+    public long Gaps;
 }
