@@ -114,15 +114,6 @@ internal sealed class SqliteConsumerStore(string folder, FolderWatch? watch) : I
     {
         if (_connection is not null)
             return _connection;
-        if (!File.Exists(FilePath))
-        {
-            // SQLite gives its WAL the permissions of the file
-            var options = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write };
-            if (!OperatingSystem.IsWindows())
-                options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
-            new FileStream(FilePath, options).Dispose();
-        }
-
         _file ??= OpenFile(folder);
         _file.Seal.Watch = watch;
         _connection = _file.ConnectToWrite(cacheKibibytes: 256);
