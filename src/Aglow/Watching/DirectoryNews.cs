@@ -71,19 +71,10 @@ internal sealed class DirectoryNews
     {
         var changed = new List<uint>();
         var now = _clock.Now;
-        foreach (var (user, claims) in changes.Claims)
+        foreach (var (user, claims) in All(changes.Claims, changes.IsComplete, _claims.Users, none: []))
         {
             if (_claims.Set(user, claims, now))
                 changed.Add(user);
-        }
-
-        if (changes.IsComplete)
-        {
-            foreach (var user in _claims.Users.Except(changes.Claims.Select(static s => s.Key)).ToArray())
-            {
-                _claims.Set(user, [], now);
-                changed.Add(user);
-            }
         }
 
         if (changed.Count > 0)
@@ -92,42 +83,33 @@ internal sealed class DirectoryNews
 
     private void SetAccounts(DirectoryChanges changes)
     {
-        foreach (var (user, account) in changes.Accounts)
+        foreach (var (user, account) in All(changes.Accounts, changes.IsComplete, _accounts.Users, Account.Default))
         {
             _accounts.Set(user, account);
             if (account.IsDeleted)
                 _watchers.Resight(user);
-        }
-
-        if (changes.IsComplete)
-        {
-            foreach (var user in _accounts.Users.Except(changes.Accounts.Select(static a => a.Key)).ToArray())
-                _accounts.Set(user, Account.Default);
         }
     }
 
     private void SetVisibilities(DirectoryChanges changes)
     {
         var changed = new List<uint>();
-        foreach (var (user, visibility) in changes.Visibilities)
+        foreach (var (user, visibility) in All(changes.Visibilities, changes.IsComplete, _visibilities.Users, Visibility.Default))
         {
             if (_visibilities.Set(user, visibility))
                 changed.Add(user);
-        }
-
-        if (changes.IsComplete)
-        {
-            foreach (var user in _visibilities.Users.Except(changes.Visibilities.Select(static v => v.Key)).ToArray())
-            {
-                _visibilities.Set(user, Visibility.Default);
-                changed.Add(user);
-            }
         }
 
         // after all are set: with reciprocal visibility, a user's view depends on the settings of others
         foreach (var user in changed)
             _watchers.Resight(user);
     }
+
+    // What is reported. A complete report also says that the other known users have nothing any more.
+    private static IEnumerable<KeyValuePair<uint, T>> All<T>(
+        IReadOnlyList<KeyValuePair<uint, T>> reported, bool isComplete, IEnumerable<uint> known, T none) => !isComplete
+        ? reported
+        : [.. reported, .. known.Except(reported.Select(static r => r.Key)).Select(user => KeyValuePair.Create(user, none))];
 
     private void LookUp(DirectoryChanges changes)
     {
