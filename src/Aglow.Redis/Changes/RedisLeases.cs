@@ -107,13 +107,7 @@ internal sealed class RedisLeases(RedisCluster cluster, TimeProvider time)
     {
         try
         {
-            var (answer, _) = await cluster.SendAsync(
-                RedisKeys.ChangesSlot,
-                (script, Keys: new[] { key }, values),
-                static (redis, lease, flags) =>
-                    redis.ScriptEvaluateAsync(lease.script, lease.Keys, lease.values, flags | CommandFlags.NoScriptCache),
-                RedisCommandKind.Script);
-            return (long)answer == 1;
+            return (long)await cluster.RunScriptAsync(RedisKeys.ChangesSlot, script, [key], values) == 1;
         }
         catch (StoreUnavailableException)
         {

@@ -244,6 +244,13 @@ internal sealed class RedisCluster : IAsyncDisposable
         }
     }
 
+    /// <summary>Runs a script on keys of one slot.</summary>
+    public async Task<RedisResult> RunScriptAsync(int slot, string script, RedisKey[] keys, params RedisValue[] values) => (await SendAsync(
+        slot,
+        (script, keys, values),
+        static (redis, run, flags) => redis.ScriptEvaluateAsync(run.script, run.keys, run.values, flags | CommandFlags.NoScriptCache),
+        RedisCommandKind.Script)).Value;
+
     /// <summary>The time of the primaries: see <see cref="RedisTime"/>.</summary>
     public Task<(double Seconds, long Stamp)> ReadTimeAsync() => RedisTime.ReadAsync(_connections.Commands, _map.Shards, _time);
 

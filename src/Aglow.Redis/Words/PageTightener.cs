@@ -57,12 +57,7 @@ internal sealed class PageTightener(RedisCluster cluster)
                 RedisCommandKind.Read);
             if (used.IsNull || (long)used <= bytes + (bytes / 8) + Slack)
                 return;
-            RedisKey[] keys = [key, RedisKeys.Copy(page)];
-            await cluster.SendAsync(
-                slot,
-                keys,
-                static (redis, keys, flags) => redis.ScriptEvaluateAsync(Script, keys, flags: flags | CommandFlags.NoScriptCache),
-                RedisCommandKind.Script);
+            await cluster.RunScriptAsync(slot, Script, [key, RedisKeys.Copy(page)]);
             Tightened++;
         }
         catch (StoreUnavailableException)
