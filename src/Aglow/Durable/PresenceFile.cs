@@ -1,6 +1,4 @@
-using System.Buffers.Binary;
 using System.Numerics;
-using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Aglow.Files;
 using Aglow.Model;
@@ -271,17 +269,10 @@ internal sealed class PresenceFile : IDisposable
     // Runs before SQLite opens the file, because SQLite would recover an unfinished transaction of another program. Creates a missing file.
     private static void CheckHeader(string path)
     {
-        Span<byte> header = stackalloc byte[100];
         try
         {
             PrivateFile.Prepare(path);
-            using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
-            var length = file.ReadAtLeast(header, header.Length, throwOnEndOfStream: false);
-            if (length == 0)
-                return;
-            var isOurs = length == header.Length && header.StartsWith("SQLite format 3\0"u8)
-                && BinaryPrimitives.ReadInt32BigEndian(header[68..]) == ApplicationId;
-            if (!isOurs)
+            if (SqliteFile.FindApplicationId(path) is not (null or ApplicationId))
             {
                 throw new DataFolderException(
                     $"{path} is not an Aglow file of words, or its beginning is damaged; nothing was changed. "

@@ -22,8 +22,6 @@ internal sealed class SqliteFile : IDisposable
     // IDs are random, so each new one changes another page of their index. 4 KiB made new IDs nearly half as fast (docs/lab/profiles.md).
     private const int PageSize = 2048;
 
-    private static readonly byte[] Magic = "SQLite format 3\0"u8.ToArray();
-
     private SqliteFile(string path, PageSeal seal)
     {
         Path = path;
@@ -137,21 +135,28 @@ internal sealed class SqliteFile : IDisposable
         }
     }
 
-    private static bool IsEmptyElseOurs(string path, int applicationId)
+    /// <summary>The application_id of an SQLite file; null: the file is empty; -1: it is another kind of file.</summary>
+    public static int? FindApplicationId(string path)
     {
         Span<byte> header = stackalloc byte[100];
         using var file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
         var length = RandomAccess.Read(file, header, 0);
         if (length == 0)
-            return true;
-        if (length < header.Length || !header.StartsWith(Magic))
+            return null;
+        return length == header.Length && header.StartsWith("SQLite format 3\0"u8) ? BinaryPrimitives.ReadInt32BigEndian(header[68..]) : -1;
+    }
+
+    private static bool IsEmptyElseOurs(string path, int applicationId)
+    {
+        var found = FindApplicationId(path);
+        if (found == -1)
             throw new DataFolderException(
                 $"{path} is not an Aglow file, or its beginning is damaged; nothing was changed. Restore a backup, or move it away to "
                     + "begin anew.");
-        if (BinaryPrimitives.ReadInt32BigEndian(header[68..]) != applicationId)
+        if (found is not null && found != applicationId)
             throw new DataFolderException(
                 $"{path} is another program's SQLite file; nothing was changed. Move it away, or name another folder with --data.");
-        return false;
+        return found is null;
     }
 
     private static void Make(SqliteConnection connection, int applicationId, int version, string schema)
