@@ -116,7 +116,11 @@ public sealed class RedisPresence : IOpenPresence
             var clock = new Clock(time, guard, storeSeconds: seconds + time.GetElapsedTime(stamp).TotalSeconds);
             cluster.Recovered = (slots, away) => Hold(clock, slots, away);
             if (rules.ReplicaWait != ReplicaWait.Off)
-                replicas = await ReplicaConfirmations.OpenAsync(redis, cluster, rules.ReplicaWait == ReplicaWait.All, time, log);
+            {
+                var connection = await RedisConnections.ConnectAsync(redis, time);
+                replicas = new ReplicaConfirmations(connection, cluster, rules.ReplicaWait == ReplicaWait.All, time, log);
+            }
+
             hints = new RedisHints(cluster, time, log);
             var (store, events) = (new RedisPlaneStore(cluster, replicas), new AglowLog(logs.CreateLogger("Aglow")));
             var changeLog = new RedisChangeLog(cluster, time);
