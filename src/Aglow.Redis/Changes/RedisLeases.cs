@@ -35,14 +35,8 @@ internal sealed class RedisLeases(RedisCluster cluster, TimeProvider time)
             var askedAt = time.GetTimestamp();
             if (await TryTakeAsync(key, token))
                 await HoldAsync(key, token, askedAt, run, stop);
-            try
-            {
-                await Task.Delay(Interval * (0.5 + (Random.Shared.NextDouble() / 2)), time, stop);
-            }
-            catch (OperationCanceledException)
-            {
-                return;
-            }
+            await Task.Delay(Interval * (0.5 + (Random.Shared.NextDouble() / 2)), time, stop)
+                .ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
     }
 

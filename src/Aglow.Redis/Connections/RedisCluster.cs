@@ -220,7 +220,7 @@ internal sealed class RedisCluster : IAsyncDisposable
             if (error == RedisErrorKind.Moved && !hasFreshMap)
                 await _map.RefreshAsync();
             else if (!isAsked)
-                await PauseAsync();
+                await Task.Delay(TickInterval, _time, _stop.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             hasFreshMap |= error == RedisErrorKind.Moved;
         }
     }
@@ -349,18 +349,6 @@ internal sealed class RedisCluster : IAsyncDisposable
         // the library's text for a connection fault names the library's version, but no cause
         var cause = failed.Exception?.GetBaseException() is { } inner and not RedisConnectionException ? inner.Message : Lost;
         shard.Failed(isOwed ? NoAnswer : cause, TimeSpan.Zero);
-    }
-
-    private async Task PauseAsync()
-    {
-        try
-        {
-            await Task.Delay(TickInterval, _time, _stop.Token);
-        }
-        catch (OperationCanceledException)
-        {
-            // closed
-        }
     }
 
     // ---- the loop -------------------------------------------------------------------------------------------------------------

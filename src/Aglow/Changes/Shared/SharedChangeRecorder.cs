@@ -1,6 +1,5 @@
 using System.Numerics;
 using System.Runtime.InteropServices;
-using Aglow.Changes;
 using Aglow.Heartbeats;
 using Aglow.Model;
 using Aglow.Storage;
@@ -221,15 +220,8 @@ internal sealed class SharedChangeRecorder : IDisposable
 
     private async ValueTask WaitAsync(CancellationToken lost)
     {
-        try
-        {
-            await _wake.WaitAsync(LongestWait, lost);
-        }
-        catch (OperationCanceledException)
-        {
-            // one more round records the hints that arrived until now
-        }
-
+        // when the ownership ends, one more round records the hints that arrived until now
+        await ((Task)_wake.WaitAsync(LongestWait, lost)).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         Interlocked.Exchange(ref _isSignaled, 0);
     }
 

@@ -87,7 +87,7 @@ public sealed class WebhookDeliveries : IAsyncDisposable
             throw new ArgumentException($"url is longer than {MaxUrlCharacters} characters");
         if (_targets.Refusal(url, out _) is { } refusal)
             throw new ArgumentException(refusal);
-        using var turn = await EnterAsync();
+        using var turn = await _turn.EnterAsync();
         var others = await ReadSettingsAsync(WebhookKeys.SettingsPrefix);
         if (others.Count >= Most)
             throw new InvalidOperationException($"There are {Most} webhooks already: remove one.");
@@ -111,7 +111,7 @@ public sealed class WebhookDeliveries : IAsyncDisposable
     /// <summary>Removes a webhook. False: none has this ID.</summary>
     public async ValueTask<bool> RemoveAsync(string id)
     {
-        using var turn = await EnterAsync();
+        using var turn = await _turn.EnterAsync();
         if (await FindSettingsAsync(id) is null)
             return false;
         await _feed.Consumers.WriteAsync(WebhookKeys.Settings(id), null);
@@ -187,12 +187,16 @@ public sealed class WebhookDeliveries : IAsyncDisposable
         try
         {
             do
+            {
                 await LookAsync();
-            while (await UntilNextLookAsync(lost));
+                await Task.Delay(_feed.IsShared ? LookInterval : Timeout.InfiniteTimeSpan, _time, lost)
+                    .ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            }
+            while (!lost.IsCancellationRequested);
         }
         finally
         {
-            using var turn = await EnterAsync(CancellationToken.None);
+            using var turn = await _turn.EnterAsync(CancellationToken.None);
             _isOwner = false;
             // if this node lost the work, another node continues it and stores the places
             foreach (var runner in _runners.Values)
@@ -201,23 +205,10 @@ public sealed class WebhookDeliveries : IAsyncDisposable
         }
     }
 
-    private async Task<bool> UntilNextLookAsync(CancellationToken lost)
-    {
-        try
-        {
-            await Task.Delay(_feed.IsShared ? LookInterval : Timeout.InfiniteTimeSpan, _time, lost);
-            return true;
-        }
-        catch (OperationCanceledException)
-        {
-            return false;
-        }
-    }
-
     // Runs exactly the stored webhooks.
     private async Task LookAsync()
     {
-        using var turn = await EnterAsync();
+        using var turn = await _turn.EnterAsync();
         _isOwner = true;
         try
         {
@@ -265,7 +256,7 @@ public sealed class WebhookDeliveries : IAsyncDisposable
     private async ValueTask<Webhook?> ChangeAsync(
         string id, Func<WebhookSettings, WebhookSettings> change, CancellationToken cancel = default)
     {
-        using var turn = await EnterAsync(cancel);
+        using var turn = await _turn.EnterAsync(cancel);
         while (await FindSettingsAsync(id) is { } settings)
         {
             var changed = change(settings);
@@ -298,12 +289,6 @@ public sealed class WebhookDeliveries : IAsyncDisposable
     private WebhookState StateOf(string id, Dictionary<string, WebhookState> stored) =>
         _runners.TryGetValue(id, out var runner) ? runner.State : stored.GetValueOrDefault(id) ?? new WebhookState("");
 
-    private async ValueTask<Turn> EnterAsync(CancellationToken cancel = default)
-    {
-        await _turn.WaitAsync(cancel);
-        return new Turn(_turn);
-    }
-
     private static string JsonOf(WebhookSettings webhook) => JsonSerializer.Serialize(webhook, WebhookJson.Default.WebhookSettings);
 
     private long LagOf(WebhookState state) => state.PendingSince > 0 ? Math.Max(0, Now - state.PendingSince) : 0;
@@ -322,9 +307,4 @@ public sealed class WebhookDeliveries : IAsyncDisposable
         state.Failed,
         state.Skipped,
         state.Gaps);
-
-    private readonly struct Turn(SemaphoreSlim semaphore) : IDisposable
-    {
-        public void Dispose() => semaphore.Release();
-    }
 }
