@@ -256,8 +256,6 @@ public sealed class RedisPresence : IOpenPresence
             "Commands that a server did not carry out since another has the slot.",
             () => _cluster.Redirections);
         _metrics.CountErrors("redis", () => _cluster.Failures);
-        _metrics.Count("aglow.hints.sent", "Hints sent to other nodes.", () => _hints.Sent);
-        _metrics.Count("aglow.hints.heard", "Hints heard of other nodes.", () => _hints.Heard);
-        _metrics.Count("aglow.hints.dropped", "Hints not sent: too many waited, or Redis was away.", () => _hints.Dropped);
+        _hints.Observe(_metrics);
     }
 }

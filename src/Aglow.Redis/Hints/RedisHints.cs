@@ -65,15 +65,6 @@ internal sealed class RedisHints : ITransitionBus, IAsyncDisposable
             : RedisChannel.Literal(RedisKeys.Hints);
     }
 
-    /// <summary>Hints sent to other nodes.</summary>
-    public long Sent => Volatile.Read(ref _sent);
-
-    /// <summary>Hints received from other nodes.</summary>
-    public long Heard => Volatile.Read(ref _heard);
-
-    /// <summary>Hints that were not sent because the queue was full or the server was away.</summary>
-    public long Dropped => Volatile.Read(ref _dropped);
-
     /// <summary>Whether this node receives other nodes' hints now.</summary>
     public bool IsSubscribed => _subscribing.IsCompletedSuccessfully && _cluster.Commands.GetSubscriber().IsConnected(_channel);
 
@@ -126,6 +117,14 @@ internal sealed class RedisHints : ITransitionBus, IAsyncDisposable
             _log.HintsLost("no subscription");
         else
             _log.HintsHeard();
+    }
+
+    /// <summary>Adds its metrics.</summary>
+    public void Observe(AglowMetrics metrics)
+    {
+        metrics.Count("aglow.hints.sent", "Hints sent to other nodes.", () => Volatile.Read(ref _sent));
+        metrics.Count("aglow.hints.heard", "Hints heard of other nodes.", () => Volatile.Read(ref _heard));
+        metrics.Count("aglow.hints.dropped", "Hints not sent: too many waited, or Redis was away.", () => Volatile.Read(ref _dropped));
     }
 
     public async ValueTask DisposeAsync()
@@ -191,7 +190,7 @@ internal sealed class RedisHints : ITransitionBus, IAsyncDisposable
 
     private void SayDropped()
     {
-        var dropped = Dropped;
+        var dropped = Volatile.Read(ref _dropped);
         if (dropped == _droppedSaid || (_droppedSaidAt != 0 && _time.GetElapsedTime(_droppedSaidAt) < SaidEvery))
             return;
         _log.HintsDropped(dropped - _droppedSaid, _dropReason.TrimEnd('.'));
