@@ -4,7 +4,6 @@ using Aglow.Durable;
 using Aglow.Heartbeats;
 using Aglow.Model;
 using Aglow.Storage;
-using Aglow.Sweeping;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Tests;
@@ -106,6 +105,8 @@ internal sealed class JournalRig : IAsyncDisposable
 
     public uint Word(uint user) => Store.Read(Plane.Pulse, user);
 
+    public bool IsOnline(uint user) => Online.IsMet(Word(user), Pulse.Never, Clock.Moment);
+
     /// <summary>Lets seconds pass, with the clock's beats.</summary>
     public void Advance(int seconds)
     {
@@ -113,6 +114,16 @@ internal sealed class JournalRig : IAsyncDisposable
         {
             Time.Advance(TimeSpan.FromSeconds(1));
             Clock.Beat();
+        }
+    }
+
+    /// <summary>Shorter lists of what a property does, to find the shortest that fails.</summary>
+    public static IEnumerable<T[]> Shorter<T>(T[] steps)
+    {
+        for (var length = steps.Length / 2; length >= 1; length /= 2)
+        {
+            for (var from = 0; from + length <= steps.Length; from += length)
+                yield return [.. steps[..from], .. steps[(from + length)..]];
         }
     }
 

@@ -71,9 +71,9 @@ public class RecoveryTests
         belief.Contains(1).ShouldBeTrue();
         belief.Online.ShouldBe(1);
         // the user is still shown online, until two heartbeat intervals have passed
-        next.Online.IsMet(next.Word(1), Pulse.Never, next.Clock.Moment).ShouldBeTrue();
+        next.IsOnline(1).ShouldBeTrue();
         next.Advance(21);
-        next.Online.IsMet(next.Word(1), Pulse.Never, next.Clock.Moment).ShouldBeFalse();
+        next.IsOnline(1).ShouldBeFalse();
     }
 
     [Fact]
@@ -285,8 +285,8 @@ public class RecoveryTests
         rig.Recovery.Online.ShouldBe(2);
         rig.Recovery.IsWithinLease.ShouldBeTrue();
         rig.Guard.HeldAt(rig.Now).ShouldBeLessThanOrEqualTo(rig.Now);
-        rig.Online.IsMet(rig.Word(3), Pulse.Never, rig.Clock.Moment).ShouldBeTrue();
-        rig.Online.IsMet(rig.Word(2), Pulse.Never, rig.Clock.Moment).ShouldBeFalse();
+        rig.IsOnline(3).ShouldBeTrue();
+        rig.IsOnline(2).ShouldBeFalse();
         var read = new uint[] { 1, 2, 3, 4, 9 }.ToDictionary(user => user, rig.Word);
 
         // The corrected words are persisted. Later starts show the same words: one at once, and one when the wrong clock's time has come.
