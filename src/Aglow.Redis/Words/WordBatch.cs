@@ -1,5 +1,4 @@
 using System.Collections.Concurrent;
-using System.Threading.Tasks.Sources;
 using Aglow.Model;
 using Aglow.Redis.Connections;
 using Aglow.Storage;

@@ -1,5 +1,4 @@
 using Aglow.Sqlite;
-using Microsoft.Data.Sqlite;
 
 namespace Aglow.Users;
 

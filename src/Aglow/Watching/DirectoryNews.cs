@@ -1,4 +1,3 @@
-using System.Text;
 using Aglow.Diagnostics;
 using Aglow.Heartbeats;
 using Aglow.Model;

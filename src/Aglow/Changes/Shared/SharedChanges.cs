@@ -1,4 +1,3 @@
-using Aglow.Changes;
 using Aglow.Diagnostics;
 using Aglow.Heartbeats;
 using Aglow.Model;
