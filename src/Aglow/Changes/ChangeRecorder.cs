@@ -69,14 +69,7 @@ internal sealed class ChangeRecorder(
         file.Reader = this;
         committed(_file.Generation, _file.Now);
         foreach (var (page, groups) in recovery.LastOnline)
-        {
-            for (var group = 0; group < groups.Length; group++)
-            {
-                if (groups[group] != 0)
-                    _told.Set(page, group, groups[group], present: true);
-            }
-        }
-
+            _told.Add(page, groups);
         // A user who was reported online while one device had left counts as offline after a restart. The first transaction checks such
         // users, under the stall guard.
         foreach (var (user, told) in _toldKinds)

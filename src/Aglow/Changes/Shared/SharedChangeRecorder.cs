@@ -153,11 +153,7 @@ internal sealed class SharedChangeRecorder : IDisposable
             {
                 var groups = new ulong[PageLayout.Groups];
                 await _log.ReadToldAsync(page, groups);
-                for (var group = 0; group < groups.Length; group++)
-                {
-                    if (groups[group] != 0)
-                        told.Set(page, group, groups[group], present: true);
-                }
+                told.Add(page, groups);
             }));
         }
 
