@@ -73,6 +73,16 @@ internal sealed class JournalRig : IAsyncDisposable
         return rig;
     }
 
+    /// <summary>Begins with these users online, and their words committed.</summary>
+    public static JournalRig BeginWith(params uint[] users)
+    {
+        var rig = Begin();
+        foreach (var user in users)
+            rig.Heartbeat(user);
+        rig.Journal.Writer.Commit();
+        return rig;
+    }
+
     /// <summary>A heartbeat as <see cref="HeartbeatWriter"/> writes it; returns whether it was an arrival.</summary>
     public bool Heartbeat(uint user)
     {
