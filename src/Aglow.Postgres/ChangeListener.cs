@@ -77,14 +77,8 @@ internal sealed class ChangeListener : IAsyncDisposable
 
             // reads what was missed meanwhile, and finds out whether the server answers
             _writer.Hear();
-            try
-            {
-                await Task.Delay(PauseBetweenAttempts * (0.5 + Random.Shared.NextDouble()), _time, _stop.Token);
-            }
-            catch (OperationCanceledException)
-            {
-                return;
-            }
+            await Task.Delay(PauseBetweenAttempts * (0.5 + Random.Shared.NextDouble()), _time, _stop.Token)
+                .ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
     }
 

@@ -169,15 +169,6 @@ internal sealed class PostgresWriter : IAsyncDisposable
         }
     }
 
-    private bool HasWaiting
-    {
-        get
-        {
-            lock (_gate)
-                return _waiting.Count > 0;
-        }
-    }
-
     // null: only read other nodes' changes; the queue holds at most one such entry. If the queue is full, the loop reads anyway.
     private void Enqueue()
     {
@@ -215,7 +206,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
             if (group.Count > 0)
                 await WriteAsync(group);
             group.Clear();
-            if (_isBehind || HasWaiting)
+            if (_isBehind)
                 await CatchUpAllAsync();
         }
     }
@@ -276,11 +267,11 @@ internal sealed class PostgresWriter : IAsyncDisposable
 
     private async Task CatchUpAllAsync()
     {
+        // a notification or a caller from here on requires another read
+        _isBehind = false;
         List<TaskCompletionSource> waiting;
         lock (_gate)
             (waiting, _waiting) = (_waiting, []);
-        // a notification from here on requires another read
-        _isBehind = false;
         var failure = await TryExchangeAsync([]);
         if (failure is not null && PostgresFailure.IsConnectionLost(failure))
             failure = await TryExchangeAsync([]);

@@ -43,9 +43,6 @@ public sealed class RedisPlaneStore : IPlaneStore
 {
     private const byte Known = 2, Maybe = 1;
 
-    // larger batches are rare, and their memory is released
-    private const int MostPooled = 128 * 1024;
-
     private readonly RedisCluster _cluster;
     // null: nothing waits for replicas
     private readonly ReplicaConfirmations? _replicas;
@@ -115,19 +112,12 @@ public sealed class RedisPlaneStore : IPlaneStore
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     public async ValueTask<uint> ExchangeAsync(Plane plane, uint user, uint word)
     {
-        var batch = Rent();
-        try
-        {
-            await WriteAsync(batch, plane, user, word);
-            if (!Pulse.Supersedes(word, batch.Word(0)))
-                await PutBackAsync(plane, [(user, batch.Word(0))]);
-            batch.ForgetLostAnswers();
-            return batch.Word(0);
-        }
-        finally
-        {
-            Return(batch);
-        }
+        using var batch = Rent();
+        await WriteAsync(batch, plane, user, word);
+        if (!Pulse.Supersedes(word, batch.Word(0)))
+            await PutBackAsync(plane, [(user, batch.Word(0))]);
+        batch.ForgetLostAnswers();
+        return batch.Word(0);
     }
 
     /// <inheritdoc/>
@@ -138,25 +128,18 @@ public sealed class RedisPlaneStore : IPlaneStore
             throw new ArgumentException("Users, words and old words are of one length.");
         if (users.IsEmpty)
             return;
-        var batch = Rent();
-        try
-        {
-            batch.Fill(plane, users.Span);
-            batch.FillWords(words.Span);
-            old.Span.Fill(Pulse.Refused);
-            await ListPagesAsync(batch);
-            await batch.SendAsync(isWrite: true);
-            if (Overwritten(batch, words.Span) is { } newer)
-                await PutBackAsync(plane, newer);
-            batch.ForgetLostAnswers();
-            batch.CopyOldTo(words.Span, old.Span);
-            if (batch.Failure is { } failure)
-                throw failure;
-        }
-        finally
-        {
-            Return(batch);
-        }
+        using var batch = Rent();
+        batch.Fill(plane, users.Span);
+        batch.FillWords(words.Span);
+        old.Span.Fill(Pulse.Refused);
+        await ListPagesAsync(batch);
+        await batch.SendAsync(isWrite: true);
+        if (Overwritten(batch, words.Span) is { } newer)
+            await PutBackAsync(plane, newer);
+        batch.ForgetLostAnswers();
+        batch.CopyOldTo(words.Span, old.Span);
+        if (batch.Failure is { } failure)
+            throw failure;
     }
 
     /// <inheritdoc/>
@@ -164,22 +147,15 @@ public sealed class RedisPlaneStore : IPlaneStore
     {
         if (users.IsEmpty)
             return;
-        var batch = Rent();
-        try
-        {
-            batch.Fill(plane, users.Span);
-            batch.FillWords(words.Span);
-            await batch.SendAsync(isWrite: true);
-            // a newer word was written meanwhile, and its second is not in the future
-            if (Overwritten(batch, words.Span)?.FindAll(newer => Pulse.Second(newer.Word) <= latest) is { Count: > 0 } newer)
-                await PutBackAsync(plane, newer);
-            if (batch.Failure is { } failure)
-                throw failure;
-        }
-        finally
-        {
-            Return(batch);
-        }
+        using var batch = Rent();
+        batch.Fill(plane, users.Span);
+        batch.FillWords(words.Span);
+        await batch.SendAsync(isWrite: true);
+        // a newer word was written meanwhile, and its second is not in the future
+        if (Overwritten(batch, words.Span)?.FindAll(newer => Pulse.Second(newer.Word) <= latest) is { Count: > 0 } newer)
+            await PutBackAsync(plane, newer);
+        if (batch.Failure is { } failure)
+            throw failure;
     }
 
     /// <inheritdoc/>
@@ -192,19 +168,12 @@ public sealed class RedisPlaneStore : IPlaneStore
             return;
         }
 
-        var batch = Rent();
-        try
-        {
-            batch.Fill(plane, users.Span);
-            await batch.SendAsync(isWrite: false);
-            if (batch.Failure is { } failure)
-                throw failure;
-            batch.CopyTo(words.Span);
-        }
-        finally
-        {
-            Return(batch);
-        }
+        using var batch = Rent();
+        batch.Fill(plane, users.Span);
+        await batch.SendAsync(isWrite: false);
+        if (batch.Failure is { } failure)
+            throw failure;
+        batch.CopyTo(words.Span);
     }
 
     /// <inheritdoc/>
@@ -244,15 +213,8 @@ public sealed class RedisPlaneStore : IPlaneStore
         await ReadAsync(plane, new[] { user }, before);
         if (before[0] == Pulse.Never)
             return;
-        var batch = Rent();
-        try
-        {
-            await WriteAsync(batch, plane, user, Pulse.Never);
-        }
-        finally
-        {
-            Return(batch);
-        }
+        using var batch = Rent();
+        await WriteAsync(batch, plane, user, Pulse.Never);
     }
 
     /// <inheritdoc/>
@@ -299,21 +261,14 @@ public sealed class RedisPlaneStore : IPlaneStore
     {
         while (newer.Count > 0)
         {
-            var batch = Rent();
-            try
-            {
-                batch.Fill(plane, [.. newer.Select(static n => n.User)]);
-                uint[] words = [.. newer.Select(static n => n.Word)];
-                batch.FillWords(words);
-                await batch.SendAsync(isWrite: true);
-                newer = Overwritten(batch, words) ?? [];
-                if (batch.Failure is { } failure)
-                    throw failure;
-            }
-            finally
-            {
-                Return(batch);
-            }
+            using var batch = Rent();
+            batch.Fill(plane, [.. newer.Select(static n => n.User)]);
+            uint[] words = [.. newer.Select(static n => n.Word)];
+            batch.FillWords(words);
+            await batch.SendAsync(isWrite: true);
+            newer = Overwritten(batch, words) ?? [];
+            if (batch.Failure is { } failure)
+                throw failure;
         }
     }
 
@@ -379,12 +334,5 @@ public sealed class RedisPlaneStore : IPlaneStore
         return false;
     }
 
-    private WordBatch Rent() => _pool.TryTake(out var batch) ? batch : new WordBatch(_cluster);
-
-    private void Return(WordBatch batch)
-    {
-        if (batch.Capacity <= MostPooled)
-            _pool.Add(batch);
-    }
-
+    private WordBatch Rent() => _pool.TryTake(out var batch) ? batch : new WordBatch(_cluster, _pool);
 }

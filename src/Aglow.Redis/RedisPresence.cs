@@ -116,7 +116,11 @@ public sealed class RedisPresence : IOpenPresence
             var clock = new Clock(time, guard, storeSeconds: seconds + time.GetElapsedTime(stamp).TotalSeconds);
             cluster.Recovered = (slots, away) => Hold(clock, slots, away);
             if (rules.ReplicaWait != ReplicaWait.Off)
-                replicas = await ReplicaConfirmations.OpenAsync(redis, cluster, rules.ReplicaWait == ReplicaWait.All, time, log);
+            {
+                var connection = await RedisConnections.ConnectAsync(redis, time);
+                replicas = new ReplicaConfirmations(connection, cluster, rules.ReplicaWait == ReplicaWait.All, time, log);
+            }
+
             hints = new RedisHints(cluster, time, log);
             var (store, events) = (new RedisPlaneStore(cluster, replicas), new AglowLog(logs.CreateLogger("Aglow")));
             var changeLog = new RedisChangeLog(cluster, time);
@@ -252,8 +256,6 @@ public sealed class RedisPresence : IOpenPresence
             "Commands that a server did not carry out since another has the slot.",
             () => _cluster.Redirections);
         _metrics.CountErrors("redis", () => _cluster.Failures);
-        _metrics.Count("aglow.hints.sent", "Hints sent to other nodes.", () => _hints.Sent);
-        _metrics.Count("aglow.hints.heard", "Hints heard of other nodes.", () => _hints.Heard);
-        _metrics.Count("aglow.hints.dropped", "Hints not sent: too many waited, or Redis was away.", () => _hints.Dropped);
+        _hints.Observe(_metrics);
     }
 }

@@ -103,8 +103,14 @@ public sealed class EmbeddedPresence : IOpenPresence
             demo?.Start(
                 presence.Bus, clock, presence.Definitions, presence.Claims, presence.SetClaimAsync, metrics, log);
             var embedded = new EmbeddedPresence(folder, store, directory, demo, metrics, changes, presence);
-            embedded.KeepWatching(watch, time, log);
+            _ = BackgroundLoop.RunAsync("data folder", FolderWatch.Interval, time, log, Look, embedded._stop.Token);
             return embedded;
+
+            ValueTask Look()
+            {
+                watch.Look();
+                return default;
+            }
         }
         catch
         {
@@ -146,14 +152,5 @@ public sealed class EmbeddedPresence : IOpenPresence
             _metrics.Dispose();
             _folder.Dispose();
         }
-    }
-
-    private void KeepWatching(FolderWatch watch, TimeProvider time, AglowLog log) =>
-        _ = BackgroundLoop.RunAsync("data folder", FolderWatch.Interval, time, log, () => Look(watch), _stop.Token);
-
-    private static ValueTask Look(FolderWatch watch)
-    {
-        watch.Look();
-        return default;
     }
 }

@@ -84,8 +84,9 @@ public sealed class PresenceService : IAsyncDisposable
         _accounts = new AccountWriter(
             directory, Claims, Accounts, Visibilities, _visibility, _locks, _words, store, _heartbeats, bus, clock, Watchers.Recheck);
         if (store.PageCounts is { } counts)
-            _counts = new OnlineCounts(store, counts, clock, Claims, Visibilities, Sweep, metrics);
+            _counts = new OnlineCounts(store, counts, clock, Claims, Visibilities, Sweep);
         _queries = new PresenceQueries(store, Statuses, _counts, Beliefs, _sweep, Claims, Visibilities, Cursors, clock, options);
+        _counts?.Observe(metrics);
         directory?.Observe(metrics);
         Beliefs.Observe(metrics);
         clock.Observe(metrics);
@@ -95,7 +96,7 @@ public sealed class PresenceService : IAsyncDisposable
             "1 while words can be read and written, as far as is known.",
             () => IsStoreReachable && IsStoreWritable ? 1 : 0);
         if (directory is { IsShared: true })
-            _ = new DirectoryNews(directory, Claims, Accounts, Visibilities, Watchers, clock, log);
+            directory.Changed += new DirectoryNews(directory, Claims, Accounts, Visibilities, Watchers, clock, log).Hear;
         Accounts.Changed += _accounts.Hear;
         bus.Subscribe((kind, users) =>
         {

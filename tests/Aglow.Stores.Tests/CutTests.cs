@@ -1,4 +1,3 @@
-using Aglow.Redis;
 using Aglow.Server.Tests;
 using static Aglow.Stores.Tests.NodeCalls;
 

@@ -1,5 +1,4 @@
 using System.Net;
-using Aglow.Redis;
 using Aglow.Redis.Connections;
 using Aglow.Server.Tests;
 using static Aglow.Stores.Tests.NodeCalls;

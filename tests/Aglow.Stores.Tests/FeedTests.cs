@@ -1,6 +1,3 @@
-using System.Net;
-using System.Net.Http.Json;
-using Aglow.Redis;
 using Aglow.Redis.Connections;
 using Aglow.Server.Tests;
 using static Aglow.Stores.Tests.NodeCalls;

@@ -1,7 +1,6 @@
 using Aglow.Postgres;
 using Aglow.Users;
 using Microsoft.Extensions.Logging.Abstractions;
-using Npgsql;
 
 namespace Aglow.Stores.Tests;
 

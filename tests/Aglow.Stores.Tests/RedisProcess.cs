@@ -1,7 +1,6 @@
 using System.Diagnostics;
 using System.Net;
 using System.Runtime.InteropServices;
-using Aglow.Redis;
 using Aglow.Redis.Connections;
 using Aglow.Server.Tests;
 

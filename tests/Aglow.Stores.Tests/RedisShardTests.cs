@@ -1,5 +1,4 @@
 using System.Net;
-using Aglow.Redis;
 using Aglow.Redis.Connections;
 using Aglow.Tests;
 

@@ -1,7 +1,6 @@
 using System.Net;
 using System.Net.Http.Json;
 using System.Text.Json;
-using Aglow.Redis;
 using Aglow.Redis.Connections;
 using Aglow.Server.Tests;
 using static Aglow.Stores.Tests.NodeCalls;

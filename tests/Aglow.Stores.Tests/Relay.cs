@@ -44,15 +44,23 @@ internal abstract class Relay : IAsyncDisposable
         return ((IPEndPoint)listener.LocalEndpoint).Port;
     }
 
-    /// <summary>Connects to a port and passes bytes in both directions. <paramref name="first"/> was already read.</summary>
-    protected async Task ConnectAsync(Socket client, int port, ReadOnlyMemory<byte> first, Func<bool> isCut)
+    /// <summary>
+    /// Connects to a port and passes bytes in both directions. <paramref name="first"/> was already read; <paramref name="change"/> changes
+    /// answers.
+    /// </summary>
+    protected async Task ConnectAsync(
+        Socket client,
+        int port,
+        ReadOnlyMemory<byte> first,
+        Func<bool> isCut,
+        Func<ReadOnlyMemory<byte>, ReadOnlyMemory<byte>>? change = null)
     {
         using var server = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
         await WhileAsync(isCut);
         await server.ConnectAsync(IPAddress.Loopback, port, _stop.Token);
         for (var sent = 0; sent < first.Length;)
             sent += await server.SendAsync(first[sent..], _stop.Token);
-        await Task.WhenAny(PassAsync(client, server, isCut), PassAsync(server, client, isCut));
+        await Task.WhenAny(PassAsync(client, server, isCut), PassAsync(server, client, isCut, change));
     }
 
     private static async Task ServeAsync(Socket client, Func<Socket, Task> serve)
@@ -70,7 +78,8 @@ internal abstract class Relay : IAsyncDisposable
         client.Dispose();
     }
 
-    private async Task PassAsync(Socket from, Socket to, Func<bool> isCut)
+    private async Task PassAsync(
+        Socket from, Socket to, Func<bool> isCut, Func<ReadOnlyMemory<byte>, ReadOnlyMemory<byte>>? change = null)
     {
         var buffer = new byte[64 * 1024];
         try
@@ -78,8 +87,9 @@ internal abstract class Relay : IAsyncDisposable
             for (int count; (count = await from.ReceiveAsync(buffer, _stop.Token)) > 0;)
             {
                 await WhileAsync(isCut);
-                for (var sent = 0; sent < count;)
-                    sent += await to.SendAsync(buffer.AsMemory(sent, count - sent), _stop.Token);
+                var bytes = change?.Invoke(buffer.AsMemory(0, count)) ?? buffer.AsMemory(0, count);
+                for (var sent = 0; sent < bytes.Length;)
+                    sent += await to.SendAsync(bytes[sent..], _stop.Token);
             }
         }
         catch (Exception e) when (e is SocketException or ObjectDisposedException or OperationCanceledException)

@@ -1,7 +1,6 @@
 using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Http.Json;
-using Aglow.Redis;
 using Aglow.Redis.Replicas;
 using Aglow.Server.Tests;
 using static Aglow.Stores.Tests.NodeCalls;

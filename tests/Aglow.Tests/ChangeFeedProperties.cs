@@ -63,16 +63,7 @@ public class ChangeFeedProperties
                    from seconds in Gen.Choose(1, 25)
                    select new Step(
             a, user, seconds);
-        return Arb.From(from length in Gen.Choose(1, 80) from list in Gen.ArrayOf(step, length) select list, Shorter);
-    }
-
-    private static IEnumerable<Step[]> Shorter(Step[] steps)
-    {
-        for (var length = steps.Length / 2; length >= 1; length /= 2)
-        {
-            for (var from = 0; from + length <= steps.Length; from += length)
-                yield return [.. steps[..from], .. steps[(from + length)..]];
-        }
+        return Arb.From(from length in Gen.Choose(1, 80) from list in Gen.ArrayOf(step, length) select list, JournalRig.Shorter);
     }
 
     private static async Task Run(Step[] steps)
@@ -119,10 +110,10 @@ public class ChangeFeedProperties
                 case Act.Heartbeat:
                     Rig.Heartbeat(user);
                     break;
-                case Act.Leave when Rig.Online.IsMet(Rig.Word(user), Pulse.Never, Rig.Clock.Moment):
+                case Act.Leave when Rig.IsOnline(user):
                     Rig.Leave(user);
                     break;
-                case Act.LeaveDevice when Rig.Online.IsMet(Rig.Word(user), Pulse.Never, Rig.Clock.Moment):
+                case Act.LeaveDevice when Rig.IsOnline(user):
                     Rig.LeaveDevice(user);
                     break;
                 case Act.Erase:
@@ -186,7 +177,7 @@ public class ChangeFeedProperties
             foreach (var user in Users)
             {
                 // both answers are right for a user whose lease has expired, but whom no sweep has found yet
-                var isOnline = Rig.Online.IsMet(Rig.Word(user), Pulse.Never, Rig.Clock.Moment);
+                var isOnline = Rig.IsOnline(user);
                 if (!belief.Contains(user) || isOnline || Rig.Word(user) == Pulse.Never)
                     Shown(user).ShouldBe(isOnline ? Chosen(user) : PresenceStatus.Offline,
                         $"user {user} after {(isCrash ? "a crash" : "a stop")}");
@@ -200,8 +191,7 @@ public class ChangeFeedProperties
             Rig.Journal.Writer.Commit();
             await ReadAsync();
             foreach (var user in Users)
-                Shown(user).ShouldBe(Rig.Online.IsMet(Rig.Word(user), Pulse.Never, Rig.Clock.Moment)
-                    ? Chosen(user) : PresenceStatus.Offline, $"user {user}");
+                Shown(user).ShouldBe(Rig.IsOnline(user) ? Chosen(user) : PresenceStatus.Offline, $"user {user}");
         }
 
         private async Task ReadAsync()
@@ -234,7 +224,7 @@ public class ChangeFeedProperties
         {
             foreach (var user in Users)
             {
-                if (!Rig.Online.IsMet(Rig.Word(user), Pulse.Never, Rig.Clock.Moment))
+                if (!Rig.IsOnline(user))
                     Rig.Store.Keep(Plane.Pulse, Rig.Word(user) == Pulse.Never ? [] : [user]);
             }
         }

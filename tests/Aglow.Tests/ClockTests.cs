@@ -1,6 +1,5 @@
 using Aglow.Model;
 using Aglow.Storage;
-using Aglow.Sweeping;
 
 namespace Aglow.Tests;
 

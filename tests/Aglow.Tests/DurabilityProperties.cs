@@ -57,16 +57,7 @@ public class DurabilityProperties
             from seconds in Gen.Choose(1, 25)
             select new Step(a, user, seconds);
         var steps = from length in Gen.Choose(1, 80) from list in Gen.ArrayOf(step, length) select list;
-        return Arb.From(steps, Shorter);
-    }
-
-    private static IEnumerable<Step[]> Shorter(Step[] steps)
-    {
-        for (var length = steps.Length / 2; length >= 1; length /= 2)
-        {
-            for (var from = 0; from + length <= steps.Length; from += length)
-                yield return [.. steps[..from], .. steps[(from + length)..]];
-        }
+        return Arb.From(steps, JournalRig.Shorter);
     }
 
     private static async Task Run(Step[] steps)
@@ -103,10 +94,10 @@ public class DurabilityProperties
                 case Act.Heartbeat:
                     if (Rig.Heartbeat(user))
                         _unkept.Add(user);
-                    if (Rig.Online.IsMet(Rig.Word(user), Pulse.Never, Rig.Clock.Moment))
+                    if (Rig.IsOnline(user))
                         _believed.Add(user);
                     break;
-                case Act.Leave when Rig.Online.IsMet(Rig.Word(user), Pulse.Never, Rig.Clock.Moment):
+                case Act.Leave when Rig.IsOnline(user):
                     Rig.Leave(user);
                     _believed.Remove(user);
                     _unkept.Add(user);
@@ -239,7 +230,7 @@ public class DurabilityProperties
             _sweptAt = Rig.Now;
             foreach (var user in Users)
             {
-                var online = Rig.Online.IsMet(Rig.Word(user), Pulse.Never, Rig.Clock.Moment);
+                var online = Rig.IsOnline(user);
                 if (online ? !_believed.Add(user) : !_believed.Remove(user))
                     continue;
                 Rig.Store.Keep(Plane.Pulse, [user]);

@@ -4,7 +4,6 @@ using Aglow.Diagnostics;
 using Aglow.Heartbeats;
 using Aglow.Model;
 using Aglow.Storage;
-using Aglow.Sweeping;
 using Aglow.Users;
 using Microsoft.Extensions.Logging.Abstractions;
 

@@ -4,7 +4,6 @@ using Aglow.Durable;
 using Aglow.Heartbeats;
 using Aglow.Model;
 using Aglow.Storage;
-using Aglow.Sweeping;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Tests;
@@ -74,6 +73,16 @@ internal sealed class JournalRig : IAsyncDisposable
         return rig;
     }
 
+    /// <summary>Begins with these users online, and their words committed.</summary>
+    public static JournalRig BeginWith(params uint[] users)
+    {
+        var rig = Begin();
+        foreach (var user in users)
+            rig.Heartbeat(user);
+        rig.Journal.Writer.Commit();
+        return rig;
+    }
+
     /// <summary>A heartbeat as <see cref="HeartbeatWriter"/> writes it; returns whether it was an arrival.</summary>
     public bool Heartbeat(uint user)
     {
@@ -106,6 +115,8 @@ internal sealed class JournalRig : IAsyncDisposable
 
     public uint Word(uint user) => Store.Read(Plane.Pulse, user);
 
+    public bool IsOnline(uint user) => Online.IsMet(Word(user), Pulse.Never, Clock.Moment);
+
     /// <summary>Lets seconds pass, with the clock's beats.</summary>
     public void Advance(int seconds)
     {
@@ -113,6 +124,16 @@ internal sealed class JournalRig : IAsyncDisposable
         {
             Time.Advance(TimeSpan.FromSeconds(1));
             Clock.Beat();
+        }
+    }
+
+    /// <summary>Shorter lists of what a property does, to find the shortest that fails.</summary>
+    public static IEnumerable<T[]> Shorter<T>(T[] steps)
+    {
+        for (var length = steps.Length / 2; length >= 1; length /= 2)
+        {
+            for (var from = 0; from + length <= steps.Length; from += length)
+                yield return [.. steps[..from], .. steps[(from + length)..]];
         }
     }
 

@@ -1,5 +1,4 @@
 using System.Reflection;
-using Aglow.AspNetCore.Hosting;
 using Aglow.AspNetCore.Http;
 
 namespace Aglow.Tests;

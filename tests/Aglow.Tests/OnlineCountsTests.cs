@@ -1,5 +1,4 @@
 using Aglow.AspNetCore.Endpoints;
-using Aglow.Diagnostics;
 using Aglow.Heartbeats;
 using Aglow.Model;
 using Aglow.Queries;
@@ -19,7 +18,6 @@ public sealed class OnlineCountsTests : IAsyncDisposable
     private readonly SharedCounts _shared = new();
     private readonly Claims _claims = new();
     private readonly Visibilities _visibilities = new(isReciprocal: false);
-    private readonly AglowMetrics _metrics = new();
     private readonly Clock _clock;
     private readonly OnlineCounts _one;
     private readonly OnlineCounts _other;
@@ -37,7 +35,6 @@ public sealed class OnlineCountsTests : IAsyncDisposable
         await _other.DisposeAsync();
         _visibilities.Dispose();
         await _store.DisposeAsync();
-        _metrics.Dispose();
     }
 
     [Fact]
@@ -164,7 +161,7 @@ public sealed class OnlineCountsTests : IAsyncDisposable
     private OnlineCounts Node()
     {
         var beliefs = new Beliefs(new Definitions(new AglowOptions()), new LocalTransitionBus());
-        return new OnlineCounts(_store, _shared, _clock, _claims, _visibilities, new Sweep(_store, _clock, beliefs), _metrics);
+        return new OnlineCounts(_store, _shared, _clock, _claims, _visibilities, new Sweep(_store, _clock, beliefs));
     }
 
     private async Task HeartbeatAsync(uint first, int count)

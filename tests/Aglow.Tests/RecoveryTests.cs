@@ -21,10 +21,7 @@ public class RecoveryTests
     [Fact]
     public async Task Who_lapsed_or_left_before_a_crash_keeps_the_exact_second()
     {
-        var rig = JournalRig.Begin();
-        rig.Heartbeat(1);
-        rig.Heartbeat(2);
-        rig.Journal.Writer.Commit();
+        var rig = JournalRig.BeginWith(1, 2);
         rig.Advance(10);
         rig.Heartbeat(1);
         var (lapsed, left) = (rig.Now, rig.Now + 7);
@@ -46,9 +43,7 @@ public class RecoveryTests
     [Fact]
     public async Task Who_is_online_at_a_crash_was_last_seen_at_the_last_tick()
     {
-        var rig = JournalRig.Begin();
-        rig.Heartbeat(1);
-        rig.Journal.Writer.Commit();
+        var rig = JournalRig.BeginWith(1);
         for (var i = 0; i < 12; i++)
         {
             rig.Advance(5);
@@ -71,18 +66,15 @@ public class RecoveryTests
         belief.Contains(1).ShouldBeTrue();
         belief.Online.ShouldBe(1);
         // the user is still shown online, until two heartbeat intervals have passed
-        next.Online.IsMet(next.Word(1), Pulse.Never, next.Clock.Moment).ShouldBeTrue();
+        next.IsOnline(1).ShouldBeTrue();
         next.Advance(21);
-        next.Online.IsMet(next.Word(1), Pulse.Never, next.Clock.Moment).ShouldBeFalse();
+        next.IsOnline(1).ShouldBeFalse();
     }
 
     [Fact]
     public async Task After_a_clean_stop_words_are_exact()
     {
-        var rig = JournalRig.Begin();
-        rig.Heartbeat(1);
-        rig.Heartbeat(2);
-        rig.Journal.Writer.Commit();
+        var rig = JournalRig.BeginWith(1, 2);
         rig.Advance(20);
         rig.Heartbeat(1);
         rig.Store.Exchange(Plane.Activity, 1, rig.Now - 4);
@@ -171,10 +163,7 @@ public class RecoveryTests
     [Fact]
     public async Task A_node_that_crashes_again_and_again_does_not_carry_along_who_was_not_heard_since()
     {
-        var rig = JournalRig.Begin();
-        rig.Heartbeat(1);
-        rig.Heartbeat(2);
-        rig.Journal.Writer.Commit();
+        var rig = JournalRig.BeginWith(1, 2);
         rig.Journal.Writer.Tick();
         rig = await rig.CrashAsync(1);
         var raised = rig.Word(1);
@@ -198,9 +187,7 @@ public class RecoveryTests
     [Fact]
     public async Task A_second_crash_after_a_long_one_leaves_the_first_ones_last_seen()
     {
-        var rig = JournalRig.Begin();
-        rig.Heartbeat(1);
-        rig.Journal.Writer.Commit();
+        var rig = JournalRig.BeginWith(1);
         var seen = rig.Now;
         rig = await rig.CrashAsync(3600);
         rig.Recovery.IsWithinLease.ShouldBeFalse();
@@ -217,10 +204,7 @@ public class RecoveryTests
     [Fact]
     public async Task Erased_users_stay_erased()
     {
-        var rig = JournalRig.Begin();
-        rig.Heartbeat(1);
-        rig.Heartbeat(2);
-        rig.Journal.Writer.Commit();
+        var rig = JournalRig.BeginWith(1, 2);
         rig.Journal.Writer.CheckpointNow();
         rig.Erase(1);
         rig.Journal.Writer.Commit();
@@ -285,8 +269,8 @@ public class RecoveryTests
         rig.Recovery.Online.ShouldBe(2);
         rig.Recovery.IsWithinLease.ShouldBeTrue();
         rig.Guard.HeldAt(rig.Now).ShouldBeLessThanOrEqualTo(rig.Now);
-        rig.Online.IsMet(rig.Word(3), Pulse.Never, rig.Clock.Moment).ShouldBeTrue();
-        rig.Online.IsMet(rig.Word(2), Pulse.Never, rig.Clock.Moment).ShouldBeFalse();
+        rig.IsOnline(3).ShouldBeTrue();
+        rig.IsOnline(2).ShouldBeFalse();
         var read = new uint[] { 1, 2, 3, 4, 9 }.ToDictionary(user => user, rig.Word);
 
         // The corrected words are persisted. Later starts show the same words: one at once, and one when the wrong clock's time has come.
@@ -393,9 +377,7 @@ public class RecoveryTests
     [Fact]
     public async Task Who_renewed_while_an_image_took_them_for_lapsed_is_kept_once_more()
     {
-        var rig = JournalRig.Begin();
-        rig.Heartbeat(1);
-        rig.Journal.Writer.Commit();
+        var rig = JournalRig.BeginWith(1);
         rig.Advance((int)JournalRig.Lease + 1);
         rig.Journal.Writer.CheckpointNow();
         // the heartbeat read the clock a second ago, so it is no arrival, and the heartbeat itself queues nothing
@@ -448,10 +430,7 @@ public class RecoveryTests
     [Fact]
     public async Task More_users_than_memory_allows_are_refused_at_start()
     {
-        var rig = JournalRig.Begin();
-        rig.Heartbeat(1);
-        rig.Heartbeat(2);
-        rig.Journal.Writer.Commit();
+        var rig = JournalRig.BeginWith(1, 2);
         await rig.Journal.AbandonAsync();
         await rig.Store.DisposeAsync();
         var journal = Journal.Open(rig.PresencePath, new AglowLog(Microsoft.Extensions.Logging.Abstractions.NullLogger.Instance));

@@ -2,7 +2,6 @@ using System.IO.Pipelines;
 using System.Runtime.InteropServices;
 using Aglow.AspNetCore;
 using Aglow.AspNetCore.Bodies;
-using Aglow.AspNetCore.Hosting;
 using Aglow.AspNetCore.Http;
 using Aglow.Model;
 using Microsoft.AspNetCore.Http;

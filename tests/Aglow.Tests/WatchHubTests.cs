@@ -45,10 +45,7 @@ public class WatchHubTests
     public async Task A_renewal_tells_nobody()
     {
         await _world.Presence.HeartbeatAsync(1);
-        var watcher = _world.Connect(99);
-        _world.Watch(watcher, 1);
-        await _world.BeatAsync();
-        watcher.Take();
+        var watcher = await _world.ConnectAsync(99, 1);
         await _world.AdvanceAsync(TimeSpan.FromSeconds(10));
         await _world.Presence.HeartbeatAsync(1);
         await _world.AdvanceAsync(TimeSpan.FromSeconds(15));
@@ -74,10 +71,7 @@ public class WatchHubTests
     public async Task A_goodbye_is_told_a_second_later_and_not_at_all_if_taken_back()
     {
         await _world.Presence.HeartbeatAsync(1);
-        var watcher = _world.Connect(99);
-        _world.Watch(watcher, 1);
-        await _world.BeatAsync();
-        watcher.Take();
+        var watcher = await _world.ConnectAsync(99, 1);
         await _world.Presence.LeaveAsync(new uint[] { 1 });
         await _world.AdvanceAsync(TimeSpan.FromSeconds(0.5));
         watcher.Take().ShouldBeEmpty();
@@ -93,10 +87,7 @@ public class WatchHubTests
     [Fact]
     public async Task Answers_wait_for_a_connection_that_does_not_read()
     {
-        var watcher = _world.Connect(99);
-        _world.Watch(watcher, 1);
-        await _world.BeatAsync();
-        watcher.Take();
+        var watcher = await _world.ConnectAsync(99, 1);
         watcher.IsFull = true;
         await _world.Presence.HeartbeatAsync(1);
         await _world.BeatAsync();
@@ -136,10 +127,7 @@ public class WatchHubTests
     [Fact]
     public async Task A_busy_connection_gets_the_latest_state_and_nothing_older()
     {
-        var watcher = _world.Connect(99);
-        _world.Watch(watcher, 1, 2);
-        await _world.BeatAsync();
-        watcher.Take();
+        var watcher = await _world.ConnectAsync(99, 1, 2);
         watcher.IsFull = true;
         await _world.Presence.HeartbeatAsync(2);
         await _world.BeatAsync();
@@ -193,10 +181,7 @@ public class WatchHubTests
     public async Task Hiding_reads_like_a_goodbye_and_showing_again_like_an_arrival()
     {
         await _world.Presence.HeartbeatAsync(1);
-        var watcher = _world.Connect(99);
-        _world.Watch(watcher, 1);
-        await _world.BeatAsync();
-        watcher.Take();
+        var watcher = await _world.ConnectAsync(99, 1);
         var hidden = _world.Unix;
         await _world.Presence.SetClaimAsync(1, ClaimStatus.Hidden);
         await _world.AdvanceAsync(TimeSpan.FromSeconds(0.5));
@@ -336,10 +321,7 @@ public class WatchHubTests
     public async Task The_end_of_a_claim_is_told_at_its_second_and_what_was_beneath_shows_again()
     {
         await _world.Presence.HeartbeatAsync(1);
-        var watcher = _world.Connect(99);
-        _world.Watch(watcher, 1);
-        await _world.BeatAsync();
-        watcher.Take();
+        var watcher = await _world.ConnectAsync(99, 1);
         var now = _world.Presence.Clock.Now;
         await _world.Presence.SetClaimAsync(1, new Claim("beneath", ClaimStatus.Away, Said.Of("beneath", null, now + 9), -1));
         await _world.Presence.SetClaimAsync(1, new Claim("call", ClaimStatus.Busy, Said.Of("on top", null, now + 4)));
@@ -362,10 +344,7 @@ public class WatchHubTests
     public async Task Away_is_found_though_no_heartbeat_announces_it()
     {
         await _world.Presence.HeartbeatAsync(1, active: true);
-        var watcher = _world.Connect(99);
-        _world.Watch(watcher, 1);
-        await _world.BeatAsync();
-        watcher.Take();
+        var watcher = await _world.ConnectAsync(99, 1);
         for (var i = 0; i < 62; i++)
         {
             await _world.AdvanceAsync(TimeSpan.FromSeconds(10));
@@ -496,10 +475,7 @@ public class WatchHubTests
         var world = new World(store);
         await world.Presence.HeartbeatAsync(new uint[] { 2 });
         var seen = world.Unix;
-        var watcher = world.Connect(98);
-        world.Watch(watcher, 2);
-        await world.BeatAsync();
-        watcher.Take();
+        var watcher = await world.ConnectAsync(98, 2);
         store.IsAway = static _ => true;
         store.Outages += saysWhatIsAway ? 1 : 0;
         // long enough for the pass over all topics
@@ -717,6 +693,16 @@ public class WatchHubTests
         {
             var connection = new FakeConnection(user, isQuiet);
             Hub.Open(connection, "{\"type\":\"welcome\"}"u8.ToArray());
+            return connection;
+        }
+
+        /// <summary>Connects, watches these users, and takes their snapshot.</summary>
+        public async Task<FakeConnection> ConnectAsync(uint user, params uint[] watched)
+        {
+            var connection = Connect(user);
+            Watch(connection, watched);
+            await BeatAsync();
+            connection.Take();
             return connection;
         }
 

@@ -248,15 +248,8 @@ internal sealed class RedisChangeLog : IChangeLog
     private Task<RedisReply<bool>> DeleteAsync(RedisKey key) => _cluster.SendAsync(
         RedisKeys.ChangesSlot, key, static (redis, key, flags) => redis.KeyDeleteAsync(key, flags), RedisCommandKind.Script);
 
-    private async ValueTask<bool> RunAsync(string script, RedisKey[] keys, RedisValue[] values)
-    {
-        var (answer, _) = await _cluster.SendAsync(
-            RedisKeys.ChangesSlot,
-            (script, keys, values),
-            static (redis, run, flags) => redis.ScriptEvaluateAsync(run.script, run.keys, run.values, flags | CommandFlags.NoScriptCache),
-            RedisCommandKind.Script);
-        return (long)answer == 1;
-    }
+    private async ValueTask<bool> RunAsync(string script, RedisKey[] keys, RedisValue[] values) =>
+        (long)await _cluster.RunScriptAsync(RedisKeys.ChangesSlot, script, keys, values) == 1;
 
     // Redis numbers the bits of a string from the most significant bit of the first byte.
     private static ulong Reversed(ulong bits)

@@ -39,15 +39,8 @@ internal sealed class RedisConsumerStore(RedisCluster cluster) : IConsumerStore
             json is null ? RedisCommandKind.Script : RedisCommandKind.Write);
     }
 
-    public async ValueTask<bool> ReplaceAsync(string key, string? before, string? json)
-    {
-        var (answer, _) = await cluster.SendAsync(
-            RedisKeys.ChangesSlot,
-            (Keys: new RedisKey[] { RedisKeys.Consumers(KindOf(key)) }, Values: new RedisValue[] { key, before ?? "", json ?? "" }),
-            static (redis, row, flags) => redis.ScriptEvaluateAsync(Script, row.Keys, row.Values, flags | CommandFlags.NoScriptCache),
-            RedisCommandKind.Script);
-        return (long)answer == 1;
-    }
+    public async ValueTask<bool> ReplaceAsync(string key, string? before, string? json) => (long)await cluster.RunScriptAsync(
+        RedisKeys.ChangesSlot, Script, [RedisKeys.Consumers(KindOf(key))], key, before ?? "", json ?? "") == 1;
 
     public ValueTask DisposeAsync() => default;
 

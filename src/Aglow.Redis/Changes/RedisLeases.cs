@@ -35,14 +35,8 @@ internal sealed class RedisLeases(RedisCluster cluster, TimeProvider time)
             var askedAt = time.GetTimestamp();
             if (await TryTakeAsync(key, token))
                 await HoldAsync(key, token, askedAt, run, stop);
-            try
-            {
-                await Task.Delay(Interval * (0.5 + (Random.Shared.NextDouble() / 2)), time, stop);
-            }
-            catch (OperationCanceledException)
-            {
-                return;
-            }
+            await Task.Delay(Interval * (0.5 + (Random.Shared.NextDouble() / 2)), time, stop)
+                .ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
     }
 
@@ -107,13 +101,7 @@ internal sealed class RedisLeases(RedisCluster cluster, TimeProvider time)
     {
         try
         {
-            var (answer, _) = await cluster.SendAsync(
-                RedisKeys.ChangesSlot,
-                (script, Keys: new[] { key }, values),
-                static (redis, lease, flags) =>
-                    redis.ScriptEvaluateAsync(lease.script, lease.Keys, lease.values, flags | CommandFlags.NoScriptCache),
-                RedisCommandKind.Script);
-            return (long)answer == 1;
+            return (long)await cluster.RunScriptAsync(RedisKeys.ChangesSlot, script, [key], values) == 1;
         }
         catch (StoreUnavailableException)
         {

@@ -220,7 +220,7 @@ internal sealed class RedisCluster : IAsyncDisposable
             if (error == RedisErrorKind.Moved && !hasFreshMap)
                 await _map.RefreshAsync();
             else if (!isAsked)
-                await PauseAsync();
+                await Task.Delay(TickInterval, _time, _stop.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             hasFreshMap |= error == RedisErrorKind.Moved;
         }
     }
@@ -243,6 +243,13 @@ internal sealed class RedisCluster : IAsyncDisposable
             return length;
         }
     }
+
+    /// <summary>Runs a script on keys of one slot.</summary>
+    public async Task<RedisResult> RunScriptAsync(int slot, string script, RedisKey[] keys, params RedisValue[] values) => (await SendAsync(
+        slot,
+        (script, keys, values),
+        static (redis, run, flags) => redis.ScriptEvaluateAsync(run.script, run.keys, run.values, flags | CommandFlags.NoScriptCache),
+        RedisCommandKind.Script)).Value;
 
     /// <summary>The time of the primaries: see <see cref="RedisTime"/>.</summary>
     public Task<(double Seconds, long Stamp)> ReadTimeAsync() => RedisTime.ReadAsync(_connections.Commands, _map.Shards, _time);
@@ -342,18 +349,6 @@ internal sealed class RedisCluster : IAsyncDisposable
         // the library's text for a connection fault names the library's version, but no cause
         var cause = failed.Exception?.GetBaseException() is { } inner and not RedisConnectionException ? inner.Message : Lost;
         shard.Failed(isOwed ? NoAnswer : cause, TimeSpan.Zero);
-    }
-
-    private async Task PauseAsync()
-    {
-        try
-        {
-            await Task.Delay(TickInterval, _time, _stop.Token);
-        }
-        catch (OperationCanceledException)
-        {
-            // closed
-        }
     }
 
     // ---- the loop -------------------------------------------------------------------------------------------------------------

@@ -79,14 +79,21 @@ internal sealed class RedisConnections : IAsyncDisposable
         var began = time.GetTimestamp();
         while (true)
         {
-            var attempts = new Attempts();
+            // how the last attempt failed; null: no server refused, and none answered in time
+            Exception? refusal = null;
+            var prepared = Prepare(options);
+            prepared.ConnectionAttemptCompleted += (_, attempt) =>
+            {
+                if (!attempt.IsSuccess && attempt.FailureType != ConnectionFailureType.ConnectionDisposed)
+                    refusal = attempt.Exception ?? refusal;
+            };
             try
             {
-                return await ConnectionMultiplexer.ConnectAsync(Prepare(options, attempts));
+                return await ConnectionMultiplexer.ConnectAsync(prepared);
             }
             catch (Exception failure) when (failure is RedisException or TimeoutException or ArgumentException or InvalidOperationException)
             {
-                if (attempts.Failure is { } refusal)
+                if (refusal is not null)
                     throw new StoreUnavailableException(
                         $"Redis at {ServerNames.Of(options)} cannot be used: {Explain(refusal, failure)}.", failure);
                 if (time.GetElapsedTime(began) > StartTimeout)
@@ -109,7 +116,7 @@ internal sealed class RedisConnections : IAsyncDisposable
             : attempt.GetBaseException().Message.TrimEnd('.');
     }
 
-    private static ConfigurationOptions Prepare(ConfigurationOptions options, Attempts attempts)
+    private static ConfigurationOptions Prepare(ConfigurationOptions options)
     {
         var prepared = options.Clone();
         var timeout = (int)AnswerTimeout.TotalMilliseconds;
@@ -128,23 +135,7 @@ internal sealed class RedisConnections : IAsyncDisposable
         prepared.ClientName ??= ClientName;
         prepared.IncludeDetailInExceptions = false;
         prepared.AllowAdmin = true;
-        prepared.ConnectionAttemptCompleted += attempts.Note;
         return prepared;
-    }
-
-    /// <summary>Records how attempts to connect ended.</summary>
-    private sealed class Attempts
-    {
-        private volatile Exception? _failure;
-
-        /// <summary>The last failure; null: no server refused, and none answered in time.</summary>
-        public Exception? Failure => _failure;
-
-        public void Note(object? sender, ConnectionAttemptCompletedEventArgs attempt)
-        {
-            if (!attempt.IsSuccess && attempt.FailureType != ConnectionFailureType.ConnectionDisposed && attempt.Exception is { } failure)
-                _failure = failure;
-        }
     }
 
     /// <summary>

@@ -24,7 +24,7 @@ namespace Aglow.Redis.Hints;
 ///
 /// Threading: any thread publishes, without waiting. Hints of other nodes are handled one message after another, in order.
 /// </remarks>
-internal sealed class RedisHints : ITransitionBus, IAsyncDisposable
+internal sealed class RedisHints(RedisCluster cluster, TimeProvider time, RedisLog log) : ITransitionBus, IAsyncDisposable
 {
     /// <summary>The most hints in the queue; more are dropped.</summary>
     public const int MostWaiting = 1_000_000;
@@ -35,14 +35,14 @@ internal sealed class RedisHints : ITransitionBus, IAsyncDisposable
     private static readonly TimeSpan SaidEvery = TimeSpan.FromMinutes(1);
     private static readonly Version Sharded = new(7, 0);
 
-    private readonly RedisCluster _cluster;
-    private readonly TimeProvider _time;
-    private readonly RedisLog _log;
     private readonly ulong _node = (ulong)Random.Shared.NextInt64();
     private readonly ConcurrentQueue<(TransitionKind Kind, uint User)> _waiting = new();
     private readonly WakeUp _wake = new();
     private readonly CancellationTokenSource _stop = new();
-    private readonly RedisChannel _channel;
+    private readonly RedisChannel _channel = cluster.IsCluster && cluster.Version >= Sharded
+        ? RedisChannel.Sharded(RedisKeys.Hints)
+        : RedisChannel.Literal(RedisKeys.Hints);
+
     private TransitionHandler? _handlers;
     private Task _publishing = Task.CompletedTask;
     private Task _subscribing = Task.CompletedTask;
@@ -55,33 +55,14 @@ internal sealed class RedisHints : ITransitionBus, IAsyncDisposable
     private long _droppedSaidAt;
     private bool _isSaidLost;
 
-    public RedisHints(RedisCluster cluster, TimeProvider time, RedisLog log)
-    {
-        _cluster = cluster;
-        _time = time;
-        _log = log;
-        _channel = cluster.IsCluster && cluster.Version >= Sharded
-            ? RedisChannel.Sharded(RedisKeys.Hints)
-            : RedisChannel.Literal(RedisKeys.Hints);
-    }
-
-    /// <summary>Hints sent to other nodes.</summary>
-    public long Sent => Volatile.Read(ref _sent);
-
-    /// <summary>Hints received from other nodes.</summary>
-    public long Heard => Volatile.Read(ref _heard);
-
-    /// <summary>Hints that were not sent because the queue was full or the server was away.</summary>
-    public long Dropped => Volatile.Read(ref _dropped);
-
     /// <summary>Whether this node receives other nodes' hints now.</summary>
-    public bool IsSubscribed => _subscribing.IsCompletedSuccessfully && _cluster.Commands.GetSubscriber().IsConnected(_channel);
+    public bool IsSubscribed => _subscribing.IsCompletedSuccessfully && cluster.Commands.GetSubscriber().IsConnected(_channel);
 
     /// <inheritdoc/>
     public bool IsLossless => false;
 
     /// <inheritdoc/>
-    public bool HasPeers => Volatile.Read(ref _heardAt) is not 0 and var at && _time.GetElapsedTime(at) < PeersRemembered;
+    public bool HasPeers => Volatile.Read(ref _heardAt) is not 0 and var at && time.GetElapsedTime(at) < PeersRemembered;
 
     /// <inheritdoc/>
     public void Publish(TransitionKind kind, ReadOnlySpan<uint> users)
@@ -106,7 +87,7 @@ internal sealed class RedisHints : ITransitionBus, IAsyncDisposable
     {
         _publishing = Task.Run(PublishAsync);
         _subscribing = SubscribeAsync();
-        await Task.WhenAny(_subscribing, Task.Delay(RedisCluster.Timeout, _time));
+        await Task.WhenAny(_subscribing, Task.Delay(RedisCluster.Timeout, time));
     }
 
     /// <summary>
@@ -118,14 +99,22 @@ internal sealed class RedisHints : ITransitionBus, IAsyncDisposable
         SayDropped();
         var isLost = !IsSubscribed;
         if (isLost)
-            _cluster.Configure();
+            cluster.Configure();
         if (isLost == _isSaidLost)
             return;
         _isSaidLost = isLost;
         if (isLost)
-            _log.HintsLost("no subscription");
+            log.HintsLost("no subscription");
         else
-            _log.HintsHeard();
+            log.HintsHeard();
+    }
+
+    /// <summary>Adds its metrics.</summary>
+    public void Observe(AglowMetrics metrics)
+    {
+        metrics.Count("aglow.hints.sent", "Hints sent to other nodes.", () => Volatile.Read(ref _sent));
+        metrics.Count("aglow.hints.heard", "Hints heard of other nodes.", () => Volatile.Read(ref _heard));
+        metrics.Count("aglow.hints.dropped", "Hints not sent: too many waited, or Redis was away.", () => Volatile.Read(ref _dropped));
     }
 
     public async ValueTask DisposeAsync()
@@ -147,16 +136,16 @@ internal sealed class RedisHints : ITransitionBus, IAsyncDisposable
             try
             {
                 // Hints are published on primaries, since commands go only there. So the subscription must be on a primary too.
-                var messages = await _cluster.Commands.GetSubscriber().SubscribeAsync(_channel, CommandFlags.DemandMaster);
+                var messages = await cluster.Commands.GetSubscriber().SubscribeAsync(_channel, CommandFlags.DemandMaster);
                 messages.OnMessage(Hear);
                 return;
             }
             catch (Exception failure) when (RedisFaults.IsOfRedis(failure))
             {
-                await _cluster.Commands.GetSubscriber().UnsubscribeAsync(_channel, flags: CommandFlags.FireAndForget);
+                await cluster.Commands.GetSubscriber().UnsubscribeAsync(_channel, flags: CommandFlags.FireAndForget);
             }
 
-            await Task.WhenAny(Task.Delay(PauseBetweenAttempts, _time, _stop.Token));
+            await Task.WhenAny(Task.Delay(PauseBetweenAttempts, time, _stop.Token));
         }
     }
 
@@ -191,11 +180,11 @@ internal sealed class RedisHints : ITransitionBus, IAsyncDisposable
 
     private void SayDropped()
     {
-        var dropped = Dropped;
-        if (dropped == _droppedSaid || (_droppedSaidAt != 0 && _time.GetElapsedTime(_droppedSaidAt) < SaidEvery))
+        var dropped = Volatile.Read(ref _dropped);
+        if (dropped == _droppedSaid || (_droppedSaidAt != 0 && time.GetElapsedTime(_droppedSaidAt) < SaidEvery))
             return;
-        _log.HintsDropped(dropped - _droppedSaid, _dropReason.TrimEnd('.'));
-        (_droppedSaid, _droppedSaidAt) = (dropped, _time.GetTimestamp());
+        log.HintsDropped(dropped - _droppedSaid, _dropReason.TrimEnd('.'));
+        (_droppedSaid, _droppedSaidAt) = (dropped, time.GetTimestamp());
     }
 
     // Returns why it was not sent; null: it was sent.
@@ -203,7 +192,7 @@ internal sealed class RedisHints : ITransitionBus, IAsyncDisposable
     {
         try
         {
-            await _cluster.SendAsync(
+            await cluster.SendAsync(
                 RedisKeys.HintsSlot,
                 (_channel, message),
                 static (redis, hint, flags) => redis.PublishAsync(hint._channel, hint.message, flags),
@@ -220,7 +209,7 @@ internal sealed class RedisHints : ITransitionBus, IAsyncDisposable
         ((ReadOnlyMemory<byte>)message.Message).Span, _node, (transition, users) =>
     {
         Interlocked.Add(ref _heard, users.Length);
-        Volatile.Write(ref _heardAt, _time.GetTimestamp());
+        Volatile.Write(ref _heardAt, time.GetTimestamp());
         _handlers?.Invoke(transition, users);
     });
 }

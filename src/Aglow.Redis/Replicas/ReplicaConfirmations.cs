@@ -22,42 +22,27 @@ namespace Aglow.Redis.Replicas;
 ///
 /// Rejected: <c>WAIT</c> for each leave (at most a thousand per second), and <c>min-replicas-to-write</c>, which also refuses heartbeats.
 /// </remarks>
-internal sealed class ReplicaConfirmations : IAsyncDisposable
+/// <param name="connection">A connection of its own, which this object closes.</param>
+/// <param name="cluster">The servers.</param>
+/// <param name="ofArrivals">Whether arrivals wait too, not only leaves.</param>
+/// <param name="time">The source of time.</param>
+/// <param name="log">The log.</param>
+internal sealed class ReplicaConfirmations(
+    ConnectionMultiplexer connection, RedisCluster cluster, bool ofArrivals, TimeProvider time, RedisLog log) : IAsyncDisposable
 {
     // A write takes at most two timeouts. If its slot moved to another server since it began, that server may not have the write.
     private static readonly TimeSpan WriteTakes = (2 * RedisCluster.Timeout) + TimeSpan.FromSeconds(1);
 
-    private readonly ConnectionMultiplexer _connection;
-    private readonly RedisCluster _cluster;
-    private readonly TimeProvider _time;
-    private readonly RedisLog _log;
-    private readonly bool _ofArrivals;
     private readonly ConcurrentDictionary<RedisShard, ShardReplicas> _shards = new();
     private long _confirmed;
     private long _alone;
     private long _unconfirmed;
 
-    private ReplicaConfirmations(
-        ConnectionMultiplexer connection, RedisCluster cluster, bool ofArrivals, TimeProvider time, RedisLog log)
-    {
-        _connection = connection;
-        _cluster = cluster;
-        _ofArrivals = ofArrivals;
-        _time = time;
-        _log = log;
-    }
-
-    /// <summary>Connects. <paramref name="ofArrivals"/>: arrivals wait too, not only leaves.</summary>
-    /// <exception cref="StoreUnavailableException">No server can be used; the message is one line.</exception>
-    public static async Task<ReplicaConfirmations> OpenAsync(
-        ConfigurationOptions options, RedisCluster cluster, bool ofArrivals, TimeProvider time, RedisLog log) =>
-        new(await RedisConnections.ConnectAsync(options, time), cluster, ofArrivals, time, log);
-
     /// <summary>Completes when replicas have all earlier writes of these users.</summary>
     /// <exception cref="StoreUnavailableException">A replica that is in step did not confirm it.</exception>
     public ValueTask ConfirmAsync(ReadOnlySpan<uint> users, bool isLeave)
     {
-        if (users.IsEmpty || (!isLeave && !_ofArrivals))
+        if (users.IsEmpty || (!isLeave && !ofArrivals))
             return default;
         var first = ShardOf(users[0], out var page);
         List<(ShardReplicas Shard, int Page)>? others = null;
@@ -87,19 +72,19 @@ internal sealed class ReplicaConfirmations : IAsyncDisposable
             () => Volatile.Read(ref _unconfirmed));
     }
 
-    public ValueTask DisposeAsync() => _connection.DisposeAsync();
+    public ValueTask DisposeAsync() => connection.DisposeAsync();
 
     private ShardReplicas ShardOf(uint user, out int page)
     {
         page = PageLayout.Page(user);
         var slot = RedisKeys.SlotOf(page);
-        if (_cluster.Map.HasMovedWithin(slot, WriteTakes))
+        if (cluster.Map.HasMovedWithin(slot, WriteTakes))
         {
             Interlocked.Increment(ref _unconfirmed);
             throw new StoreUnavailableException("These users just moved to another Redis server, which may not have this write.");
         }
 
-        return _shards.GetOrAdd(_cluster.Map[slot], shard => new ShardReplicas(_connection, _cluster, shard, _time, _log));
+        return _shards.GetOrAdd(cluster.Map[slot], shard => new ShardReplicas(connection, cluster, shard, time, log));
     }
 
     private async ValueTask CountAsync(Task<Confirmation> round, int users) => Count(await round, users);

@@ -1,4 +1,3 @@
-using System.Globalization;
 using Aglow.Model;
 using Aglow.Redis.Connections;
 using Aglow.Storage;
@@ -30,9 +29,6 @@ internal sealed class PageTightener(RedisCluster cluster)
     private readonly bool[]?[] _seen = new bool[Planes.Count][];
     private bool _isRefused;
 
-    /// <summary>Pages that were copied.</summary>
-    public long Tightened { get; private set; }
-
     /// <summary>Notes the length of a page that was just read.</summary>
     public async ValueTask NoteAsync(Plane plane, int page, int bytes)
     {
@@ -57,13 +53,7 @@ internal sealed class PageTightener(RedisCluster cluster)
                 RedisCommandKind.Read);
             if (used.IsNull || (long)used <= bytes + (bytes / 8) + Slack)
                 return;
-            RedisKey[] keys = [key, RedisKeys.Copy(page)];
-            await cluster.SendAsync(
-                slot,
-                keys,
-                static (redis, keys, flags) => redis.ScriptEvaluateAsync(Script, keys, flags: flags | CommandFlags.NoScriptCache),
-                RedisCommandKind.Script);
-            Tightened++;
+            await cluster.RunScriptAsync(slot, Script, [key, RedisKeys.Copy(page)]);
         }
         catch (StoreUnavailableException)
         {

@@ -1,6 +1,5 @@
 using System.Buffers.Binary;
 using System.Buffers;
-using System.Globalization;
 using Aglow.Model;
 using Aglow.Redis.Connections;
 using Aglow.Storage;

@@ -1,4 +1,4 @@
-using System.Threading.Tasks.Sources;
+using System.Collections.Concurrent;
 using Aglow.Model;
 using Aglow.Redis.Connections;
 using Aglow.Storage;
@@ -19,13 +19,16 @@ namespace Aglow.Redis.Words;
 /// Batches come from a pool and return to it with their arrays and runs. A command still allocates its message and its answer. Threading:
 /// the batch's user fills and reads it. During <see cref="SendAsync"/> the runs access it, each only its own part.
 /// </remarks>
-internal sealed class WordBatch(RedisCluster cluster)
+internal sealed class WordBatch(RedisCluster cluster, ConcurrentBag<WordBatch> pool) : IDisposable
 {
     /// <summary>
     /// The most words in one command. From 64 words on, a word costs Redis half of what it costs alone, and more words save hardly
     /// anything. 256 words block Redis for about 0.1 ms.
     /// </summary>
     public const int WordsPerCommand = 256;
+
+    // larger batches are rare, and their memory is released
+    private const int MostPooled = 128 * 1024;
 
     private readonly List<WordsRun> _runs = [];
     private ulong[] _order = new ulong[16];
@@ -38,9 +41,6 @@ internal sealed class WordBatch(RedisCluster cluster)
 
     /// <summary>The number of distinct users.</summary>
     public int Count { get; private set; }
-
-    /// <summary>The number of users that fit.</summary>
-    public int Capacity => _order.Length;
 
     /// <summary>The plane.</summary>
     public Plane Plane { get; private set; }
@@ -175,6 +175,13 @@ internal sealed class WordBatch(RedisCluster cluster)
             if (_runs[run].Start + _runs[run].Count == Count)
                 break;
         }
+    }
+
+    /// <summary>Returns to the pool.</summary>
+    public void Dispose()
+    {
+        if (_order.Length <= MostPooled)
+            pool.Add(this);
     }
 
     private int SlotOf(int place) => (int)(_order[_places[place]] >> 31) & 0xFFFF;

@@ -1,7 +1,6 @@
 using System.Numerics;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
-using Aglow.Durable;
 using Aglow.Model;
 using Aglow.Sqlite;
 using Microsoft.Data.Sqlite;
@@ -59,6 +58,8 @@ internal sealed class ChangeFile : IDisposable
     // the most rows that one transaction deletes
     private const int RowsPerTrim = 256;
 
+    private const string Oldest = "SELECT last, at, length(records) FROM changes ORDER BY last LIMIT ?";
+
     private const string Schema = """
         CREATE TABLE IF NOT EXISTS changes (
             last INTEGER PRIMARY KEY, at INTEGER NOT NULL, crc INTEGER NOT NULL, records BLOB NOT NULL) STRICT;
@@ -67,24 +68,14 @@ internal sealed class ChangeFile : IDisposable
         CREATE TABLE IF NOT EXISTS changes_told (user INTEGER PRIMARY KEY, kind INTEGER NOT NULL) STRICT;
         """;
 
-    private readonly SqliteStatement _append;
-    private readonly SqliteStatement _oldest;
-    private readonly SqliteStatement _trim;
-    private readonly SqliteStatement _writeState;
-    private readonly SqliteStatement _tell;
-    private readonly SqliteStatement _forget;
+    private readonly SqliteStatements _sql;
     private Place _committed;
 
     private ChangeFile(SqliteConnection connection)
     {
         SqliteFile.Execute(connection, Schema);
-        _append = new SqliteStatement(connection, "INSERT INTO changes (last, at, crc, records) VALUES (?, ?, ?, ?)");
-        _oldest = new SqliteStatement(connection, "SELECT last, at, length(records) FROM changes ORDER BY last LIMIT ?");
-        _trim = new SqliteStatement(connection, "DELETE FROM changes WHERE last <= ?");
-        _writeState = new SqliteStatement(connection, "REPLACE INTO changes_state (id, generation, last, bytes) VALUES (0, ?, ?, ?)");
-        _tell = new SqliteStatement(connection, "REPLACE INTO changes_told (user, kind) VALUES (?, ?)");
-        _forget = new SqliteStatement(connection, "DELETE FROM changes_told WHERE user = ?");
-        Load(connection);
+        _sql = new SqliteStatements(connection);
+        Load();
     }
 
     /// <summary>Whether the tables were just created.</summary>
@@ -125,11 +116,8 @@ internal sealed class ChangeFile : IDisposable
             records = records[row.Length..];
             Now = Now with { Last = Now.Last + row.Length, Bytes = Now.Bytes + RowBytes + (row.Length * StoredChange.Bytes) };
             var bytes = MemoryMarshal.AsBytes(row);
-            _append.Bind(1, Now.Last);
-            _append.Bind(2, at);
-            _append.Bind(3, Checksum(bytes, Now.Last, at));
-            _append.Bind(4, bytes);
-            _append.Run();
+            _sql["INSERT INTO changes (last, at, crc, records) VALUES (?, ?, ?, ?)"]
+                .Bind(1, Now.Last).Bind(2, at).Bind(3, Checksum(bytes, Now.Last, at)).Bind(4, bytes).Run();
         }
     }
 
@@ -140,24 +128,23 @@ internal sealed class ChangeFile : IDisposable
     public bool Trim(uint oldest, long maxBytes)
     {
         var (trimTo, bytes, rows) = (0L, Now.Bytes, 0);
-        _oldest.Bind(1, RowsPerTrim);
-        while (_oldest.Step())
+        var row = _sql[Oldest].Bind(1, RowsPerTrim);
+        while (row.Step())
         {
-            if (_oldest.Int64(1) >= oldest && bytes <= maxBytes)
+            if (row.Int64(1) >= oldest && bytes <= maxBytes)
             {
-                _oldest.Reset();
+                row.Reset();
                 break;
             }
 
             rows++;
-            trimTo = _oldest.Int64(0);
-            bytes -= RowBytes + _oldest.Int64(2);
+            trimTo = row.Int64(0);
+            bytes -= RowBytes + row.Int64(2);
         }
 
         if (rows == 0)
             return false;
-        _trim.Bind(1, trimTo);
-        _trim.Run();
+        _sql["DELETE FROM changes WHERE last <= ?"].Bind(1, trimTo).Run();
         Now = Now with { Trimmed = trimTo, Bytes = Math.Max(0, bytes) };
         WriteState();
         return rows == RowsPerTrim;
@@ -166,9 +153,10 @@ internal sealed class ChangeFile : IDisposable
     public void Tell(uint user, Told told)
     {
         if (told == default)
-            _forget.Bind(1, user).Run();
+            _sql["DELETE FROM changes_told WHERE user = ?"].Bind(1, user).Run();
         else
-            _tell.Bind(1, user).Bind(2, (long)told.Claim | (told.DeviceLeft ? DeviceLeft : 0)).Run();
+            _sql["REPLACE INTO changes_told (user, kind) VALUES (?, ?)"]
+                .Bind(1, user).Bind(2, (long)told.Claim | (told.DeviceLeft ? DeviceLeft : 0)).Run();
     }
 
     /// <summary>Notes that the transaction is on disk. Returns whether it moved the feed.</summary>
@@ -181,11 +169,7 @@ internal sealed class ChangeFile : IDisposable
 
     public void RollBack() => Now = _committed;
 
-    public void Dispose()
-    {
-        foreach (var statement in new[] { _append, _oldest, _trim, _writeState, _tell, _forget })
-            statement.Dispose();
-    }
+    public void Dispose() => _sql.Dispose();
 
     public static uint Checksum(ReadOnlySpan<byte> bytes, long last, uint at)
     {
@@ -195,35 +179,31 @@ internal sealed class ChangeFile : IDisposable
         return crc;
     }
 
-    private void Load(SqliteConnection connection)
+    private void Load()
     {
         var (last, bytes) = (0L, 0L);
-        using (var state = new SqliteStatement(connection, "SELECT generation, last, bytes FROM changes_state"))
-        {
-            IsNew = !state.Step();
-            if (!IsNew)
-                (Generation, last, bytes) = ((uint)state.Int64(0), state.Int64(1), state.Int64(2));
-        }
-
+        var state = _sql["SELECT generation, last, bytes FROM changes_state"];
+        IsNew = !state.Step();
         if (IsNew)
             Generation = (uint)RandomNumberGenerator.GetInt32(int.MaxValue);
-        using var since = new SqliteStatement(connection, "SELECT max(last), total(length(records)), count(*) FROM changes WHERE last > ?");
-        since.Bind(1, last);
+        else
+            (Generation, last, bytes) = ((uint)state.Int64(0), state.Int64(1), state.Int64(2));
+        state.Reset();
+
+        var since = _sql["SELECT max(last), total(length(records)), count(*) FROM changes WHERE last > ?"].Bind(1, last);
         since.Step();
         if (since.Int64(2) > 0)
             (last, bytes) = (since.Int64(0), bytes + since.Int64(1) + (since.Int64(2) * RowBytes));
-        _oldest.Bind(1, 1);
-        var trimmed = _oldest.Step() ? _oldest.Int64(0) - (_oldest.Int64(2) / StoredChange.Bytes) : last;
-        _oldest.Reset();
+        since.Reset();
+        var oldest = _sql[Oldest].Bind(1, 1);
+        var trimmed = oldest.Step() ? oldest.Int64(0) - (oldest.Int64(2) / StoredChange.Bytes) : last;
+        oldest.Reset();
         Now = _committed = new Place(last, trimmed, bytes);
         WriteState();
     }
 
-    private void WriteState()
-    {
-        _writeState.Bind(1, Generation).Bind(2, Now.Last).Bind(3, Now.Bytes);
-        _writeState.Run();
-    }
+    private void WriteState() => _sql["REPLACE INTO changes_state (id, generation, last, bytes) VALUES (0, ?, ?, ?)"]
+        .Bind(1, Generation).Bind(2, Now.Last).Bind(3, Now.Bytes).Run();
 
     /// <summary>The extent of the feed.</summary>
     /// <param name="Last">The number of the newest change.</param>

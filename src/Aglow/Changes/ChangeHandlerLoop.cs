@@ -10,7 +10,11 @@ namespace Aglow.Changes;
 /// The place is stored once a second, when the feed has nothing more, and at the end. So a crash repeats at most a second of changes.
 /// Threading: one loop.
 /// </remarks>
-public sealed class ChangeHandlerLoop
+/// <param name="feed">The feed.</param>
+/// <param name="name">The name under which the place is stored.</param>
+/// <param name="time">The source of time.</param>
+/// <param name="failed">Receives each failure of the handler.</param>
+public sealed class ChangeHandlerLoop(IChangeFeed feed, string name, TimeProvider time, Action<Exception> failed)
 {
     private const string Prefix = "handler:";
     private const int PageSize = 256;
@@ -18,20 +22,9 @@ public sealed class ChangeHandlerLoop
     private static readonly TimeSpan FirstRetry = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan LastRetry = TimeSpan.FromMinutes(1);
 
-    private readonly IChangeFeed _feed;
-    private readonly string _name;
-    private readonly TimeProvider _time;
-    private readonly Action<Exception> _failed;
+    private readonly string _key = Prefix + name;
     private string _saved = "";
     private long _savedAt;
-
-    /// <summary>Creates a loop over a feed.</summary>
-    /// <param name="feed">The feed.</param>
-    /// <param name="name">The name under which the place is stored.</param>
-    /// <param name="time">The source of time.</param>
-    /// <param name="failed">Receives each failure of the handler.</param>
-    public ChangeHandlerLoop(IChangeFeed feed, string name, TimeProvider time, Action<Exception> failed) =>
-        (_feed, _name, _time, _failed) = (feed, Prefix + name, time, failed);
 
     /// <summary>Runs until it is stopped. The first run begins at the end of the feed.</summary>
     /// <param name="handle">Handles a change; null: a gap.</param>
@@ -50,7 +43,7 @@ public sealed class ChangeHandlerLoop
                 {
                     await RetryAsync(() => handle(change, stop), stop);
                     after = change.Id;
-                    if (_time.GetElapsedTime(_savedAt) >= SaveInterval)
+                    if (time.GetElapsedTime(_savedAt) >= SaveInterval)
                         await SaveAsync(after);
                 }
 
@@ -58,7 +51,7 @@ public sealed class ChangeHandlerLoop
                 if (page.Changes.Count > 0)
                     continue;
                 await SaveAsync(after);
-                await _feed.WaitAsync(after, stop);
+                await feed.WaitAsync(after, stop);
             }
         }
         catch (OperationCanceledException) when (stop.IsCancellationRequested)
@@ -71,7 +64,7 @@ public sealed class ChangeHandlerLoop
     {
         if (await StoredAsync() is { } stored)
             return _saved = stored;
-        return (await _feed.ReadAsync(IChangeFeed.Latest, 1, stop)).Next;
+        return (await feed.ReadAsync(IChangeFeed.Latest, 1, stop)).Next;
     }
 
     // A place of another feed, or a text that is not a cursor of this version, counts as a gap.
@@ -81,15 +74,15 @@ public sealed class ChangeHandlerLoop
         {
             try
             {
-                return await _feed.ReadAsync(after, PageSize, stop);
+                return await feed.ReadAsync(after, PageSize, stop);
             }
             catch (FormatException)
             {
-                return await _feed.ReadAsync(null, PageSize, stop) with { IsGap = true };
+                return await feed.ReadAsync(null, PageSize, stop) with { IsGap = true };
             }
             catch (StoreUnavailableException)
             {
-                await Task.Delay(FirstRetry, _time, stop);
+                await Task.Delay(FirstRetry, time, stop);
             }
         }
     }
@@ -105,21 +98,21 @@ public sealed class ChangeHandlerLoop
             }
             catch (Exception failure) when (!stop.IsCancellationRequested)
             {
-                _failed(failure);
-                await Task.Delay(wait * (0.5 + (Random.Shared.NextDouble() / 2)), _time, stop);
+                failed(failure);
+                await Task.Delay(wait * (0.5 + (Random.Shared.NextDouble() / 2)), time, stop);
             }
         }
     }
 
     private async Task SaveAsync(string after)
     {
-        _savedAt = _time.GetTimestamp();
+        _savedAt = time.GetTimestamp();
         if (after == _saved)
             return;
         try
         {
             // if another node owned this consumer meanwhile, the write fails, and the place that the other node stored is read instead
-            var isSaved = await _feed.Consumers.ReplaceAsync(_name, _saved.Length == 0 ? null : JsonOf(_saved), JsonOf(after));
+            var isSaved = await feed.Consumers.ReplaceAsync(_key, _saved.Length == 0 ? null : JsonOf(_saved), JsonOf(after));
             _saved = isSaved ? after : await StoredAsync() ?? "";
         }
         catch (StoreUnavailableException)
@@ -129,7 +122,7 @@ public sealed class ChangeHandlerLoop
     }
 
     private async ValueTask<string?> StoredAsync() =>
-        (await _feed.Consumers.ReadAsync(_name)).TryGetValue(_name, out var stored)
+        (await feed.Consumers.ReadAsync(_key)).TryGetValue(_key, out var stored)
             ? JsonSerializer.Deserialize(stored, ConsumerJson.Default.String)
             : null;
 

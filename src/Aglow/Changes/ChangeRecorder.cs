@@ -27,20 +27,22 @@ namespace Aglow.Changes;
 ///
 /// Threading: only the journal's writer calls it, except <see cref="Start(Claims, Accounts)"/>.
 /// </remarks>
-internal sealed class ChangeRecorder : JournalReader
+/// <param name="journal">Writes the words.</param>
+/// <param name="store">The words.</param>
+/// <param name="clock">Store time.</param>
+/// <param name="options">The lease, and how much the feed keeps.</param>
+/// <param name="committed">Receives the feed's generation and extent after each commit that moved the feed.</param>
+internal sealed class ChangeRecorder(
+    Journal journal, MemoryPlaneStore store, Clock clock, AglowOptions options, Action<uint, ChangeFile.Place> committed) : JournalReader
 {
     private const uint TrimEverySeconds = 10;
     // the number of words that one transaction processes at start
     private const int PerTransaction = 1 << 18;
 
-    private readonly Clock _clock;
-    private readonly MemoryPlaneStore _store;
-    private readonly Journal _journal;
-    private readonly Definition _online;
-    private readonly uint _awaySeconds;
-    private readonly uint _keepSeconds;
-    private readonly long _maxBytes;
-    private readonly Action<uint, ChangeFile.Place> _committed;
+    private readonly Definition _online = new Definitions(options).Default;
+    private readonly uint _awaySeconds = (uint)options.AwaySeconds;
+    private readonly uint _keepSeconds = (uint)options.ChangesHours * 3600;
+    private readonly long _maxBytes = (long)options.ChangesMegabytes << 20;
     private readonly UserBits _told = new();
     private readonly List<StoredChange> _records = [];
     private readonly List<uint> _flipped = [];
@@ -53,30 +55,11 @@ internal sealed class ChangeRecorder : JournalReader
     private bool _seeds;
     private uint _trimAt;
 
-    /// <summary>Creates a recorder of what a store's journal writes.</summary>
-    /// <param name="journal">Writes the words.</param>
-    /// <param name="store">The words.</param>
-    /// <param name="clock">Store time.</param>
-    /// <param name="options">The lease, and how much the feed keeps.</param>
-    /// <param name="committed">Receives the feed's generation and extent after each commit that moved the feed.</param>
-    public ChangeRecorder(
-        Journal journal, MemoryPlaneStore store, Clock clock, AglowOptions options, Action<uint, ChangeFile.Place> committed)
-    {
-        _journal = journal;
-        _store = store;
-        _clock = clock;
-        _online = new Definitions(options).Default;
-        _awaySeconds = (uint)options.AwaySeconds;
-        _keepSeconds = (uint)options.ChangesHours * 3600;
-        _maxBytes = (long)options.ChangesMegabytes << 20;
-        _committed = committed;
-    }
-
     /// <summary>Sets the loaded claims and accounts, which count from now on.</summary>
     public void Start(Claims claims, Accounts accounts) => _facts = new Facts(
         claims,
         accounts,
-        _seeds ? UsersOf(claims, accounts).ToDictionary(static user => user, user => claims.Of(user, _clock.Now).Status) : []);
+        _seeds ? UsersOf(claims, accounts).ToDictionary(static user => user, user => claims.Of(user, clock.Now).Status) : []);
 
     public override void Start(PresenceFile file, Recovery recovery)
     {
@@ -84,16 +67,9 @@ internal sealed class ChangeRecorder : JournalReader
         _toldKinds = ChangeFile.ReadTold(file.Connection);
         _seeds = _file!.IsNew;
         file.Reader = this;
-        _committed(_file.Generation, _file.Now);
+        committed(_file.Generation, _file.Now);
         foreach (var (page, groups) in recovery.LastOnline)
-        {
-            for (var group = 0; group < groups.Length; group++)
-            {
-                if (groups[group] != 0)
-                    _told.Set(page, group, groups[group], present: true);
-            }
-        }
-
+            _told.Add(page, groups);
         // A user who was reported online while one device had left counts as offline after a restart. The first transaction checks such
         // users, under the stall guard.
         foreach (var (user, told) in _toldKinds)
@@ -137,7 +113,7 @@ internal sealed class ChangeRecorder : JournalReader
     public override void Write(SqliteConnection connection)
     {
         Reconcile();
-        var now = _clock.Now;
+        var now = clock.Now;
         _file!.Append(now, CollectionsMarshal.AsSpan(_records));
         foreach (var (user, _) in _changedKinds)
             _file.Tell(user, _toldKinds.GetValueOrDefault(user));
@@ -151,7 +127,7 @@ internal sealed class ChangeRecorder : JournalReader
         _reconciled |= _reconciles;
         Clear();
         if (isMoved)
-            _committed(_file.Generation, _file.Now);
+            committed(_file.Generation, _file.Now);
     }
 
     public override void RolledBack()
@@ -182,13 +158,13 @@ internal sealed class ChangeRecorder : JournalReader
     // The server was down for longer than the lease. So every user who was online is offline now, and no sweep would find that.
     private void RecordLapses(PresenceFile file, Recovery recovery)
     {
-        var at = _clock.Moment;
+        var at = clock.Moment;
         foreach (var pages in recovery.LastOnline.Chunk(Math.Max(1, PerTransaction / PageLayout.Slots)))
         {
             file.Write(() =>
             {
                 foreach (var (page, _) in pages)
-                    ReadImage(page, _store.View(Plane.Pulse, page), at);
+                    ReadImage(page, store.View(Plane.Pulse, page), at);
             });
         }
     }
@@ -203,11 +179,11 @@ internal sealed class ChangeRecorder : JournalReader
         _reconciles = true;
         foreach (var (user, kind) in facts.Seed)
             ChangeKind(user, _toldKinds.GetValueOrDefault(user) with { Claim = kind });
-        var now = _clock.Now;
+        var now = clock.Now;
         foreach (var user in UsersOf(facts.Claims, facts.Accounts).Union(_toldKinds.Keys))
         {
             if (_toldKinds.GetValueOrDefault(user) is var told && (told.DeviceLeft || facts.Claims.Of(user, now).Status != told.Claim))
-                _journal.Add(Plane.Pulse, [user]);
+                journal.Add(Plane.Pulse, [user]);
         }
     }
 
@@ -222,7 +198,7 @@ internal sealed class ChangeRecorder : JournalReader
         var now = new Told(claim.Status, isOnline && Pulse.DeviceLeft(word));
         if (isOnline == wasOnline && now == was && !isDeleted)
             return;
-        var shown = Presence.Of(word, _store.Read(Plane.Activity, user), claim, _online, at, _awaySeconds);
+        var shown = Presence.Of(word, store.Read(Plane.Activity, user), claim, _online, at, _awaySeconds);
         if (isOnline != wasOnline)
         {
             _told.Set(user, isOnline);

@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using Aglow.Diagnostics;
 using Aglow.Durable;
 using Aglow.Model;
@@ -29,7 +28,6 @@ internal sealed class EmbeddedChanges : IChangeFeed, IAsyncDisposable
     private readonly ClaimTimer _ends;
     private readonly Lock _gate = new();
     private readonly Lock _waiting = new();
-    private readonly List<StoredChange> _scratch = [];
     private SqliteConnection? _connection;
     private SqliteStatement? _rows;
     private Accounts? _accounts;
@@ -96,21 +94,20 @@ internal sealed class EmbeddedChanges : IChangeFeed, IAsyncDisposable
     public async ValueTask<ChangePage> ReadAsync(string? after, int limit, CancellationToken cancel = default)
     {
         var head = Volatile.Read(ref _head);
-        var (from, isGap) = PlaceOf(after, head);
-        var (changes, next, isDamaged) = ReadOrFail(from, head.Place.Last, limit);
-        if (isGap || isDamaged)
-            Interlocked.Increment(ref _gaps);
-        var ids = new string?[changes.Count];
-        if (changes.Exists(static c => c.Record.User >= UserId.FirstDirectoryNumber))
-            await _directory.OfActs.FindIdsAsync(changes.Select(static c => c.Record.User).ToArray(), ids);
-        var page = new List<PresenceChange>(changes.Count);
-        for (var i = 0; i < changes.Count; i++)
+        var (trimmed, last) = (head.Place.Trimmed, head.Place.Last);
+        var read = ChangeReading.After(after, head.Generation, trimmed, last, highest: last, limit, _accounts);
+        try
         {
-            var (number, at, record) = changes[i];
-            page.Add(ChangeRule.Given(head.Generation, number, at, record, ids[i]));
+            Read(read, last);
+        }
+        catch (SqliteException e)
+        {
+            throw new StoreUnavailableException($"{_path} cannot be read: {e.Message}.", e);
         }
 
-        return new ChangePage(page, new ChangeCursor(head.Generation, next).ToString(), isGap || isDamaged);
+        if (read.IsGap)
+            Interlocked.Increment(ref _gaps);
+        return await read.ToPageAsync(head.Generation, _directory.OfActs);
     }
 
     /// <inheritdoc/>
@@ -160,71 +157,27 @@ internal sealed class EmbeddedChanges : IChangeFeed, IAsyncDisposable
         moved?.SetResult();
     }
 
-    private static (long After, bool IsGap) PlaceOf(string? after, Head head)
+    private void Read(ChangeReading read, long last)
     {
-        switch (after)
-        {
-            case null:
-                return (head.Place.Trimmed, false);
-            case IChangeFeed.Latest:
-                return (head.Place.Last, false);
-        }
-
-        var cursor = ChangeCursor.Parse(after);
-        return cursor.Generation == head.Generation && cursor.Number >= head.Place.Trimmed && cursor.Number <= head.Place.Last
-            ? (cursor.Number, false)
-            : (head.Place.Trimmed, true);
-    }
-
-    private (List<(long Number, uint At, StoredChange Record)> Changes, long Next, bool IsDamaged) ReadOrFail(
-        long after, long last, int limit)
-    {
-        try
-        {
-            return Read(after, last, limit);
-        }
-        catch (SqliteException e)
-        {
-            throw new StoreUnavailableException($"{_path} cannot be read: {e.Message}.", e);
-        }
-    }
-
-    private (List<(long Number, uint At, StoredChange Record)> Changes, long Next, bool IsDamaged) Read(long after, long last, int limit)
-    {
-        var changes = new List<(long, uint, StoredChange)>();
-        var isDamaged = false;
-        if (after >= last)
-            return (changes, after, isDamaged);
+        if (read.Next >= last)
+            return;
         lock (_gate)
         {
             _connection ??= PresenceFile.ConnectToRead(_path);
             _rows ??= new SqliteStatement(_connection, "SELECT last, at, crc, records FROM changes WHERE last > ? ORDER BY last");
-            _rows.Bind(1, after);
-            while (changes.Count < limit && _rows.Step())
+            _rows.Bind(1, read.Next);
+            while (!read.IsFull && _rows.Step())
             {
                 var (end, at) = (_rows.Int64(0), (uint)_rows.Int64(1));
-                var bytes = _rows.Blob(3);
-                if (_rows.Int64(2) != ChangeFile.Checksum(bytes, end, at))
-                {
-                    (isDamaged, after) = (true, end);
-                    continue;
-                }
-
-                _scratch.Clear();
-                _scratch.AddRange(MemoryMarshal.Cast<byte, StoredChange>(bytes));
-                for (var number = Math.Max(after, end - _scratch.Count) + 1; number <= end && changes.Count < limit; number++)
-                {
-                    var record = _scratch[(int)(number - (end - _scratch.Count) - 1)];
-                    after = number;
-                    if (!ChangeRule.IsErased(record, at, _accounts))
-                        changes.Add((number, at, record));
-                }
+                var records = _rows.Blob(3);
+                if (_rows.Int64(2) == ChangeFile.Checksum(records, end, at))
+                    read.Add(end, at, records);
+                else
+                    (read.IsGap, read.Next) = (true, end);
             }
 
             _rows.Reset();
         }
-
-        return (changes, after, isDamaged);
     }
 
     private sealed record Head(uint Generation, ChangeFile.Place Place);

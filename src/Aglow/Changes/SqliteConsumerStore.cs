@@ -1,4 +1,4 @@
-using Aglow.Durable;
+using Aglow.Diagnostics;
 using Aglow.Sqlite;
 using Microsoft.Data.Sqlite;
 
@@ -29,7 +29,7 @@ internal sealed class SqliteConsumerStore(string folder, FolderWatch? watch) : I
     public async ValueTask<IReadOnlyDictionary<string, string>> ReadAsync(string prefix)
     {
         var found = new Dictionary<string, string>(StringComparer.Ordinal);
-        await _turn.WaitAsync();
+        using var turn = await _turn.EnterAsync();
         try
         {
             if (_connection is null && !File.Exists(FilePath))
@@ -43,10 +43,6 @@ internal sealed class SqliteConsumerStore(string folder, FolderWatch? watch) : I
         catch (SqliteException e)
         {
             throw new Storage.StoreUnavailableException($"{FilePath} cannot be read: {e.Message}.", e);
-        }
-        finally
-        {
-            _turn.Release();
         }
     }
 
@@ -74,7 +70,7 @@ internal sealed class SqliteConsumerStore(string folder, FolderWatch? watch) : I
 
     private async ValueTask<bool> WriteAsync(string key, Func<string?, bool> mayWrite, string? json)
     {
-        await _turn.WaitAsync();
+        using var turn = await _turn.EnterAsync();
         try
         {
             watch?.EnsureSame();
@@ -100,10 +96,6 @@ internal sealed class SqliteConsumerStore(string folder, FolderWatch? watch) : I
         {
             throw new Storage.StoreUnavailableException($"{FilePath} cannot be written: {e.Message}.", e);
         }
-        finally
-        {
-            _turn.Release();
-        }
     }
 
     /// <summary>Opens and checks the file, or creates it.</summary>
@@ -114,15 +106,6 @@ internal sealed class SqliteConsumerStore(string folder, FolderWatch? watch) : I
     {
         if (_connection is not null)
             return _connection;
-        if (!File.Exists(FilePath))
-        {
-            // SQLite gives its WAL the permissions of the file
-            var options = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write };
-            if (!OperatingSystem.IsWindows())
-                options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
-            new FileStream(FilePath, options).Dispose();
-        }
-
         _file ??= OpenFile(folder);
         _file.Seal.Watch = watch;
         _connection = _file.ConnectToWrite(cacheKibibytes: 256);

@@ -16,9 +16,6 @@ namespace Aglow.Demo;
 /// </remarks>
 internal sealed class DemoPlaneStore(MemoryPlaneStore behind) : IPlaneStore
 {
-    private readonly Lock _gate = new();
-    private readonly Dictionary<Plane, PageList> _lists = [];
-
     /// <summary>The words of the demo's people. At most 256 pages per plane, with a few KiB in use in each.</summary>
     public MemoryPlaneStore Words { get; } = new(new PageBudget(512));
 
@@ -51,15 +48,7 @@ internal sealed class DemoPlaneStore(MemoryPlaneStore behind) : IPlaneStore
     public async ValueTask<IReadOnlyList<int>> PagesAsync(Plane plane)
     {
         var (theirs, ours) = (await behind.PagesAsync(plane), await Words.PagesAsync(plane));
-        if (ours.Count == 0)
-            return theirs;
-        lock (_gate)
-        {
-            // returns the same list while neither has changed
-            if (!_lists.TryGetValue(plane, out var list) || list.Theirs != theirs || list.Ours != ours)
-                _lists[plane] = list = new PageList(theirs, ours, [.. theirs, .. ours]);
-            return list.Both;
-        }
+        return ours.Count == 0 ? theirs : [.. theirs, .. ours];
     }
 
     public ValueTask<ReadOnlyMemory<uint>> ReadPageAsync(Plane plane, int page, Memory<uint> scratch) =>
@@ -116,6 +105,4 @@ internal sealed class DemoPlaneStore(MemoryPlaneStore behind) : IPlaneStore
                 words.Span[i] = Words.Read(plane, users.Span[i]);
         }
     }
-
-    private sealed record PageList(IReadOnlyList<int> Theirs, IReadOnlyList<int> Ours, int[] Both);
 }

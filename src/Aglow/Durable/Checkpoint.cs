@@ -20,7 +20,7 @@ namespace Aglow.Durable;
 /// of their pages has a newer image. So after a crash between any two steps, each word is in an image, in a row after it, or in
 /// both.</para> Threading: the journal's writer only.
 /// </remarks>
-internal sealed class Checkpoint
+internal sealed class Checkpoint(PresenceFile file, MemoryPlaneStore store, TimeProvider time)
 {
     /// <summary>
     /// A smaller journal needs no checkpoint: it holds at most 8 million words, which a start replays in a quarter of a second.
@@ -32,30 +32,17 @@ internal sealed class Checkpoint
     // seconds by which the clock of a heartbeat in flight may be earlier than that of an image
     private const uint InFlight = 2;
 
-    private readonly PresenceFile _file;
-    private readonly MemoryPlaneStore _store;
-    private readonly TimeProvider _time;
     private readonly uint[] _scratch = GC.AllocateUninitializedArray<uint>(PageLayout.Slots);
-    private readonly long[][] _imagedAt = [new long[PageLayout.Pages], new long[PageLayout.Pages]];
+    private readonly long[][] _imagedAt = [NoImages(), NoImages()];
     private readonly long[][] _touchedAt = [new long[PageLayout.Pages], new long[PageLayout.Pages]];
     private readonly Queue<(Plane Plane, int Page)> _due = new();
     private readonly List<uint> _doubtful = [];
-    private long _trimTo;
+    private long _trimTo = file.State.Trimmed;
     private long _beganAt;
     private Activity? _span;
 
-    public Checkpoint(PresenceFile file, MemoryPlaneStore store, TimeProvider time)
-    {
-        _file = file;
-        _store = store;
-        _time = time;
-        _trimTo = file.State.Trimmed;
-        foreach (var positions in _imagedAt)
-            Array.Fill(positions, -1);
-    }
-
     /// <summary>Whether a checkpoint has begun and has not ended.</summary>
-    public bool IsRunning => _due.Count > 0 || _trimTo > _file.State.Trimmed;
+    public bool IsRunning => _due.Count > 0 || _trimTo > file.State.Trimmed;
 
     /// <summary>The number of checkpoints completed since the start.</summary>
     public long Count { get; private set; }
@@ -75,7 +62,7 @@ internal sealed class Checkpoint
 
     /// <summary>Whether a journal of this many bytes needs a checkpoint.</summary>
     public bool IsDue(long journalBytes) =>
-        !IsRunning && journalBytes > Math.Max(SmallestJournal, (long)_store.Budget.Taken * PageLayout.Slots * sizeof(uint) / 16);
+        !IsRunning && journalBytes > Math.Max(SmallestJournal, (long)store.Budget.Taken * PageLayout.Slots * sizeof(uint) / 16);
 
     /// <summary>Notes that the file has an image of a page, taken at this position of the journal.</summary>
     public void Imaged(Plane plane, int page, long position) => _imagedAt[(int)plane][page] = position;
@@ -101,12 +88,12 @@ internal sealed class Checkpoint
     /// <param name="journalBytes">The size of the journal.</param>
     public void Begin(long position, long journalBytes)
     {
-        _beganAt = _time.GetTimestamp();
+        _beganAt = time.GetTimestamp();
         _span = AglowTraces.Source.StartActivity("checkpoint");
         JournalBytes = journalBytes;
         for (var plane = Plane.Pulse; plane <= Plane.Activity; plane++)
         {
-            foreach (var page in _store.Pages(plane))
+            foreach (var page in store.Pages(plane))
             {
                 if (_touchedAt[(int)plane][page] > _imagedAt[(int)plane][page])
                     _due.Enqueue((plane, page));
@@ -125,36 +112,36 @@ internal sealed class Checkpoint
         if (_due.Count > 0)
             WriteImages(position, at, at.Oldest(leaseSeconds));
         else
-            _file.Write(() => _file.Trim(Math.Min(_trimTo, _file.State.Trimmed + RowsPerStep)));
+            file.Write(() => file.Trim(Math.Min(_trimTo, file.State.Trimmed + RowsPerStep)));
         if (IsRunning)
             return;
         Count++;
-        LastTook = _time.GetElapsedTime(_beganAt);
+        LastTook = time.GetElapsedTime(_beganAt);
         _span?.Dispose();
     }
 
     private void WriteImages(long position, Moment at, uint oldest)
     {
         var pages = _due.Take(ImagesPerStep).ToArray();
-        _file.Write(() =>
+        file.Write(() =>
         {
-            var images = _file.State.Images;
+            var images = file.State.Images;
             foreach (var (plane, page) in pages)
             {
                 // copied, because heartbeats change the words, and the checksum must match what is written
-                _store.View(plane, page).CopyTo(_scratch);
-                _file.WriteImage(plane, page, position, oldest, _scratch.AsSpan(0, Used(_scratch)));
+                store.View(plane, page).CopyTo(_scratch);
+                file.WriteImage(plane, page, position, oldest, _scratch.AsSpan(0, Used(_scratch)));
                 if (_imagedAt[(int)plane][page] < 0)
                     images++;
                 if (plane == Plane.Pulse)
                 {
                     NoteDoubtful(page, oldest);
-                    _file.Reader?.ReadImage(page, _scratch, at);
+                    file.Reader?.ReadImage(page, _scratch, at);
                 }
             }
 
             // stores the time with the images: if the clock was set back since, the next start uses it to detect words of later seconds
-            _file.WriteState(_file.State with { Tick = at.Now, Images = images });
+            file.WriteState(file.State with { Tick = at.Now, Images = images });
         });
         foreach (var (plane, page) in pages)
         {
@@ -170,6 +157,13 @@ internal sealed class Checkpoint
             if (_scratch[slot] < oldest && _scratch[slot] + InFlight >= oldest)
                 _doubtful.Add(PageLayout.User(page, slot));
         }
+    }
+
+    private static long[] NoImages()
+    {
+        var positions = new long[PageLayout.Pages];
+        Array.Fill(positions, -1);
+        return positions;
     }
 
     // Rounded up to 4 KiB. So an image usually keeps its size, and SQLite overwrites it in place.

@@ -144,7 +144,7 @@ public sealed class Journal : IAsyncDisposable
     public Recovery Load(MemoryPlaneStore store, Clock clock, uint leaseSeconds)
     {
         var checkpoint = new Checkpoint(_file, store, clock.Time);
-        var rows = new JournalRows(_file, _watch, _work, store, clock, leaseSeconds) { Checkpoint = checkpoint, Reader = _reader };
+        var rows = new JournalRows(_file, _watch, _work, store, clock, leaseSeconds) { Checkpoint = checkpoint };
         _writer = new JournalWriter(_file, _log, _watch, _work, rows);
         clock.Stepped += _writer.NoteStep;
         try

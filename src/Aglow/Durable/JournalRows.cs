@@ -22,9 +22,6 @@ internal sealed class JournalRows(
     /// <summary>Deletes rows whose words are in images.</summary>
     public required Checkpoint Checkpoint { get; init; }
 
-    /// <summary>Receives the words of the pulse plane as they are written.</summary>
-    public JournalReader? Reader { get; init; }
-
     /// <summary>Called after each commit with its words and its duration.</summary>
     public Action<int, TimeSpan>? Committed { get; set; }
 
@@ -144,7 +141,7 @@ internal sealed class JournalRows(
         if (plane == Plane.Pulse)
         {
             TakeActivityOfGone(users, words, at.Oldest(leaseSeconds));
-            Reader?.ReadWords(users, words, at);
+            file.Reader?.ReadWords(users, words, at);
         }
 
         var kind = plane == Plane.Pulse ? RowKind.Pulse : RowKind.Activity;

@@ -1,6 +1,4 @@
-using System.Buffers.Binary;
 using System.Numerics;
-using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Aglow.Files;
 using Aglow.Model;
@@ -52,31 +50,14 @@ internal sealed class PresenceFile : IDisposable
 
     private readonly SqliteConnection _connection;
     private PageSeal? _seal;
-    private readonly List<SqliteStatement> _statements = [];
-    private readonly SqliteStatement _begin;
-    private readonly SqliteStatement _commit;
-    private readonly SqliteStatement _rollback;
-    private readonly SqliteStatement _writeState;
-    private readonly SqliteStatement _append;
-    private readonly SqliteStatement _writeImage;
-    private readonly SqliteStatement _trim;
+    private readonly SqliteStatements _sql;
 
     private PresenceFile(string path, SqliteConnection connection, PageSeal? seal)
     {
         FilePath = path;
         _connection = connection;
         _seal = seal;
-        _begin = Prepare("BEGIN IMMEDIATE");
-        _commit = Prepare("COMMIT");
-        _rollback = Prepare("ROLLBACK");
-        _writeState = Prepare("REPLACE INTO state (id, tick, clean, images, trimmed, since, crc) VALUES (0, ?, ?, ?, ?, ?, ?)");
-        _append = Prepare("INSERT INTO journal (position, kind, at, oldest, crc, entries) VALUES (?, ?, ?, ?, ?, ?)");
-        _writeImage = Prepare(
-            """
-            INSERT INTO page (id, position, oldest, crc, words) VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE
-            SET position = excluded.position, oldest = excluded.oldest, crc = excluded.crc, words = excluded.words
-            """);
-        _trim = Prepare("DELETE FROM journal WHERE position <= ?");
+        _sql = new SqliteStatements(connection);
     }
 
     /// <summary>The path of the file.</summary>
@@ -105,9 +86,9 @@ internal sealed class PresenceFile : IDisposable
         {
             seal = PageSeal.Open(path);
             connection = Connect(path, SqliteOpenMode.ReadWriteCreate);
-            if (Ask(connection, "SELECT count(*) FROM sqlite_schema") == 0)
+            if (SqliteFile.Ask(connection, "SELECT count(*) FROM sqlite_schema") == 0)
                 Create(connection);
-            var version = Ask(connection, "PRAGMA user_version");
+            var version = SqliteFile.Ask(connection, "PRAGMA user_version");
             if (version > SchemaVersion)
             {
                 throw new DataFolderException(
@@ -156,12 +137,12 @@ internal sealed class PresenceFile : IDisposable
     {
         _seal!.EnsureSound();
         var before = State;
-        _begin.Run();
+        _sql["BEGIN IMMEDIATE"].Run();
         try
         {
             work();
             Reader?.Write(_connection);
-            _commit.Run();
+            _sql["COMMIT"].Run();
         }
         catch
         {
@@ -169,7 +150,7 @@ internal sealed class PresenceFile : IDisposable
             Reader?.RolledBack();
             // SQLite rolls back by itself after some failures
             if (SQLitePCL.raw.sqlite3_get_autocommit(_connection.Handle!) == 0)
-                _rollback.Run();
+                _sql["ROLLBACK"].Run();
             throw;
         }
 
@@ -180,13 +161,9 @@ internal sealed class PresenceFile : IDisposable
     /// <summary>Writes the state. Call it in a transaction.</summary>
     public void WriteState(FileState state)
     {
-        _writeState.Bind(1, state.Tick);
-        _writeState.Bind(2, state.IsClean ? 1 : 0);
-        _writeState.Bind(3, state.Images);
-        _writeState.Bind(4, state.Trimmed);
-        _writeState.Bind(5, state.Since);
-        _writeState.Bind(6, Checksum(state));
-        _writeState.Run();
+        _sql["REPLACE INTO state (id, tick, clean, images, trimmed, since, crc) VALUES (0, ?, ?, ?, ?, ?, ?)"]
+            .Bind(1, state.Tick).Bind(2, state.IsClean ? 1 : 0).Bind(3, state.Images).Bind(4, state.Trimmed).Bind(5, state.Since)
+            .Bind(6, Checksum(state)).Run();
         State = state;
     }
 
@@ -194,13 +171,9 @@ internal sealed class PresenceFile : IDisposable
     public void Append(long position, RowKind kind, uint at, uint oldest, ReadOnlySpan<uint> entries)
     {
         var bytes = MemoryMarshal.AsBytes(entries);
-        _append.Bind(1, position);
-        _append.Bind(2, (long)kind);
-        _append.Bind(3, at);
-        _append.Bind(4, oldest);
-        _append.Bind(5, Checksum(bytes, (ulong)position, (ulong)kind, at, oldest));
-        _append.Bind(6, bytes);
-        _append.Run();
+        _sql["INSERT INTO journal (position, kind, at, oldest, crc, entries) VALUES (?, ?, ?, ?, ?, ?)"]
+            .Bind(1, position).Bind(2, (long)kind).Bind(3, at).Bind(4, oldest)
+            .Bind(5, Checksum(bytes, (ulong)position, (ulong)kind, at, oldest)).Bind(6, bytes).Run();
     }
 
     /// <summary>Writes the image of a page, and replaces an earlier one. Call it in a transaction.</summary>
@@ -208,19 +181,19 @@ internal sealed class PresenceFile : IDisposable
     {
         var id = ((long)plane << PlaneShift) | (uint)page;
         var bytes = MemoryMarshal.AsBytes(words);
-        _writeImage.Bind(1, id);
-        _writeImage.Bind(2, position);
-        _writeImage.Bind(3, oldest);
-        _writeImage.Bind(4, Checksum(bytes, (ulong)id, (ulong)position, oldest, 0));
-        _writeImage.Bind(5, bytes);
-        _writeImage.Run();
+        _sql[
+            """
+            INSERT INTO page (id, position, oldest, crc, words) VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE
+            SET position = excluded.position, oldest = excluded.oldest, crc = excluded.crc, words = excluded.words
+            """]
+            .Bind(1, id).Bind(2, position).Bind(3, oldest).Bind(4, Checksum(bytes, (ulong)id, (ulong)position, oldest, 0)).Bind(5, bytes)
+            .Run();
     }
 
     /// <summary>Deletes the rows up to a position, at most a few hundred in one call. Call it in a transaction.</summary>
     public void Trim(long position)
     {
-        _trim.Bind(1, position);
-        _trim.Run();
+        _sql["DELETE FROM journal WHERE position <= ?"].Bind(1, position).Run();
         WriteState(State with { Trimmed = position });
     }
 
@@ -235,7 +208,7 @@ internal sealed class PresenceFile : IDisposable
     internal void LimitPages(long pages) => Tell(_connection, $"PRAGMA max_page_count = {pages}");
 
     /// <summary>The number of pages of the file.</summary>
-    internal long PageCount => Ask(_connection, "PRAGMA page_count");
+    internal long PageCount => SqliteFile.Ask(_connection, "PRAGMA page_count");
 
     /// <summary>Reads the rows of the journal, in order.</summary>
     public void ReadRows(RowVisitor visit)
@@ -286,8 +259,7 @@ internal sealed class PresenceFile : IDisposable
     private void Close(bool finishes)
     {
         Reader?.Dispose();
-        foreach (var statement in _statements)
-            statement.Dispose();
+        _sql.Dispose();
         if (finishes)
             _seal?.Finish(_connection);
         _connection.Dispose();
@@ -297,17 +269,10 @@ internal sealed class PresenceFile : IDisposable
     // Runs before SQLite opens the file, because SQLite would recover an unfinished transaction of another program. Creates a missing file.
     private static void CheckHeader(string path)
     {
-        Span<byte> header = stackalloc byte[100];
         try
         {
             PrivateFile.Prepare(path);
-            using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
-            var length = file.ReadAtLeast(header, header.Length, throwOnEndOfStream: false);
-            if (length == 0)
-                return;
-            var isOurs = length == header.Length && header.StartsWith("SQLite format 3\0"u8)
-                && BinaryPrimitives.ReadInt32BigEndian(header[68..]) == ApplicationId;
-            if (!isOurs)
+            if (SqliteFile.FindApplicationId(path) is not (null or ApplicationId))
             {
                 throw new DataFolderException(
                     $"{path} is not an Aglow file of words, or its beginning is damaged; nothing was changed. "
@@ -394,13 +359,6 @@ internal sealed class PresenceFile : IDisposable
         _seal.TryCheckpoint(_connection);
     }
 
-    private SqliteStatement Prepare(string sql)
-    {
-        var statement = new SqliteStatement(_connection, sql);
-        _statements.Add(statement);
-        return statement;
-    }
-
     /// <summary>Opens a separate connection that only reads.</summary>
     internal static SqliteConnection ConnectToRead(string path) => Connect(path, SqliteOpenMode.ReadOnly);
 
@@ -421,17 +379,10 @@ internal sealed class PresenceFile : IDisposable
     private static void Tell(SqliteConnection connection, string sql) =>
         SqliteException.ThrowExceptionForRC(SQLitePCL.raw.sqlite3_exec(connection.Handle!, sql), connection.Handle);
 
-    private static long Ask(SqliteConnection connection, string sql)
-    {
-        using var statement = new SqliteStatement(connection, sql);
-        return statement.Step() ? statement.Int64(0) : 0;
-    }
-
     private static uint Checksum(FileState state) =>
         Checksum(default, state.Tick | ((ulong)state.Since << 32), state.IsClean ? 1UL : 0UL, (ulong)state.Images, (ulong)state.Trimmed);
 
     // CRC-32C, because current processors compute it with one instruction for 8 bytes.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static uint Checksum(ReadOnlySpan<byte> bytes, ulong a, ulong b, ulong c, ulong d)
     {
         var crc = uint.MaxValue;
@@ -439,10 +390,6 @@ internal sealed class PresenceFile : IDisposable
         crc = BitOperations.Crc32C(crc, b);
         crc = BitOperations.Crc32C(crc, c);
         crc = BitOperations.Crc32C(crc, d);
-        foreach (var eight in MemoryMarshal.Cast<byte, ulong>(bytes))
-            crc = BitOperations.Crc32C(crc, eight);
-        foreach (var one in bytes[(bytes.Length & ~7)..])
-            crc = BitOperations.Crc32C(crc, one);
-        return crc;
+        return PageSums.Append(crc, bytes);
     }
 }

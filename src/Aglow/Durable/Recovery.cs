@@ -124,14 +124,8 @@ public sealed class Recovery
     /// <summary>Marks the users who are online in the belief, so that the sweep finds and journals those who expire.</summary>
     public void Seed(UserBits belief)
     {
-        foreach (var page in IsWithinLease ? PagesOnline : [])
-        {
-            for (var group = 0; group < PageLayout.Groups; group++)
-            {
-                if (_online[page]![group] != 0)
-                    belief.Set(page, group, _online[page]![group], present: true);
-            }
-        }
+        foreach (var (page, groups) in IsWithinLease ? LastOnline : [])
+            belief.Add(page, groups);
     }
 
     internal static Recovery Run(PresenceFile file, MemoryPlaneStore store, Checkpoint checkpoint, uint now, uint leaseSeconds)

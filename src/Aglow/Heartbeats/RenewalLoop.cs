@@ -111,9 +111,9 @@ internal sealed class RenewalLoop : IAsyncDisposable
     public async ValueTask<bool> FlushAsync(bool all)
     {
         var (before, beganAt) = (OfPulse.Sent + OfActivity.Sent, _clock.Time.GetTimestamp());
-        var written = await OfPulse.FlushAsync(all, _clock.Now, WasOnline, Came)
-            & await TellAsync()
-            & await OfActivity.FlushAsync(all, _clock.Now, WasActive, WasAway);
+        var written = await OfPulse.FlushAsync(all, _clock.Now, WasOnline, Came);
+        await TellAsync();
+        written &= await OfActivity.FlushAsync(all, _clock.Now, WasActive, WasAway);
         foreach (var ofKind in _ofKinds)
             written &= ofKind is null || await ofKind.FlushAsync(all, _clock.Now, IsOnKind, KindCame);
         if (OfPulse.Sent + OfActivity.Sent - before is > 0 and var words)
@@ -160,17 +160,13 @@ internal sealed class RenewalLoop : IAsyncDisposable
 
     private void Came(ReadOnlySpan<uint> users) => _came.AddRange(users);
 
-    private async ValueTask<bool> TellAsync()
+    private async ValueTask TellAsync()
     {
-        if (_came.Count == 0)
-        {
-            _begun.Clear();
-            return true;
-        }
-
         uint[] came = [.. _came], begun = [.. _begun];
         _came.Clear();
         _begun.Clear();
+        if (came.Length == 0)
+            return;
         try
         {
             await _sessions.EndActivityAsync(begun);
@@ -182,7 +178,6 @@ internal sealed class RenewalLoop : IAsyncDisposable
 
         _metrics.Written(-came.Length, came.Length, 0);
         _bus.Publish(TransitionKind.Arrived, came);
-        return true;
     }
 
     private void WasAway(ReadOnlySpan<uint> users) => _bus.Publish(TransitionKind.Changed, users);

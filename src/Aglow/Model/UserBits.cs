@@ -45,6 +45,16 @@ public unsafe class UserBits : IDisposable
     /// <summary>Adds or removes the users of <paramref name="bits"/> in a group of 64; returns those that changed.</summary>
     public ulong Set(int page, int group, ulong bits, bool present) => Flip(ref FindOrMake(page)[group], bits, present);
 
+    /// <summary>Adds users of a page, in groups of 64 from the first on.</summary>
+    internal void Add(int page, ReadOnlySpan<ulong> groups)
+    {
+        for (var group = 0; group < groups.Length; group++)
+        {
+            if (groups[group] != 0)
+                Set(page, group, groups[group], present: true);
+        }
+    }
+
     /// <summary>The 1,020 groups of a page; empty if no user of it was ever in the set.</summary>
     public ReadOnlySpan<ulong> Groups(int page)
     {

@@ -31,7 +31,14 @@ namespace Aglow.Queries;
 /// them twice.
 /// Threading: any thread; one count a definition at a time.
 /// </remarks>
-internal sealed class OnlineCounts : IAsyncDisposable
+/// <param name="store">The words.</param>
+/// <param name="shared">The counts that nodes share.</param>
+/// <param name="clock">Store time.</param>
+/// <param name="claims">All claims.</param>
+/// <param name="visibilities">What users show.</param>
+/// <param name="sweep">Knows how many bytes there are to read.</param>
+internal sealed class OnlineCounts(
+    IPlaneStore store, IPageCounts shared, Clock clock, Claims claims, Visibilities visibilities, Sweep sweep) : IAsyncDisposable
 {
     /// <summary>
     /// The greatest age, in seconds, of an answer that is returned while a new count runs. It equals the bound of every status.
@@ -47,46 +54,25 @@ internal sealed class OnlineCounts : IAsyncDisposable
     private static readonly TimeSpan KeepFor = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan LookAgain = TimeSpan.FromMilliseconds(100);
 
-    private readonly IPlaneStore _store;
-    private readonly IPageCounts _counts;
-    private readonly Clock _clock;
-    private readonly Claims _claims;
-    private readonly Visibilities _visibilities;
-    private readonly Sweep _sweep;
     private readonly ConcurrentDictionary<Definition, Count> _byDefinition = new();
     private readonly CancellationTokenSource _stop = new();
     private long _pagesCounted;
-
-    /// <summary>Counts over a store; <paramref name="sweep"/> knows how many bytes there are to read.</summary>
-    public OnlineCounts(
-        IPlaneStore store,
-        IPageCounts counts,
-        Clock clock,
-        Claims claims,
-        Visibilities visibilities,
-        Sweep sweep,
-        AglowMetrics metrics)
-    {
-        _store = store;
-        _counts = counts;
-        _clock = clock;
-        _claims = claims;
-        _visibilities = visibilities;
-        _sweep = sweep;
-        metrics.Count("aglow.count.pages", "Pages that this node read to count online users.", () => PagesCounted);
-    }
 
     /// <summary>Pages that this node counted.</summary>
     public long PagesCounted => Volatile.Read(ref _pagesCounted);
 
     /// <summary>How long the count of a page stays fresh, in whole seconds.</summary>
-    public uint FreshFor => (uint)Math.Max(1, Math.Ceiling(_sweep.PassBytes / Sweep.RemoteBytesPerSecond));
+    public uint FreshFor => (uint)Math.Max(1, Math.Ceiling(sweep.PassBytes / Sweep.RemoteBytesPerSecond));
 
     /// <summary>How many users everyone can see online, and the second at which the oldest page was counted.</summary>
     /// <exception cref="StoreUnavailableException">The store is away, and the last count is older than
     /// <see cref="MostBehindSeconds"/>.</exception>
     public Task<(long Online, uint AsOf)> ReadAsync(Definition definition) =>
-        _byDefinition.GetOrAdd(definition, d => new Count(this, d)).ReadAsync();
+        _byDefinition.GetOrAdd(definition, d => new Count(clock, () => LookAsync(d))).ReadAsync();
+
+    /// <summary>Adds its metric.</summary>
+    public void Observe(AglowMetrics metrics) =>
+        metrics.Count("aglow.count.pages", "Pages that this node read to count online users.", () => PagesCounted);
 
     /// <summary>Cancels counts that are under way.</summary>
     public async ValueTask DisposeAsync()
@@ -129,21 +115,21 @@ internal sealed class OnlineCounts : IAsyncDisposable
         while (true)
         {
             _stop.Token.ThrowIfCancellationRequested();
-            var pages = await _store.PagesAsync(Plane.Pulse);
-            var now = _clock.Now;
+            var pages = await store.PagesAsync(Plane.Pulse);
+            var now = clock.Now;
             if (pages.Count == 0)
                 return (0, now);
             var room = pages[^1] + 1;
             var counts = ArrayPool<PageCount>.Shared.Rent(room);
             try
             {
-                var claim = await _counts.ReadAsync(definition, counts.AsMemory(0, room));
+                var claim = await shared.ReadAsync(definition, counts.AsMemory(0, room));
                 var stale = pages.Where(page => IsOver(counts[page].At, FreshFor, now)).ToList();
                 if (stale.Count == 0)
                     return Sum(pages, counts);
-                if (stale.Exists(_store.IsPageAway))
+                if (stale.Exists(store.IsPageAway))
                     throw new StoreUnavailableException("Part of the store is away, so not everybody can be counted.");
-                if (IsOver(claim, ClaimSeconds, now) && IsOver(await _counts.ClaimAsync(definition, now), ClaimSeconds, now))
+                if (IsOver(claim, ClaimSeconds, now) && IsOver(await shared.ClaimAsync(definition, now), ClaimSeconds, now))
                 {
                     await CountAsync(definition, stale, counts);
                     return Sum(pages, counts);
@@ -158,7 +144,7 @@ internal sealed class OnlineCounts : IAsyncDisposable
                 ArrayPool<PageCount>.Shared.Return(counts);
             }
 
-            await Task.Delay(LookAgain, _clock.Time, _stop.Token);
+            await Task.Delay(LookAgain, clock.Time, _stop.Token);
         }
     }
 
@@ -179,7 +165,7 @@ internal sealed class OnlineCounts : IAsyncDisposable
 
     private async Task CountAsync(Definition definition, List<int> stale, PageCount[] counts)
     {
-        var hidden = _claims.IsNobodyHidden ? null : _claims.Hidden(_clock.Now).ToLookup(PageLayout.Page);
+        var hidden = claims.IsNobodyHidden ? null : claims.Hidden(clock.Now).ToLookup(PageLayout.Page);
         var pulses = ArrayPool<uint>.Shared.Rent(PageLayout.Slots);
         var activities = ArrayPool<uint>.Shared.Rent(PageLayout.Slots);
         var written = new List<(int Page, PageCount Count)>(PagesAWrite);
@@ -188,12 +174,12 @@ internal sealed class OnlineCounts : IAsyncDisposable
             foreach (var page in stale)
             {
                 _stop.Token.ThrowIfCancellationRequested();
-                var pulse = await _store.ReadPageAsync(definition.Plane, page, pulses.AsMemory(0, PageLayout.Slots));
+                var pulse = await store.ReadPageAsync(definition.Plane, page, pulses.AsMemory(0, PageLayout.Slots));
                 var activity = definition.ActivitySeconds is null
                     ? default
-                    : await _store.ReadPageAsync(Plane.Activity, page, activities.AsMemory(0, PageLayout.Slots));
-                var at = _clock.MomentOf(page);
-                var online = OnlineOf(definition, pulse.Span, activity.Span, at, _visibilities.NotToEveryone(page))
+                    : await store.ReadPageAsync(Plane.Activity, page, activities.AsMemory(0, PageLayout.Slots));
+                var at = clock.MomentOf(page);
+                var online = OnlineOf(definition, pulse.Span, activity.Span, at, visibilities.NotToEveryone(page))
                     + Hidden(definition, hidden?[page] ?? [], pulse.Span, activity.Span, at);
                 // visibility may have changed between the two reads of it
                 counts[page] = new PageCount((uint)Math.Max(0, online), at.Now);
@@ -201,11 +187,11 @@ internal sealed class OnlineCounts : IAsyncDisposable
                 Interlocked.Increment(ref _pagesCounted);
                 if (written.Count < PagesAWrite)
                     continue;
-                await _counts.WriteAsync(definition, written, claim: at.Now);
+                await shared.WriteAsync(definition, written, claim: at.Now);
                 written.Clear();
             }
 
-            await _counts.WriteAsync(definition, written, claim: 0);
+            await shared.WriteAsync(definition, written, claim: 0);
         }
         finally
         {
@@ -221,12 +207,12 @@ internal sealed class OnlineCounts : IAsyncDisposable
         var change = 0L;
         foreach (var user in hidden)
         {
-            if (!_visibilities.IsShownToEveryone(user))
+            if (!visibilities.IsShownToEveryone(user))
                 continue;
             var slot = PageLayout.Slot(user);
             var pulse = slot < pulses.Length ? pulses[slot] : Pulse.Never;
             var activity = slot < activities.Length ? activities[slot] : Pulse.Never;
-            change += Presence.Of(pulse, activity, _claims.Of(user, at.Now), definition, at, 0).IsOnline ? 1 : 0;
+            change += Presence.Of(pulse, activity, claims.Of(user, at.Now), definition, at, 0).IsOnline ? 1 : 0;
             change -= definition.IsMet(pulse, activity, at) ? 1 : 0;
         }
 
@@ -234,7 +220,7 @@ internal sealed class OnlineCounts : IAsyncDisposable
     }
 
     /// <summary>This node's answers under one definition.</summary>
-    private sealed class Count(OnlineCounts all, Definition definition)
+    private sealed class Count(Clock clock, Func<Task<(long Online, uint AsOf)>> count)
     {
         private readonly Lock _gate = new();
         private Task<(long Online, uint AsOf)>? _look;
@@ -257,13 +243,13 @@ internal sealed class OnlineCounts : IAsyncDisposable
                 var isAnswered = _look is { IsCompletedSuccessfully: true };
                 if (isAnswered)
                     _last = _look!.Result;
-                if (_look is not { IsCompleted: false } && !(isAnswered && all._clock.Time.GetElapsedTime(_lookedAt) < KeepFor))
+                if (_look is not { IsCompleted: false } && !(isAnswered && clock.Time.GetElapsedTime(_lookedAt) < KeepFor))
                 {
-                    _lookedAt = all._clock.Time.GetTimestamp();
-                    _look = Task.Run(() => all.LookAsync(definition));
+                    _lookedAt = clock.Time.GetTimestamp();
+                    _look = Task.Run(count);
                 }
 
-                return _last is { } last && !IsOver(last.AsOf, MostBehindSeconds + 1, all._clock.Now) ? Task.FromResult(last) : _look!;
+                return _last is { } last && !IsOver(last.AsOf, MostBehindSeconds + 1, clock.Now) ? Task.FromResult(last) : _look!;
             }
         }
     }

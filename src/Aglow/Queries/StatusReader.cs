@@ -13,25 +13,15 @@ namespace Aglow.Queries;
 /// Answers always come from the store, never from a belief. Planes of device kinds are read only if a device ever named one.
 /// Threading: any thread, no state. Batches borrow arrays from the shared pool.
 /// </remarks>
-public sealed class StatusReader
+/// <param name="store">The words.</param>
+/// <param name="claims">All claims.</param>
+/// <param name="clock">Store time.</param>
+/// <param name="options">The lease, and when users are away.</param>
+/// <param name="metrics">Counts statuses.</param>
+public sealed class StatusReader(IPlaneStore store, Claims claims, Clock clock, AglowOptions options, AglowMetrics metrics)
 {
-    private readonly IPlaneStore _store;
-    private readonly Definition _chat;
-    private readonly Claims _claims;
-    private readonly Clock _clock;
-    private readonly uint _awaySeconds;
-    private readonly AglowMetrics _metrics;
-
-    /// <summary>A reader of <paramref name="store"/>.</summary>
-    public StatusReader(IPlaneStore store, Claims claims, Clock clock, AglowOptions options, AglowMetrics metrics)
-    {
-        _store = store;
-        _chat = new Definitions(options).Default;
-        _claims = claims;
-        _clock = clock;
-        _awaySeconds = (uint)options.AwaySeconds;
-        _metrics = metrics;
-    }
+    private readonly Definition _chat = new Definitions(options).Default;
+    private readonly uint _awaySeconds = (uint)options.AwaySeconds;
 
     /// <summary>
     /// Reads the statuses of these users under a definition, in the same order. A user never seen is offline, even without an index.
@@ -46,18 +36,18 @@ public sealed class StatusReader
         {
             var pulses = scratch.AsMemory(0, count);
             var activities = scratch.AsMemory(count, count);
-            await _store.ReadAsync(Plane.Pulse, users, pulses);
-            await _store.ReadAsync(Plane.Activity, users, activities);
+            await store.ReadAsync(Plane.Pulse, users, pulses);
+            await store.ReadAsync(Plane.Activity, users, activities);
             if (!IsAnyKindInUse())
             {
-                var now = _clock.Moment;
+                var now = clock.Moment;
                 for (var i = 0; i < count; i++)
                 {
                     var user = users.Span[i];
-                    var at = _clock.Guard.Hold(now, PageLayout.Page(user));
+                    var at = clock.Guard.Hold(now, PageLayout.Page(user));
                     var words = new UserWords(
                         pulses.Span[i], definition.Kind is null ? pulses.Span[i] : Pulse.Never, activities.Span[i], DeviceKinds.None);
-                    statuses.Span[i] = Presence.Of(words, _claims.Of(user, now.Now), definition, at, _awaySeconds);
+                    statuses.Span[i] = Presence.Of(words, claims.Of(user, now.Now), definition, at, _awaySeconds);
                 }
             }
             else
@@ -65,7 +55,7 @@ public sealed class StatusReader
                 await ReadKindsAsync(users, pulses, activities, definition, statuses);
             }
 
-            _metrics.Read(count);
+            metrics.Read(count);
         }
         finally
         {
@@ -86,16 +76,16 @@ public sealed class StatusReader
         {
             var pulses = scratch.AsMemory(0, count);
             var activities = scratch.AsMemory(count, count);
-            await _store.ReadAsync(Plane.Pulse, users, pulses);
+            await store.ReadAsync(Plane.Pulse, users, pulses);
             if (definition.ActivitySeconds is not null)
-                await _store.ReadAsync(Plane.Activity, users, activities);
+                await store.ReadAsync(Plane.Activity, users, activities);
             else
                 activities.Span.Clear();
             var deciding = definition.Kind is null ? pulses : new uint[count];
             if (definition.Kind is not null)
-                await _store.ReadAsync(definition.Plane, users, deciding);
+                await store.ReadAsync(definition.Plane, users, deciding);
             Pack(users.Span, pulses.Span, deciding.Span, activities.Span, definition, packed.Span);
-            _metrics.Read(count);
+            metrics.Read(count);
         }
         finally
         {
@@ -107,7 +97,7 @@ public sealed class StatusReader
     {
         foreach (var plane in Planes.OfKinds)
         {
-            if (_store.IsInUse(plane))
+            if (store.IsInUse(plane))
                 return true;
         }
 
@@ -130,17 +120,17 @@ public sealed class StatusReader
             for (var kind = 0; kind < Kinds; kind++)
             {
                 var words = scratch.AsMemory(kind * count, count);
-                if (_store.IsInUse(Plane.Desktop + (byte)kind))
-                    await _store.ReadAsync(Plane.Desktop + (byte)kind, users, words);
+                if (store.IsInUse(Plane.Desktop + (byte)kind))
+                    await store.ReadAsync(Plane.Desktop + (byte)kind, users, words);
                 else
                     words.Span.Clear();
             }
 
-            var now = _clock.Moment;
+            var now = clock.Moment;
             for (var i = 0; i < count; i++)
             {
                 var user = users.Span[i];
-                var at = _clock.Guard.Hold(now, PageLayout.Page(user));
+                var at = clock.Guard.Hold(now, PageLayout.Page(user));
                 // The leave of one device shortens the lease on the pulse plane, not on the planes of other kinds. So a kind counts only
                 // while the user is online.
                 var isOnline = _chat.IsMet(pulses.Span[i], Pulse.Never, at);
@@ -150,7 +140,7 @@ public sealed class StatusReader
                 var deciding = definition.Kind is not { } one ? pulses.Span[i] : isOnline ? scratch[((int)one * count) + i] : Pulse.Never;
                 statuses.Span[i] = Presence.Of(
                     new UserWords(pulses.Span[i], deciding, activities.Span[i], devices),
-                    _claims.Of(user, now.Now),
+                    claims.Of(user, now.Now),
                     definition,
                     at,
                     _awaySeconds);
@@ -170,12 +160,12 @@ public sealed class StatusReader
         Definition definition,
         Span<uint> packed)
     {
-        var now = _clock.Moment;
-        var anyHidden = !_claims.IsNobodyHidden;
+        var now = clock.Moment;
+        var anyHidden = !claims.IsNobodyHidden;
         for (var i = 0; i < users.Length; i++)
         {
-            var at = _clock.Guard.Hold(now, PageLayout.Page(users[i]));
-            if (anyHidden && _claims.Of(users[i], now.Now) is { Status: ClaimStatus.Hidden } hidden)
+            var at = clock.Guard.Hold(now, PageLayout.Page(users[i]));
+            if (anyHidden && claims.Of(users[i], now.Now) is { Status: ClaimStatus.Hidden } hidden)
             {
                 var shown = Presence.Of(
                     new UserWords(pulses[i], deciding[i], activities[i], DeviceKinds.None), hidden, definition, at, _awaySeconds);

@@ -148,7 +148,6 @@ public static class FolderRepair
             new SqliteConnectionStringBuilder { DataSource = path, Mode = SqliteOpenMode.ReadWrite, Pooling = false }.ToString());
         connection.Open();
         SqliteFile.CheckpointOnClose(connection, false);
-        using var check = new SqliteStatement(connection, "PRAGMA quick_check(1)");
-        return check.Step() && check.Text(0) is "ok" ? null : check.Text(0) ?? "SQLite cannot read it";
+        return SqliteFile.QuickCheck(connection);
     }
 }

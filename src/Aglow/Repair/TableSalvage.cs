@@ -23,9 +23,7 @@ internal sealed class TableSalvage(SqliteConnection from, SqliteConnection to)
         var isWhole = Read(table, string.Join(", ", keys), insert, columns);
         if (!isWhole)
             Read(table, string.Join(", ", keys.Select(static key => $"{key} DESC")), insert, columns);
-        using var count = new SqliteStatement(to, $"SELECT count(*) FROM {table}");
-        count.Step();
-        return (count.Int64(0), isWhole);
+        return (SqliteFile.Ask(to, $"SELECT count(*) FROM {table}"), isWhole);
     }
 
     // returns whether it read to the end

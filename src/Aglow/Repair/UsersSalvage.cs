@@ -55,8 +55,7 @@ internal static class UsersSalvage
             SELECT user, ifnull(user_search, '') || char(10) || ifnull(display_search, '') FROM profile
             """);
         // keeps the old secret if it can be read, so that callers' cursors stay valid
-        using (var secret = new SqliteStatement(connection, "DELETE FROM secret"))
-            secret.Run();
+        SqliteFile.Execute(connection, "DELETE FROM secret");
         if (salvage.Copy("secret", ["rowid"], 1).Kept != 1)
             SqliteFile.Execute(connection, "DELETE FROM secret; INSERT INTO secret VALUES (randomblob(16))");
         Reserve(connection, highestIndex);
@@ -73,12 +72,7 @@ internal static class UsersSalvage
     {
         long highest = highestIndex;
         foreach (var sql in Indexes)
-        {
-            using var most = new SqliteStatement(connection, sql);
-            most.Step();
-            highest = Math.Max(highest, most.Int64(0));
-        }
-
+            highest = Math.Max(highest, SqliteFile.Ask(connection, sql));
         if (highest < UserId.FirstDirectoryNumber || highest + 1 >= UserId.Nobody)
             return;
         using var reserve = new SqliteStatement(connection, "INSERT INTO id VALUES (?1, char(1) || 'repaired ' || ?1)");

@@ -16,20 +16,12 @@ namespace Aglow.Sqlite;
 /// </code>
 /// If a folder is moved away and back, the trouble ends and writes continue. Threading: any thread.
 /// </remarks>
-internal sealed class FolderWatch
+internal sealed class FolderWatch(string folder, AglowLog log)
 {
-    private readonly string _folder;
-    private readonly AglowLog _log;
     private readonly Lock _gate = new();
     private volatile Watched[] _files = [];
     private volatile string? _trouble;
     private volatile string? _damage;
-
-    public FolderWatch(string folder, AglowLog log)
-    {
-        _folder = folder;
-        _log = log;
-    }
 
     /// <summary>The interval of checks while nothing is committed.</summary>
     public static TimeSpan Interval => TimeSpan.FromMilliseconds(500);
@@ -69,9 +61,9 @@ internal sealed class FolderWatch
             if (found == _trouble)
                 return;
             if (found is null)
-                _log.FolderIsBack(_folder);
+                log.FolderIsBack(folder);
             else
-                _log.FolderLost(found);
+                log.FolderLost(found);
             _trouble = found;
         }
     }
@@ -109,9 +101,9 @@ internal sealed class FolderWatch
                 return $"{file.Path} cannot be written any more ({reason}): give this user the right to, and mount its disk for writing.";
         }
 
-        return FileIdentity.IsWritable(_folder, out var why)
+        return FileIdentity.IsWritable(folder, out var why)
             ? null
-            : $"{_folder} cannot be written any more ({why}): give this user the right to, and mount its disk for writing.";
+            : $"{folder} cannot be written any more ({why}): give this user the right to, and mount its disk for writing.";
     }
 
     private sealed record Watched(string Path, FileIdentity Identity);

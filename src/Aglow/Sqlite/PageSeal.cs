@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using Aglow.Storage;
 using Microsoft.Data.Sqlite;
 using Microsoft.Win32.SafeHandles;
@@ -91,12 +90,7 @@ internal sealed class PageSeal : IDisposable
         {
             if (Checkpoint(connection, "TRUNCATE") is not (0, _, _))
                 throw new DataFolderException($"{path} is held by another program (a backup, a SQLite shell): end that and start again.");
-            using (var size = new SqliteStatement(connection, "PRAGMA page_size"))
-            {
-                size.Step();
-                PageSums.Make(path, pages, (int)size.Int64(0));
-            }
-
+            PageSums.Make(path, pages, (int)SqliteFile.Ask(connection, "PRAGMA page_size"));
             return new PageSeal(path, pages, PageSums.Open(path, FileAccess.ReadWrite)!, new WalReader(path + "-wal"));
         }
         catch

@@ -109,10 +109,12 @@ internal sealed class PageSums : IDisposable
     }
 
     /// <summary>The checksum of a page, over its number and its bytes.</summary>
+    public static uint Crc(uint page, ReadOnlySpan<byte> bytes) => Append(BitOperations.Crc32C(uint.MaxValue, page), bytes);
+
+    /// <summary>Continues a checksum with these bytes.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static uint Crc(uint page, ReadOnlySpan<byte> bytes)
+    public static uint Append(uint crc, ReadOnlySpan<byte> bytes)
     {
-        var crc = BitOperations.Crc32C(uint.MaxValue, page);
         foreach (var eight in MemoryMarshal.Cast<byte, ulong>(bytes))
             crc = BitOperations.Crc32C(crc, eight);
         foreach (var one in bytes[(bytes.Length & ~7)..])

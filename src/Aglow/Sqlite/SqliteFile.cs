@@ -22,8 +22,6 @@ internal sealed class SqliteFile : IDisposable
     // IDs are random, so each new one changes another page of their index. 4 KiB made new IDs nearly half as fast (docs/lab/profiles.md).
     private const int PageSize = 2048;
 
-    private static readonly byte[] Magic = "SQLite format 3\0"u8.ToArray();
-
     private SqliteFile(string path, PageSeal seal)
     {
         Path = path;
@@ -91,6 +89,21 @@ internal sealed class SqliteFile : IDisposable
         command.ExecuteNonQuery();
     }
 
+    /// <summary>The first integer that a query returns; 0: it returns no row.</summary>
+    public static long Ask(SqliteConnection connection, string sql)
+    {
+        using var row = new SqliteStatement(connection, sql);
+        return row.Step() ? row.Int64(0) : 0;
+    }
+
+    /// <summary>Runs SQLite's own check, and returns what it finds; null: nothing.</summary>
+    public static string? QuickCheck(SqliteConnection connection)
+    {
+        using var check = new SqliteStatement(connection, "PRAGMA quick_check(1)");
+        var found = check.Step() ? check.Text(0) : null;
+        return found == "ok" ? null : found ?? "SQLite cannot read it";
+    }
+
     /// <summary>Closes the seal. Close the last connection before.</summary>
     public void Dispose() => Seal.Dispose();
 
@@ -122,21 +135,28 @@ internal sealed class SqliteFile : IDisposable
         }
     }
 
-    private static bool IsEmptyElseOurs(string path, int applicationId)
+    /// <summary>The application_id of an SQLite file; null: the file is empty; -1: it is another kind of file.</summary>
+    public static int? FindApplicationId(string path)
     {
         Span<byte> header = stackalloc byte[100];
         using var file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
         var length = RandomAccess.Read(file, header, 0);
         if (length == 0)
-            return true;
-        if (length < header.Length || !header.StartsWith(Magic))
+            return null;
+        return length == header.Length && header.StartsWith("SQLite format 3\0"u8) ? BinaryPrimitives.ReadInt32BigEndian(header[68..]) : -1;
+    }
+
+    private static bool IsEmptyElseOurs(string path, int applicationId)
+    {
+        var found = FindApplicationId(path);
+        if (found == -1)
             throw new DataFolderException(
                 $"{path} is not an Aglow file, or its beginning is damaged; nothing was changed. Restore a backup, or move it away to "
                     + "begin anew.");
-        if (BinaryPrimitives.ReadInt32BigEndian(header[68..]) != applicationId)
+        if (found is not null && found != applicationId)
             throw new DataFolderException(
                 $"{path} is another program's SQLite file; nothing was changed. Move it away, or name another folder with --data.");
-        return false;
+        return found is null;
     }
 
     private static void Make(SqliteConnection connection, int applicationId, int version, string schema)
@@ -160,7 +180,8 @@ internal sealed class SqliteFile : IDisposable
         (int From, string Sql)[] upgrades)
     {
         Execute(connection, "PRAGMA wal_autocheckpoint = 0");
-        var found = VersionOf(connection);
+        // also reads the schema, so that a file which is no database fails here
+        var found = Ask(connection, "SELECT user_version, (SELECT count(*) FROM sqlite_schema) FROM pragma_user_version");
         if (found > version)
             throw new DataFolderException(
                 $"{path} was written by a newer Aglow (schema {found}, this one knows {version}): start that version, or name another "
@@ -188,21 +209,8 @@ internal sealed class SqliteFile : IDisposable
     /// <summary>Seals a file of an earlier version, after SQLite's own check of it.</summary>
     public static PageSeal FirstSeal(SqliteConnection connection, string path)
     {
-        using (var check = new SqliteStatement(connection, "PRAGMA quick_check(1)"))
-        {
-            var found = check.Step() ? check.Text(0) : null;
-            if (found != "ok")
-                throw FileProblem.Damaged(path, found ?? "SQLite cannot read it");
-        }
-
+        if (QuickCheck(connection) is { } damage)
+            throw FileProblem.Damaged(path, damage);
         return PageSeal.Make(path, connection);
-    }
-
-    private static long VersionOf(SqliteConnection connection)
-    {
-        using var statement = new SqliteStatement(
-            connection, "SELECT user_version, (SELECT count(*) FROM sqlite_schema) FROM pragma_user_version");
-        statement.Step();
-        return statement.Int64(0);
     }
 }

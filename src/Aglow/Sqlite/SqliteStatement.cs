@@ -42,8 +42,11 @@ internal sealed class SqliteStatement : IDisposable
     }
 
     /// <summary>Binds a blob, copied, to parameter <paramref name="index"/>, counted from 1.</summary>
-    public void Bind(int index, ReadOnlySpan<byte> value) =>
+    public SqliteStatement Bind(int index, ReadOnlySpan<byte> value)
+    {
         Check(value.IsEmpty ? sqlite3_bind_zeroblob(_statement, index, 0) : sqlite3_bind_blob(_statement, index, value));
+        return this;
+    }
 
     /// <summary>Moves to the next row. False after the last one; the statement is then ready for its next use.</summary>
     public bool Step()

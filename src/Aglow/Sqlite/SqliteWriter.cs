@@ -32,12 +32,7 @@ internal sealed class SqliteWriter : IAsyncDisposable
     private readonly FolderWatch? _watch;
     private readonly SqliteFile _file;
     private readonly List<Action> _undo = [];
-    private readonly SqliteStatement _begin;
-    private readonly SqliteStatement _commit;
-    private readonly SqliteStatement _rollback;
-    private readonly SqliteStatement _savepoint;
-    private readonly SqliteStatement _release;
-    private readonly SqliteStatement _rollbackTo;
+    private readonly SqliteStatements _sql;
     private readonly Task _loop;
     private long _failures;
 
@@ -53,12 +48,7 @@ internal sealed class SqliteWriter : IAsyncDisposable
         _connection = connection;
         _path = file.Path;
         _committed = committed;
-        _begin = new SqliteStatement(connection, "BEGIN IMMEDIATE");
-        _commit = new SqliteStatement(connection, "COMMIT");
-        _rollback = new SqliteStatement(connection, "ROLLBACK");
-        _savepoint = new SqliteStatement(connection, "SAVEPOINT command");
-        _release = new SqliteStatement(connection, "RELEASE command");
-        _rollbackTo = new SqliteStatement(connection, "ROLLBACK TO command");
+        _sql = new SqliteStatements(connection);
         _loop = Task.Factory.StartNew(Run, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
     }
 
@@ -85,6 +75,13 @@ internal sealed class SqliteWriter : IAsyncDisposable
         return await queued.Result;
     }
 
+    /// <summary>Runs a command without a result; see <see cref="RunAsync{T}"/>.</summary>
+    public async ValueTask RunAsync(Action command) => await RunAsync(() =>
+    {
+        command();
+        return true;
+    });
+
     /// <summary>The number of commands and commits that SQLite refused.</summary>
     public long Failures => Volatile.Read(ref _failures);
 
@@ -97,8 +94,7 @@ internal sealed class SqliteWriter : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await FinishAsync();
-        foreach (var statement in new[] { _begin, _commit, _rollback, _savepoint, _release, _rollbackTo })
-            statement.Dispose();
+        _sql.Dispose();
         _file.Seal.Finish(_connection);
         await _connection.DisposeAsync();
         _file.Dispose();
@@ -148,10 +144,10 @@ internal sealed class SqliteWriter : IAsyncDisposable
         {
             _watch?.EnsureSame();
             _file.Seal.EnsureSound();
-            _begin.Run();
+            _sql["BEGIN IMMEDIATE"].Run();
             foreach (var command in group)
                 RunInSavepoint(command);
-            _commit.Run();
+            _sql["COMMIT"].Run();
             _undo.Clear();
         }
         catch (Exception e)
@@ -188,7 +184,7 @@ internal sealed class SqliteWriter : IAsyncDisposable
         try
         {
             if (raw.sqlite3_get_autocommit(_connection.Handle) == 0)
-                _rollback.Run();
+                _sql["ROLLBACK"].Run();
         }
         catch (SqliteException)
         {
@@ -200,7 +196,7 @@ internal sealed class SqliteWriter : IAsyncDisposable
     {
         var undoFrom = _undo.Count;
         command.Failure = null;
-        _savepoint.Run();
+        _sql["SAVEPOINT command"].Run();
         try
         {
             command.Run();
@@ -208,12 +204,12 @@ internal sealed class SqliteWriter : IAsyncDisposable
         catch (Exception e) when (raw.sqlite3_get_autocommit(_connection.Handle) == 0)
         {
             // the transaction still exists, so undo only this command
-            _rollbackTo.Run();
+            _sql["ROLLBACK TO command"].Run();
             Undo(undoFrom);
             command.Failure = Describe(e);
         }
 
-        _release.Run();
+        _sql["RELEASE command"].Run();
     }
 
     private void Undo(int from)

@@ -54,15 +54,8 @@ internal sealed class SweepLoop : IAsyncDisposable
     /// <summary>Sweeps every page once, now.</summary>
     public async ValueTask PassAsync()
     {
-        await _turn.WaitAsync();
-        try
-        {
-            await Sweep.PassAsync();
-        }
-        finally
-        {
-            _turn.Release();
-        }
+        using var turn = await _turn.EnterAsync();
+        await Sweep.PassAsync();
     }
 
     /// <summary>
@@ -103,7 +96,7 @@ internal sealed class SweepLoop : IAsyncDisposable
 
     private async Task SweepAsync()
     {
-        await _turn.WaitAsync();
+        using var turn = await _turn.EnterAsync();
         try
         {
             if (!await Sweep.BeatAsync())
@@ -118,10 +111,6 @@ internal sealed class SweepLoop : IAsyncDisposable
         catch (StoreUnavailableException)
         {
             // readers and writers report the failure; the next beat continues where this one stopped
-        }
-        finally
-        {
-            _turn.Release();
         }
     }
 }

@@ -180,17 +180,17 @@ public sealed class SqliteUserDirectory : IUserDirectory
     }
 
     /// <inheritdoc/>
-    public ValueTask DeleteAsync(uint user, long at) => Discard(_writer.RunAsync(() => _commands.Delete(user, at)));
+    public ValueTask DeleteAsync(uint user, long at) => _writer.RunAsync(() => _commands.Delete(user, at));
 
     /// <inheritdoc/>
-    public ValueTask NoteDeletionAsync(uint user, long at) => Discard(_writer.RunAsync(() => _commands.NoteDeletion(user, at)));
+    public ValueTask NoteDeletionAsync(uint user, long at) => _writer.RunAsync(() => _commands.NoteDeletion(user, at));
 
     /// <inheritdoc/>
-    public ValueTask RevokeAsync(uint user, long at) => Discard(_writer.RunAsync(() => _commands.Revoke(user, at)));
+    public ValueTask RevokeAsync(uint user, long at) => _writer.RunAsync(() => _commands.Revoke(user, at));
 
     /// <inheritdoc/>
     public ValueTask SetDisabledAsync(uint user, bool disabled, uint shownLastSeen) =>
-        Discard(_writer.RunAsync(() => _commands.SetDisabled(user, disabled, shownLastSeen)));
+        _writer.RunAsync(() => _commands.SetDisabled(user, disabled, shownLastSeen));
 
     /// <inheritdoc/>
     public ValueTask<IReadOnlyList<KeyValuePair<uint, Account>>> AccountsAsync() => _readers.RunAsync(reader => reader.Accounts());
@@ -206,14 +206,14 @@ public sealed class SqliteUserDirectory : IUserDirectory
     public ValueTask<bool> SetClaimAsync(uint user, Claim claim, uint now) => _writer.RunAsync(() => _commands.SetClaim(user, claim, now));
 
     /// <inheritdoc/>
-    public ValueTask RemoveClaimAsync(uint user, string source) => Discard(_writer.RunAsync(() => _commands.RemoveClaim(user, source)));
+    public ValueTask RemoveClaimAsync(uint user, string source) => _writer.RunAsync(() => _commands.RemoveClaim(user, source));
 
     /// <inheritdoc/>
     public ValueTask<IReadOnlyList<KeyValuePair<uint, IReadOnlyList<Claim>>>> ClaimsAsync() => _readers.RunAsync(reader => reader.Claims());
 
     /// <inheritdoc/>
     public ValueTask SetVisibilityAsync(uint user, OnlineVisibility? online, LastSeenVisibility? lastSeen) =>
-        Discard(_writer.RunAsync(() => _commands.SetVisibility(user, online, lastSeen)));
+        _writer.RunAsync(() => _commands.SetVisibility(user, online, lastSeen));
 
     /// <inheritdoc/>
     public ValueTask<uint[]?> RelateAsync(uint user, Relation relation, IReadOnlyList<uint> others, bool add, int limit) =>
@@ -244,7 +244,7 @@ public sealed class SqliteUserDirectory : IUserDirectory
     }
 
     /// <summary>Limits users.db to this many pages (0: as many as it has now), to simulate a full disk. For tests.</summary>
-    internal ValueTask LimitPagesAsync(long pages) => Discard(_writer.RunAsync(() => _commands.LimitPages(pages)));
+    internal ValueTask LimitPagesAsync(long pages) => _writer.RunAsync(() => _commands.LimitPages(pages));
 
     private static byte[] ReadSecret(SqliteConnection connection, string path)
     {
@@ -264,6 +264,4 @@ public sealed class SqliteUserDirectory : IUserDirectory
                 await Task.Yield();
         }
     }
-
-    private static async ValueTask Discard<T>(ValueTask<T> task) => await task;
 }

@@ -1,3 +1,5 @@
+using Aglow.Diagnostics;
+
 namespace Aglow.Users;
 
 /// <summary>
@@ -13,23 +15,11 @@ internal sealed class UserLocks : IDisposable
     /// <summary>
     /// Waits until no other caller changes this user, or another user with the same lock. Dispose the result to release the lock.
     /// </summary>
-    public async ValueTask<Held> EnterAsync(uint user)
-    {
-        var door = _doors[user % Doors];
-        await door.WaitAsync();
-        return new Held(door);
-    }
+    public ValueTask<Turn> EnterAsync(uint user) => _doors[user % Doors].EnterAsync();
 
     public void Dispose()
     {
         foreach (var door in _doors)
             door.Dispose();
-    }
-
-    /// <summary>A lock that is held.</summary>
-    internal readonly struct Held(SemaphoreSlim door) : IDisposable
-    {
-        /// <summary>Releases the lock.</summary>
-        public void Dispose() => door.Release();
     }
 }

@@ -68,67 +68,39 @@ internal sealed class UserReader : IDisposable
 {
     private readonly SqliteConnection _connection;
     private readonly UserSearch _search;
-    private readonly SqliteStatement _begin;
-    private readonly SqliteStatement _end;
-    private readonly SqliteStatement _index;
-    private readonly SqliteStatement _id;
-    private readonly SqliteStatement _profile;
-    private readonly SqliteStatement _following;
-    private readonly SqliteStatement _claims;
-    private readonly SqliteStatement _accounts;
-    private readonly SqliteStatement _visibilities;
-    private readonly SqliteStatement _relations;
-    private readonly SqliteStatement _waiting;
+    private readonly SqliteStatements _sql;
 
     public UserReader(SqliteFile users, CursorSeal seal, int cacheKibibytes)
     {
         _connection = users.ConnectToRead(cacheKibibytes);
-        _search = new UserSearch(_connection, seal);
-        _begin = new SqliteStatement(_connection, "BEGIN");
-        _end = new SqliteStatement(_connection, "COMMIT");
-        _index = new SqliteStatement(_connection, "SELECT user FROM id WHERE id = ?1");
-        _id = new SqliteStatement(_connection, "SELECT id FROM id WHERE user = ?1");
-        _profile = new SqliteStatement(_connection, "SELECT user_name, display_name, created_at, updated_at FROM profile WHERE user = ?1");
-        _following = new SqliteStatement(_connection, "SELECT followed FROM subscription WHERE follower = ?1 ORDER BY followed");
-        _claims = new SqliteStatement(
-            _connection, "SELECT user, source, status, text, emoji, until, priority, set_at, shown_last_seen FROM claim ORDER BY user");
-        _accounts = new SqliteStatement(_connection, "SELECT user, disabled, shown_last_seen, revoked_at, deleted FROM account");
-        _visibilities = new SqliteStatement(_connection, "SELECT user, online, last_seen FROM visibility");
-        _relations = new SqliteStatement(_connection, "SELECT user, kind, other FROM relation ORDER BY user, kind, other");
-        _waiting = new SqliteStatement(
-            _connection,
-            """
-            SELECT follower FROM subscription
-            WHERE followed = ?1 AND follower >= ?2 AND follower <> ?1
-                AND NOT EXISTS (SELECT 1 FROM relation WHERE user = ?1 AND other = follower)
-            ORDER BY follower LIMIT ?3
-            """);
+        _sql = new SqliteStatements(_connection);
+        _search = new UserSearch(_sql, seal);
     }
 
     /// <summary>Runs a read in a transaction.</summary>
     public T Run<T>(Func<UserReader, T> read)
     {
-        _begin.Run();
+        _sql["BEGIN"].Run();
         try
         {
             return read(this);
         }
         finally
         {
-            foreach (var statement in new[] { _index, _id, _profile, _following, _claims, _accounts, _visibilities, _relations, _waiting })
-                statement.Reset();
-            _end.Run();
+            _sql.Reset();
+            _sql["COMMIT"].Run();
         }
     }
 
     /// <summary>The indexes of as many IDs as there is room for, from one of them on.</summary>
     public int FindIndexes(IReadOnlyList<string> ids, int from, Span<uint> indexes)
     {
+        var row = _sql["SELECT user FROM id WHERE id = ?1"];
         for (var i = 0; i < indexes.Length; i++)
         {
-            _index.Bind(1, ids[from + i]);
-            indexes[i] = _index.Step() ? (uint)_index.Int64(0) : 0;
-            _index.Reset();
+            row.Bind(1, ids[from + i]);
+            indexes[i] = row.Step() ? (uint)row.Int64(0) : 0;
+            row.Reset();
         }
 
         return indexes.Length;
@@ -136,14 +108,15 @@ internal sealed class UserReader : IDisposable
 
     public int FindIds(ReadOnlySpan<uint> indexes, Span<string?> ids)
     {
+        var row = _sql["SELECT id FROM id WHERE user = ?1"];
         for (var i = 0; i < indexes.Length; i++)
         {
             ids[i] = null;
             if (indexes[i] < UserId.FirstDirectoryNumber)
                 continue;
-            _id.Bind(1, indexes[i]);
-            ids[i] = _id.Step() ? _id.Text(0) : null;
-            _id.Reset();
+            row.Bind(1, indexes[i]);
+            ids[i] = row.Step() ? row.Text(0) : null;
+            row.Reset();
         }
 
         return indexes.Length;
@@ -151,44 +124,49 @@ internal sealed class UserReader : IDisposable
 
     public Profile? FindProfile(uint user)
     {
-        _profile.Bind(1, user);
-        return _profile.Step() ? new Profile(_profile.Text(0), _profile.Text(1), _profile.Int64(2), _profile.Int64(3)) : null;
+        var row = _sql["SELECT user_name, display_name, created_at, updated_at FROM profile WHERE user = ?1"].Bind(1, user);
+        return row.Step() ? new Profile(row.Text(0), row.Text(1), row.Int64(2), row.Int64(3)) : null;
     }
 
     public DirectoryPage Search(string query, int limit, string? cursor) => _search.Search(query, limit, cursor);
 
-    public uint[] Subscriptions(uint follower) => Users(_following.Bind(1, follower));
+    public uint[] Subscriptions(uint follower) =>
+        Users(_sql["SELECT followed FROM subscription WHERE follower = ?1 ORDER BY followed"].Bind(1, follower));
 
-    public uint[] Waiting(uint user, uint from, int limit) => Users(_waiting.Bind(1, user).Bind(2, from).Bind(3, limit));
+    public uint[] Waiting(uint user, uint from, int limit) => Users(_sql[
+        """
+        SELECT follower FROM subscription
+        WHERE followed = ?1 AND follower >= ?2 AND follower <> ?1
+            AND NOT EXISTS (SELECT 1 FROM relation WHERE user = ?1 AND other = follower)
+        ORDER BY follower LIMIT ?3
+        """].Bind(1, user).Bind(2, from).Bind(3, limit));
 
     public IReadOnlyList<KeyValuePair<uint, IReadOnlyList<Claim>>> Claims()
     {
-        var rows = new ClaimRows();
-        while (_claims.Step())
+        var row = _sql["SELECT user, source, status, text, emoji, until, priority, set_at, shown_last_seen FROM claim ORDER BY user"];
+        var claims = new ClaimRows();
+        while (row.Step())
         {
-            rows.Add((uint)_claims.Int64(0), Claim.Load(
-                _claims.Text(1)!,
-                (ClaimStatus)_claims.Int64(2),
-                _claims.Text(3),
-                _claims.Text(4),
-                (uint)_claims.Int64(5),
-                (int)_claims.Int64(6),
-                _claims.Int64(7),
-                (uint)_claims.Int64(8)));
+            claims.Add((uint)row.Int64(0), Claim.Load(
+                row.Text(1)!,
+                (ClaimStatus)row.Int64(2),
+                row.Text(3),
+                row.Text(4),
+                (uint)row.Int64(5),
+                (int)row.Int64(6),
+                row.Int64(7),
+                (uint)row.Int64(8)));
         }
 
-        return rows.ToList();
+        return claims.ToList();
     }
 
     public IReadOnlyList<KeyValuePair<uint, Account>> Accounts()
     {
+        var row = _sql["SELECT user, disabled, shown_last_seen, revoked_at, deleted FROM account"];
         var accounts = new List<KeyValuePair<uint, Account>>();
-        while (_accounts.Step())
-        {
-            accounts.Add(new(
-                (uint)_accounts.Int64(0),
-                new Account(_accounts.Int64(1) != 0, (uint)_accounts.Int64(2), _accounts.Int64(3), _accounts.Int64(4) != 0)));
-        }
+        while (row.Step())
+            accounts.Add(new((uint)row.Int64(0), new Account(row.Int64(1) != 0, (uint)row.Int64(2), row.Int64(3), row.Int64(4) != 0)));
 
         return accounts;
     }
@@ -196,21 +174,18 @@ internal sealed class UserReader : IDisposable
     public IReadOnlyList<KeyValuePair<uint, Visibility>> Visibilities()
     {
         var rows = new VisibilityRows();
-        while (_visibilities.Step())
-            rows.Add((uint)_visibilities.Int64(0), (OnlineVisibility)_visibilities.Int64(1), (LastSeenVisibility)_visibilities.Int64(2));
-        while (_relations.Step())
-            rows.Add((uint)_relations.Int64(0), (Relation)_relations.Int64(1), (uint)_relations.Int64(2));
+        var visibility = _sql["SELECT user, online, last_seen FROM visibility"];
+        while (visibility.Step())
+            rows.Add((uint)visibility.Int64(0), (OnlineVisibility)visibility.Int64(1), (LastSeenVisibility)visibility.Int64(2));
+        var relation = _sql["SELECT user, kind, other FROM relation ORDER BY user, kind, other"];
+        while (relation.Step())
+            rows.Add((uint)relation.Int64(0), (Relation)relation.Int64(1), (uint)relation.Int64(2));
         return rows.ToList();
     }
 
     public void Dispose()
     {
-        _search.Dispose();
-        foreach (var statement in new[]
-        {
-            _begin, _end, _index, _id, _profile, _following, _claims, _accounts, _visibilities, _relations, _waiting,
-        })
-            statement.Dispose();
+        _sql.Dispose();
         _connection.Dispose();
     }
 

@@ -10,7 +10,7 @@ namespace Aglow.Watching;
 /// <see cref="Topic.ClaimChangesAt"/> tells which entry of a topic is valid. Other entries are skipped when they are due. They are dropped
 /// when the heap has twice as many entries as there are topics. Rejected: a timer for each user. The <see cref="WatchHub"/>'s loop owns it.
 /// </remarks>
-internal sealed class ClaimEnds(Topics topics, TopicChecks checks, Claims claims, Clock clock)
+internal sealed class ClaimEnds(Topics topics, Claims claims, Clock clock)
 {
     private const int LeastForDrop = 1024;
 
@@ -31,7 +31,7 @@ internal sealed class ClaimEnds(Topics topics, TopicChecks checks, Claims claims
     }
 
     /// <summary>Queues topics for the next round if their second has come.</summary>
-    public void Beat()
+    public void Beat(TopicChecks checks)
     {
         if (_next.Count == 0)
             return;

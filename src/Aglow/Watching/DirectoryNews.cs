@@ -1,4 +1,3 @@
-using System.Text;
 using Aglow.Diagnostics;
 using Aglow.Heartbeats;
 using Aglow.Model;
@@ -22,112 +21,73 @@ namespace Aglow.Watching;
 /// watched IDs are also looked up once in <see cref="LookupInterval"/>. Threading: changes come one at a time. Lookups run beside them, one
 /// at a time.
 /// </remarks>
-internal sealed class DirectoryNews
+internal sealed class DirectoryNews(
+    IUserDirectory directory, Claims claims, Accounts accounts, Visibilities visibilities, WatchHub watchers, Clock clock, AglowLog log)
 {
     /// <summary>How often watched IDs without an index are looked up.</summary>
     public static readonly TimeSpan LookupInterval = TimeSpan.FromSeconds(10);
 
     private const int AtOnce = 10_000;
 
-    private readonly IUserDirectory _directory;
-    private readonly Claims _claims;
-    private readonly Accounts _accounts;
-    private readonly Visibilities _visibilities;
-    private readonly WatchHub _watchers;
-    private readonly Clock _clock;
-    private readonly TimeProvider _time;
-    private readonly AglowLog _log;
     private readonly Lock _gate = new();
-    private long _lookedUpAt;
+    private long _lookedUpAt = clock.Time.GetTimestamp();
     private (uint From, uint Next)? _registered;
     private bool _isLookingUp;
 
-    public DirectoryNews(
-        IUserDirectory directory, Claims claims, Accounts accounts, Visibilities visibilities, WatchHub watchers, Clock clock, AglowLog log)
-    {
-        _directory = directory;
-        _claims = claims;
-        _accounts = accounts;
-        _visibilities = visibilities;
-        _watchers = watchers;
-        _clock = clock;
-        _log = log;
-        _time = clock.Time;
-        _lookedUpAt = _time.GetTimestamp();
-        directory.Changed += Hear;
-    }
-
-    private void Hear(DirectoryChanges changes)
+    /// <summary>Applies a report of the directory.</summary>
+    public void Hear(DirectoryChanges changes)
     {
         // before claims: a user who switches from one way of hiding to the other must stay hidden in between
         SetVisibilities(changes);
         SetClaims(changes);
         SetAccounts(changes);
-        if (_watchers.HasUnknownKeys)
+        if (watchers.HasUnknownKeys)
             LookUp(changes);
     }
 
     private void SetClaims(DirectoryChanges changes)
     {
         var changed = new List<uint>();
-        var now = _clock.Now;
-        foreach (var (user, claims) in changes.Claims)
+        var now = clock.Now;
+        foreach (var (user, claimed) in All(changes.Claims, changes.IsComplete, claims.Users, none: []))
         {
-            if (_claims.Set(user, claims, now))
+            if (claims.Set(user, claimed, now))
                 changed.Add(user);
-        }
-
-        if (changes.IsComplete)
-        {
-            foreach (var user in _claims.Users.Except(changes.Claims.Select(static s => s.Key)).ToArray())
-            {
-                _claims.Set(user, [], now);
-                changed.Add(user);
-            }
         }
 
         if (changed.Count > 0)
-            _watchers.Recheck([.. changed]);
+            watchers.Recheck([.. changed]);
     }
 
     private void SetAccounts(DirectoryChanges changes)
     {
-        foreach (var (user, account) in changes.Accounts)
+        foreach (var (user, account) in All(changes.Accounts, changes.IsComplete, accounts.Users, Account.Default))
         {
-            _accounts.Set(user, account);
+            accounts.Set(user, account);
             if (account.IsDeleted)
-                _watchers.Resight(user);
-        }
-
-        if (changes.IsComplete)
-        {
-            foreach (var user in _accounts.Users.Except(changes.Accounts.Select(static a => a.Key)).ToArray())
-                _accounts.Set(user, Account.Default);
+                watchers.Resight(user);
         }
     }
 
     private void SetVisibilities(DirectoryChanges changes)
     {
         var changed = new List<uint>();
-        foreach (var (user, visibility) in changes.Visibilities)
+        foreach (var (user, visibility) in All(changes.Visibilities, changes.IsComplete, visibilities.Users, Visibility.Default))
         {
-            if (_visibilities.Set(user, visibility))
+            if (visibilities.Set(user, visibility))
                 changed.Add(user);
-        }
-
-        if (changes.IsComplete)
-        {
-            foreach (var user in _visibilities.Users.Except(changes.Visibilities.Select(static v => v.Key)).ToArray())
-            {
-                _visibilities.Set(user, Visibility.Default);
-                changed.Add(user);
-            }
         }
 
         // after all are set: with reciprocal visibility, a user's view depends on the settings of others
         foreach (var user in changed)
-            _watchers.Resight(user);
+            watchers.Resight(user);
     }
+
+    // What is reported. A complete report also says that the other known users have nothing any more.
+    private static IEnumerable<KeyValuePair<uint, T>> All<T>(
+        IReadOnlyList<KeyValuePair<uint, T>> reported, bool isComplete, IEnumerable<uint> known, T none) => !isComplete
+        ? reported
+        : [.. reported, .. known.Except(reported.Select(static r => r.Key)).Select(user => KeyValuePair.Create(user, none))];
 
     private void LookUp(DirectoryChanges changes)
     {
@@ -143,7 +103,7 @@ internal sealed class DirectoryNews
         _ = LookUpAsync();
     }
 
-    private bool IsDue => _time.GetElapsedTime(_lookedUpAt) >= LookupInterval;
+    private bool IsDue => clock.Time.GetElapsedTime(_lookedUpAt) >= LookupInterval;
 
     private async Task LookUpAsync()
     {
@@ -165,7 +125,7 @@ internal sealed class DirectoryNews
 
             try
             {
-                var keys = await _watchers.ListUnknownKeysAsync();
+                var keys = await watchers.ListUnknownKeysAsync();
                 if (isDue || keys.Length <= registered!.Value.Next - registered.Value.From)
                     await FindKeysAsync(keys);
                 else
@@ -177,22 +137,22 @@ internal sealed class DirectoryNews
             }
             catch (Exception failure)
             {
-                _log.StepFailed("lookup of watched IDs", failure);
+                log.StepFailed("lookup of watched IDs", failure);
             }
         }
     }
 
     private async Task FindKeysAsync(string[] keys)
     {
-        _lookedUpAt = _time.GetTimestamp();
+        _lookedUpAt = clock.Time.GetTimestamp();
         foreach (var some in keys.Chunk(AtOnce))
         {
             var numbers = new uint[some.Length];
-            await _directory.FindIndexesAsync(some, numbers);
+            await directory.FindIndexesAsync(some, numbers);
             for (var i = 0; i < some.Length; i++)
             {
                 if (numbers[i] != 0)
-                    _watchers.Bind(some[i], numbers[i]);
+                    watchers.Bind(some[i], numbers[i]);
             }
         }
     }
@@ -203,11 +163,11 @@ internal sealed class DirectoryNews
         {
             uint[] numbers = [.. Enumerable.Range(0, (int)Math.Min(AtOnce, next - first)).Select(i => (uint)(first + i))];
             var names = new string?[numbers.Length];
-            await _directory.FindIdsAsync(numbers, names);
+            await directory.FindIdsAsync(numbers, names);
             for (var i = 0; i < numbers.Length; i++)
             {
                 if (names[i] is { } name && keys.Contains(name))
-                    _watchers.Bind(name, numbers[i]);
+                    watchers.Bind(name, numbers[i]);
             }
         }
     }

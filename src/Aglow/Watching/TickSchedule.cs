@@ -10,7 +10,7 @@ namespace Aglow.Watching;
 /// that threads wake once for many answers. Rejected: a priority queue, whose cost grows with the number of connections. The
 /// <see cref="WatchHub"/>'s loop owns it.
 /// </remarks>
-internal sealed class TickSchedule
+internal sealed class TickSchedule(Slots<WatchConnection> connections)
 {
     /// <summary>How many due ticks are sent together.</summary>
     public const int Batch = 256;
@@ -21,18 +21,11 @@ internal sealed class TickSchedule
     // ten seconds of beats; a longer interval stays in its bucket for several rounds
     private const int Buckets = 512;
 
-    private readonly Slots<WatchConnection> _connections;
-    private readonly List<(int Id, long Beat)>[] _buckets = new List<(int, long)>[Buckets];
+    private readonly List<(int Id, long Beat)>[] _buckets =
+        [.. Enumerable.Range(0, Buckets).Select(static _ => new List<(int, long)>())];
     private readonly Queue<(int Id, long Beat)> _due = new();
     private long _dueSince;
     private long _beat;
-
-    public TickSchedule(Slots<WatchConnection> connections)
-    {
-        _connections = connections;
-        for (var i = 0; i < Buckets; i++)
-            _buckets[i] = [];
-    }
 
     /// <summary>
     /// Adds a connection. Its id spreads ticks over the interval, so that ten thousand simultaneous connections do not tick at once.
@@ -51,7 +44,7 @@ internal sealed class TickSchedule
         while (_due.TryDequeue(out var due))
         {
             // closed, or its number belongs to another connection now
-            if (_connections[due.Id] is not { } connection || connection.NextTick != due.Beat)
+            if (connections[due.Id] is not { } connection || connection.NextTick != due.Beat)
                 continue;
             // from when it was due, so that a connection stays in the same buckets, and they do not grow
             Enqueue(connection, Math.Max(due.Beat + Beats(connection), beat + 1));

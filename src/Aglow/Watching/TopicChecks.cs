@@ -25,33 +25,19 @@ namespace Aglow.Watching;
 /// A topic waits for the next round at most once, so that queue is bounded by the topics. The queues for later reads are bounded by the
 /// leaves within a second, or within a shortened lease. The <see cref="WatchHub"/>'s loop owns it.
 /// </remarks>
-internal sealed class TopicChecks
+internal sealed class TopicChecks(Topics topics, StatusReader statuses, Definitions definitions, Claims claims, Clock clock)
 {
     private const int ConfirmBeats = 50;
     private const int RecheckBeats = 500;
 
-    private readonly Topics _topics;
-    private readonly StatusReader _statuses;
-    private readonly Definitions _definitions;
-    private readonly Clock _clock;
-    private readonly ClaimEnds _claimEnds;
+    private readonly ClaimEnds _claimEnds = new(topics, claims, clock);
     private readonly List<int> _asked = [];
     private readonly Queue<(long Beat, int Topic, long HeardAt)> _later = new();
     private readonly Queue<(long Beat, int Topic)> _afterDevice = new();
     // words count whole seconds, so a lease ends up to a second later
-    private readonly long _deviceLeftBeats;
+    private readonly long _deviceLeftBeats = ((definitions.Default.DeviceLeftSeconds + 1) * ConfirmBeats) + 1;
     private long _beat;
     private int _recheckNext;
-
-    public TopicChecks(Topics topics, StatusReader statuses, Definitions definitions, Claims claims, Clock clock)
-    {
-        _topics = topics;
-        _statuses = statuses;
-        _definitions = definitions;
-        _clock = clock;
-        _deviceLeftBeats = ((definitions.Default.DeviceLeftSeconds + 1) * ConfirmBeats) + 1;
-        _claimEnds = new ClaimEnds(topics, this, claims, clock);
-    }
 
     /// <summary>How many topics are read in the next round.</summary>
     public int Count => _asked.Count;
@@ -63,17 +49,17 @@ internal sealed class TopicChecks
     public void Beat()
     {
         _beat++;
-        _claimEnds.Beat();
+        _claimEnds.Beat(this);
         while (_later.TryPeek(out var due) && due.Beat <= _beat)
         {
             _later.Dequeue();
-            if (_topics[due.Topic] is { } topic)
+            if (topics[due.Topic] is { } topic)
                 topic.IsConfirming = false;
             Ask(due.Topic, gentle: false, due.HeardAt);
         }
 
         while (_afterDevice.TryPeek(out var lapsing) && lapsing.Beat <= _beat)
-            Ask(_afterDevice.Dequeue().Topic, gentle: false, _clock.Time.GetTimestamp());
+            Ask(_afterDevice.Dequeue().Topic, gentle: false, clock.Time.GetTimestamp());
 
         Recheck();
     }
@@ -85,7 +71,7 @@ internal sealed class TopicChecks
     public void Ask(int id, bool gentle, long heardAt = 0)
     {
         // if its page is lost, it is read when the page is back
-        if (_topics[id] is not { IsAway: false } topic)
+        if (topics[id] is not { IsAway: false } topic)
             return;
         topic.IsGentle = gentle && (!topic.IsQueued || topic.IsGentle);
         if (!topic.IsQueued || topic.HeardAt == 0)
@@ -99,7 +85,7 @@ internal sealed class TopicChecks
     /// <summary>Queues this topic for the next round. What that read finds is sent at once, even if a leave was being confirmed.</summary>
     public void AskAnew(int id, long heardAt = 0)
     {
-        if (_topics[id] is not { } topic)
+        if (topics[id] is not { } topic)
             return;
         topic.IsConfirming = false;
         Ask(id, gentle: false, heardAt);
@@ -108,7 +94,7 @@ internal sealed class TopicChecks
     /// <summary>Reads this topic a second later, to confirm a leave.</summary>
     public void AskLater(int id, long heardAt)
     {
-        if (_topics[id] is { } topic)
+        if (topics[id] is { } topic)
             topic.IsConfirming = true;
         _later.Enqueue((_beat + ConfirmBeats, id, heardAt));
     }
@@ -132,7 +118,7 @@ internal sealed class TopicChecks
         catch (StoreUnavailableException)
         {
             // part of the store may have answered, and topics that were read may be queued again
-            int[] left = [.. _asked.Where(id => _topics[id] is { IsQueued: true }).Distinct()];
+            int[] left = [.. _asked.Where(id => topics[id] is { IsQueued: true }).Distinct()];
             _asked.Clear();
             _asked.AddRange(left);
             throw;
@@ -145,27 +131,27 @@ internal sealed class TopicChecks
         var (to, left) = (_asked.Count, _asked.Count - from);
         var users = ArrayPool<uint>.Shared.Rent(left);
         var ids = ArrayPool<int>.Shared.Rent(left);
-        var statuses = ArrayPool<Presence>.Shared.Rent(left);
+        var found = ArrayPool<Presence>.Shared.Rent(left);
         try
         {
             // by index, because an enumerator would be allocated
-            var definitions = _definitions.All;
-            for (var at = 0; at < definitions.Count && left > 0; at++)
+            var all = definitions.All;
+            for (var at = 0; at < all.Count && left > 0; at++)
             {
-                var definition = definitions[at];
+                var definition = all[at];
                 var count = Gather(CollectionsMarshal.AsSpan(_asked)[from..to], definition, users, ids, ref left);
                 if (count == 0)
                     continue;
                 // before the read: a claim that ends during the read causes another read
-                var since = _clock.Now;
-                await _statuses.ReadAsync(users.AsMemory(0, count), definition, statuses.AsMemory(0, count));
+                var since = clock.Now;
+                await statuses.ReadAsync(users.AsMemory(0, count), definition, found.AsMemory(0, count));
                 for (var i = 0; i < count; i++)
                 {
-                    var topic = _topics[ids[i]]!;
+                    var topic = topics[ids[i]]!;
                     _claimEnds.Follow(ids[i], topic, since);
                     Presence? told = topic.IsKnown ? topic.Told : null;
                     var isConfirmed = topic.IsConfirming;
-                    if (!Apply(ids[i], statuses[i]))
+                    if (!Apply(ids[i], found[i]))
                         continue;
                     changed(topic, told);
                     if (told is { } before)
@@ -179,7 +165,7 @@ internal sealed class TopicChecks
         {
             ArrayPool<uint>.Shared.Return(users);
             ArrayPool<int>.Shared.Return(ids);
-            ArrayPool<Presence>.Shared.Return(statuses);
+            ArrayPool<Presence>.Shared.Return(found);
         }
     }
 
@@ -187,7 +173,7 @@ internal sealed class TopicChecks
     // are sent without a confirmation.
     private void AskOthers(int id, Topic topic, bool isGone)
     {
-        for (var other = _topics.FirstOf(topic.User); other >= 0; other = _topics[other]!.NextOfUser)
+        for (var other = topics.FirstOf(topic.User); other >= 0; other = topics[other]!.NextOfUser)
         {
             if (other == id)
                 continue;
@@ -204,8 +190,8 @@ internal sealed class TopicChecks
         var beat = (int)(_beat % RecheckBeats);
         if (beat == 0)
             _recheckNext = 0;
-        var (topics, beats) = (_topics.Capacity - _recheckNext, RecheckBeats - beat);
-        for (var end = _recheckNext + ((topics + beats - 1) / beats); _recheckNext < end; _recheckNext++)
+        var (left, beats) = (topics.Capacity - _recheckNext, RecheckBeats - beat);
+        for (var end = _recheckNext + ((left + beats - 1) / beats); _recheckNext < end; _recheckNext++)
             Ask(_recheckNext, gentle: true);
     }
 
@@ -214,7 +200,7 @@ internal sealed class TopicChecks
         var count = 0;
         foreach (var id in asked)
         {
-            if (_topics[id] is not { } topic || topic.Definition != definition || !topic.IsQueued)
+            if (topics[id] is not { } topic || topic.Definition != definition || !topic.IsQueued)
                 continue;
             left--;
             if (topic.IsAway)
@@ -233,7 +219,7 @@ internal sealed class TopicChecks
     // Returns whether watchers must be sent the new presence.
     private bool Apply(int id, Presence now)
     {
-        var topic = _topics[id]!;
+        var topic = topics[id]!;
         topic.IsQueued = false;
         var told = topic.Told;
         if (told != now)

@@ -24,12 +24,6 @@ internal enum WatchCommandKind : byte
     /// <summary>Answer a ping with the payload.</summary>
     Answer,
 
-    /// <summary>
-    /// Send every connection to another node, each at a time of its own within <see cref="WatchCommand.Count"/> milliseconds. With a
-    /// payload, close each at its time and complete the payload when none is left. Without one, close all at once.
-    /// </summary>
-    Drain,
-
     /// <summary>Close a connection with <see cref="WatchCommand.Code"/>.</summary>
     End,
 
@@ -44,14 +38,8 @@ internal enum WatchCommandKind : byte
     /// </summary>
     Hint,
 
-    /// <summary><see cref="WatchCommand.User"/> shows or sees more or less than before.</summary>
-    Resight,
-
-    /// <summary>The ID in the payload now has the index <see cref="WatchCommand.User"/>.</summary>
-    Bind,
-
-    /// <summary>Complete the payload's task with the IDs that have no index.</summary>
-    ListUnknownKeys,
+    /// <summary>Run the payload, an action. For what is rare.</summary>
+    Run,
 }
 
 /// <summary>
@@ -64,7 +52,6 @@ internal readonly record struct WatchCommand(
     object? Payload = null,
     Definition? Definition = null,
     int Count = 0,
-    uint User = 0,
     int Code = 0,
     TransitionKind Transition = default,
     long HeardAt = 0,

@@ -152,7 +152,7 @@ public sealed class WatchHub : IAsyncDisposable
     /// At a planned stop: tells every remaining connection to reconnect at a time of its own within <paramref name="over"/>, and closes it
     /// now.
     /// </summary>
-    public void Drain(TimeSpan over) => _queue.Enqueue(new(WatchCommandKind.Drain, null, Count: (int)over.TotalMilliseconds));
+    public void Drain(TimeSpan over) => Run(() => _departures.EndAll(over));
 
     /// <summary>
     /// Before a planned stop of one of several nodes: tells every connection to reconnect at a time of its own within
@@ -161,7 +161,7 @@ public sealed class WatchHub : IAsyncDisposable
     public Task DrainAsync(TimeSpan over)
     {
         var gone = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        _queue.Enqueue(new(WatchCommandKind.Drain, null, gone, Count: (int)over.TotalMilliseconds));
+        Run(() => _departures.Begin(over, gone));
         return gone.Task;
     }
 
@@ -185,8 +185,13 @@ public sealed class WatchHub : IAsyncDisposable
     /// <summary>Binds the watches of an ID to its new index, if there are any.</summary>
     internal void Bind(string key, uint user)
     {
-        if (HasUnknownKeys)
-            _queue.Enqueue(new(WatchCommandKind.Bind, null, key, User: user));
+        if (!HasUnknownKeys)
+            return;
+        Run(() =>
+        {
+            foreach (var id in _topics.Bind(key, user))
+                _checks.Ask(id, gentle: false);
+        });
     }
 
     /// <summary>Whether watched IDs without an index exist.</summary>
@@ -196,7 +201,7 @@ public sealed class WatchHub : IAsyncDisposable
     internal Task<string[]> ListUnknownKeysAsync()
     {
         var list = new TaskCompletionSource<string[]>(TaskCreationOptions.RunContinuationsAsynchronously);
-        _queue.Enqueue(new(WatchCommandKind.ListUnknownKeys, null, list));
+        Run(() => list.SetResult(_topics.ListUnknownKeys()));
         return list.Task;
     }
 
@@ -205,8 +210,10 @@ public sealed class WatchHub : IAsyncDisposable
     {
         // if nobody watches now, later watches start with the new visibility anyway
         if (_watches.Count > 0)
-            _queue.Enqueue(new(WatchCommandKind.Resight, null, User: user));
+            Run(() => _sender.Sights.LookAgain(user));
     }
+
+    private void Run(Action work) => _queue.Enqueue(new(WatchCommandKind.Run, null, work));
 
     // ---- the loop -------------------------------------------------------------------------------------------------------------
 
@@ -296,21 +303,8 @@ public sealed class WatchHub : IAsyncDisposable
             case WatchCommandKind.Hint:
                 Hear(command);
                 break;
-            case WatchCommandKind.Bind:
-                foreach (var id in _topics.Bind((string)command.Payload!, command.User))
-                    _checks.Ask(id, gentle: false);
-                break;
-            case WatchCommandKind.ListUnknownKeys:
-                ((TaskCompletionSource<string[]>)command.Payload!).SetResult(_topics.ListUnknownKeys());
-                break;
-            case WatchCommandKind.Resight:
-                _sender.Sights.LookAgain(command.User);
-                break;
-            case WatchCommandKind.Drain:
-                if (command.Payload is TaskCompletionSource gone)
-                    _departures.Begin(TimeSpan.FromMilliseconds(command.Count), gone);
-                else
-                    _departures.EndAll(TimeSpan.FromMilliseconds(command.Count));
+            case WatchCommandKind.Run:
+                ((Action)command.Payload!)();
                 break;
             case WatchCommandKind.Open:
                 Greet(command.Connection!, (byte[])command.Payload!);

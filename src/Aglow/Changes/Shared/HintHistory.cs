@@ -1,4 +1,3 @@
-using Aglow.Changes;
 using Aglow.Heartbeats;
 
 namespace Aglow.Changes.Shared;

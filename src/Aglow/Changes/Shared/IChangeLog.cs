@@ -1,5 +1,3 @@
-using Aglow.Changes;
-
 namespace Aglow.Changes.Shared;
 
 /// <summary>

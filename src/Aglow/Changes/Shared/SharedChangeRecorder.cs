@@ -1,6 +1,5 @@
 using System.Numerics;
 using System.Runtime.InteropServices;
-using Aglow.Changes;
 using Aglow.Heartbeats;
 using Aglow.Model;
 using Aglow.Storage;
@@ -154,11 +153,7 @@ internal sealed class SharedChangeRecorder : IDisposable
             {
                 var groups = new ulong[PageLayout.Groups];
                 await _log.ReadToldAsync(page, groups);
-                for (var group = 0; group < groups.Length; group++)
-                {
-                    if (groups[group] != 0)
-                        told.Set(page, group, groups[group], present: true);
-                }
+                told.Add(page, groups);
             }));
         }
 
@@ -221,15 +216,8 @@ internal sealed class SharedChangeRecorder : IDisposable
 
     private async ValueTask WaitAsync(CancellationToken lost)
     {
-        try
-        {
-            await _wake.WaitAsync(LongestWait, lost);
-        }
-        catch (OperationCanceledException)
-        {
-            // one more round records the hints that arrived until now
-        }
-
+        // when the ownership ends, one more round records the hints that arrived until now
+        await ((Task)_wake.WaitAsync(LongestWait, lost)).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         Interlocked.Exchange(ref _isSignaled, 0);
     }
 

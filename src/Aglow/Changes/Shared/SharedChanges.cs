@@ -1,5 +1,3 @@
-using System.Runtime.InteropServices;
-using Aglow.Changes;
 using Aglow.Diagnostics;
 using Aglow.Heartbeats;
 using Aglow.Model;
@@ -109,30 +107,28 @@ public sealed class SharedChanges : IChangeFeed, IAsyncDisposable
     public async ValueTask<ChangePage> ReadAsync(string? after, int limit, CancellationToken cancel = default)
     {
         var head = await ReadHeadAsync() ?? throw new StoreUnavailableException("No node has begun the feed of changes yet.");
-        var (from, isGap) = PlaceOf(after, head);
-        var read = new Reading(from) { IsGap = isGap };
-        while (!read.IsDone && read.Changes.Count < limit)
+        // A cursor beyond the end belongs to records that Redis lost in a failover. Later records have higher numbers.
+        var read = ChangeReading.After(after, head.Generation, head.Trimmed, head.Last, highest: long.MaxValue, limit, _accounts);
+        while (!read.IsFull)
         {
             cancel.ThrowIfCancellationRequested();
             var entries = await _log.ReadAsync(read.Next, EntriesAtOnce);
+            if (entries.Count == 0)
+            {
+                read.Next = Math.Max(read.Next, head.Last);
+                break;
+            }
+
             // numbers also have gaps at each change of owner; this gap is a loss if records were deleted since
-            if (entries.Count > 0 && await HasLostAsync(read.Next, entries[0]))
+            if (await HasLostAsync(read.Next, entries[0]))
                 read.IsGap = true;
-            Read(entries, limit, read);
-            if (entries.Count == 0 && read.Next < head.Last)
-                read.Next = head.Last;
-            read.IsDone |= entries.Count == 0;
+            if (!Take(entries, read))
+                break;
         }
 
         if (read.IsGap)
             Interlocked.Increment(ref _gaps);
-        var ids = new string?[read.Changes.Count];
-        if (_directory is not null && read.Changes.Exists(static c => c.Record.User >= UserId.FirstDirectoryNumber))
-            await _directory.FindIdsAsync(read.Changes.Select(static c => c.Record.User).ToArray(), ids);
-        return new ChangePage(
-            [.. read.Changes.Select((c, i) => ChangeRule.Given(head.Generation, c.Number, c.At, c.Record, ids[i]))],
-            new ChangeCursor(head.Generation, read.Next).ToString(),
-            read.IsGap);
+        return await read.ToPageAsync(head.Generation, _directory);
     }
 
     /// <inheritdoc/>
@@ -233,62 +229,22 @@ public sealed class SharedChanges : IChangeFeed, IAsyncDisposable
         moved?.SetResult();
     }
 
-    // A cursor beyond the end belongs to records that Redis lost in a failover. Later records have higher numbers.
-    private static (long After, bool IsGap) PlaceOf(string? after, ChangeLogHead head)
-    {
-        switch (after)
-        {
-            case null:
-                return (head.Trimmed, false);
-            case IChangeFeed.Latest:
-                return (head.Last, false);
-        }
-
-        var cursor = ChangeCursor.Parse(after);
-        return cursor.Generation == head.Generation && cursor.Number >= head.Trimmed ? (cursor.Number, false) : (head.Trimmed, true);
-    }
-
     private async ValueTask<bool> HasLostAsync(long from, ChangeLogEntry first) =>
         first.Last - (first.Records.Length / StoredChange.Bytes) > from && await ReadHeadAsync() is { } now && now.Trimmed > from;
 
-    private void Read(IReadOnlyList<ChangeLogEntry> entries, int limit, Reading read)
+    // False: a gap follows. It is reported with the changes after it, on the next page.
+    private static bool Take(IReadOnlyList<ChangeLogEntry> entries, ChangeReading read)
     {
         foreach (var entry in entries)
         {
-            if (entry.Records.IsEmpty)
-            {
-                // report the gap before the changes that follow it
-                if (read.Changes.Count > 0)
-                {
-                    read.IsDone = true;
-                    return;
-                }
-
+            if (!entry.Records.IsEmpty)
+                read.Add(entry.Last, entry.At, entry.Records.Span);
+            else if (read.IsEmpty)
                 (read.IsGap, read.Next) = (true, entry.Last);
-                continue;
-            }
-
-            var records = MemoryMarshal.Cast<byte, StoredChange>(entry.Records.Span);
-            var before = entry.Last - records.Length;
-            for (var number = Math.Max(read.Next, before) + 1; number <= entry.Last && read.Changes.Count < limit; number++)
-            {
-                var record = records[(int)(number - before - 1)];
-                read.Next = number;
-                if (!ChangeRule.IsErased(record, entry.At, _accounts))
-                    read.Changes.Add((number, entry.At, record));
-            }
+            else
+                return false;
         }
-    }
 
-    // A page that is being read.
-    private sealed class Reading(long from)
-    {
-        public List<(long Number, uint At, StoredChange Record)> Changes { get; } = [];
-
-        public long Next { get; set; } = from;
-
-        public bool IsGap { get; set; }
-
-        public bool IsDone { get; set; }
+        return true;
     }
 }

@@ -1,4 +1,3 @@
-using Aglow.Changes;
 using Aglow.Model;
 
 namespace Aglow.Changes.Shared;

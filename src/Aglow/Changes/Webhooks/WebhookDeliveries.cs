@@ -87,7 +87,7 @@ public sealed class WebhookDeliveries : IAsyncDisposable
             throw new ArgumentException($"url is longer than {MaxUrlCharacters} characters");
         if (_targets.Refusal(url, out _) is { } refusal)
             throw new ArgumentException(refusal);
-        using var turn = await EnterAsync();
+        using var turn = await _turn.EnterAsync();
         var others = await ReadSettingsAsync(WebhookKeys.SettingsPrefix);
         if (others.Count >= Most)
             throw new InvalidOperationException($"There are {Most} webhooks already: remove one.");
@@ -111,7 +111,7 @@ public sealed class WebhookDeliveries : IAsyncDisposable
     /// <summary>Removes a webhook. False: none has this ID.</summary>
     public async ValueTask<bool> RemoveAsync(string id)
     {
-        using var turn = await EnterAsync();
+        using var turn = await _turn.EnterAsync();
         if (await FindSettingsAsync(id) is null)
             return false;
         await _feed.Consumers.WriteAsync(WebhookKeys.Settings(id), null);
@@ -160,11 +160,14 @@ public sealed class WebhookDeliveries : IAsyncDisposable
             "aglow.webhook.lag.seconds",
             "Age of the oldest change that a webhook, not paused, has yet to deliver.",
             () => _runners.Values.Where(static r => !r.Settings.IsPaused).Select(r => LagOf(r.State)).DefaultIfEmpty().Max());
-        metrics.Count("aglow.webhook.requests", "Requests to receivers that were acknowledged.", () => _counts.Requests);
-        metrics.Count("aglow.webhook.changes", "Changes that receivers acknowledged.", () => _counts.Changes);
-        metrics.Count("aglow.webhook.failures", "Requests to receivers that failed.", () => _counts.Failures);
-        metrics.Count("aglow.webhook.skipped", "Changes that were given up after 24 hours.", () => _counts.SkippedChanges);
-        metrics.Count("aglow.webhook.gaps", "Times that a webhook lost changes, since the feed no longer kept them.", () => _counts.Gaps);
+        metrics.Count("aglow.webhook.requests", "Requests to receivers that were acknowledged.", () => Volatile.Read(ref _counts.Requests));
+        metrics.Count("aglow.webhook.changes", "Changes that receivers acknowledged.", () => Volatile.Read(ref _counts.Changes));
+        metrics.Count("aglow.webhook.failures", "Requests to receivers that failed.", () => Volatile.Read(ref _counts.Failures));
+        metrics.Count("aglow.webhook.skipped", "Changes that were given up after 24 hours.", () => Volatile.Read(ref _counts.Skipped));
+        metrics.Count(
+            "aglow.webhook.gaps",
+            "Times that a webhook lost changes, since the feed no longer kept them.",
+            () => Volatile.Read(ref _counts.Gaps));
     }
 
     /// <summary>Stops all runners, and stores their places.</summary>
@@ -184,12 +187,16 @@ public sealed class WebhookDeliveries : IAsyncDisposable
         try
         {
             do
+            {
                 await LookAsync();
-            while (await UntilNextLookAsync(lost));
+                await Task.Delay(_feed.IsShared ? LookInterval : Timeout.InfiniteTimeSpan, _time, lost)
+                    .ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            }
+            while (!lost.IsCancellationRequested);
         }
         finally
         {
-            using var turn = await EnterAsync(CancellationToken.None);
+            using var turn = await _turn.EnterAsync(CancellationToken.None);
             _isOwner = false;
             // if this node lost the work, another node continues it and stores the places
             foreach (var runner in _runners.Values)
@@ -198,23 +205,10 @@ public sealed class WebhookDeliveries : IAsyncDisposable
         }
     }
 
-    private async Task<bool> UntilNextLookAsync(CancellationToken lost)
-    {
-        try
-        {
-            await Task.Delay(_feed.IsShared ? LookInterval : Timeout.InfiniteTimeSpan, _time, lost);
-            return true;
-        }
-        catch (OperationCanceledException)
-        {
-            return false;
-        }
-    }
-
     // Runs exactly the stored webhooks.
     private async Task LookAsync()
     {
-        using var turn = await EnterAsync();
+        using var turn = await _turn.EnterAsync();
         _isOwner = true;
         try
         {
@@ -262,7 +256,7 @@ public sealed class WebhookDeliveries : IAsyncDisposable
     private async ValueTask<Webhook?> ChangeAsync(
         string id, Func<WebhookSettings, WebhookSettings> change, CancellationToken cancel = default)
     {
-        using var turn = await EnterAsync(cancel);
+        using var turn = await _turn.EnterAsync(cancel);
         while (await FindSettingsAsync(id) is { } settings)
         {
             var changed = change(settings);
@@ -295,12 +289,6 @@ public sealed class WebhookDeliveries : IAsyncDisposable
     private WebhookState StateOf(string id, Dictionary<string, WebhookState> stored) =>
         _runners.TryGetValue(id, out var runner) ? runner.State : stored.GetValueOrDefault(id) ?? new WebhookState("");
 
-    private async ValueTask<Turn> EnterAsync(CancellationToken cancel = default)
-    {
-        await _turn.WaitAsync(cancel);
-        return new Turn(_turn);
-    }
-
     private static string JsonOf(WebhookSettings webhook) => JsonSerializer.Serialize(webhook, WebhookJson.Default.WebhookSettings);
 
     private long LagOf(WebhookState state) => state.PendingSince > 0 ? Math.Max(0, Now - state.PendingSince) : 0;
@@ -319,9 +307,4 @@ public sealed class WebhookDeliveries : IAsyncDisposable
         state.Failed,
         state.Skipped,
         state.Gaps);
-
-    private readonly struct Turn(SemaphoreSlim semaphore) : IDisposable
-    {
-        public void Dispose() => semaphore.Release();
-    }
 }

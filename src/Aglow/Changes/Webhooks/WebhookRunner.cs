@@ -16,7 +16,21 @@ namespace Aglow.Changes.Webhooks;
 ///
 /// Threading: one loop; any thread may change the settings, read the state and wake it.
 /// </remarks>
-internal sealed class WebhookRunner : IAsyncDisposable
+/// <param name="feed">The feed.</param>
+/// <param name="sender">Sends the requests.</param>
+/// <param name="counts">The counts that all webhooks share.</param>
+/// <param name="time">The source of time.</param>
+/// <param name="first">The webhook's settings at first.</param>
+/// <param name="stored">The webhook's stored state.</param>
+/// <param name="pause">Pauses this webhook, for a reason.</param>
+internal sealed class WebhookRunner(
+    IChangeFeed feed,
+    WebhookSender sender,
+    WebhookCounts counts,
+    TimeProvider time,
+    WebhookSettings first,
+    WebhookState stored,
+    Func<string, string, CancellationToken, ValueTask> pause) : IAsyncDisposable
 {
     /// <summary>The most changes in a request.</summary>
     public const int PerRequest = 100;
@@ -28,42 +42,21 @@ internal sealed class WebhookRunner : IAsyncDisposable
     // The least time between requests that are not full, so that changes gather under load.
     private static readonly TimeSpan GatherFor = TimeSpan.FromMilliseconds(25);
 
-    private readonly IChangeFeed _feed;
-    private readonly WebhookSender _sender;
-    private readonly WebhookCounts _counts;
-    private readonly TimeProvider _time;
-    private readonly Func<string, string, CancellationToken, ValueTask> _pause;
-    private readonly string _stateKey;
+    private readonly string _stateKey = WebhookKeys.State(first.Id);
     private readonly CancellationTokenSource _stop = new();
-    private WebhookSettings _settings;
-    private WebhookState _state;
+    private WebhookSettings _settings = first;
+    private WebhookState _state = stored;
     private WebhookState? _saved;
     private TaskCompletionSource _woken = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private long _savedAt;
     private volatile bool _mayNotSave;
     private Task _loop = Task.CompletedTask;
 
-    /// <summary>Creates a runner, which must be started.</summary>
-    /// <param name="feed">The feed.</param>
-    /// <param name="sender">Sends the requests.</param>
-    /// <param name="counts">The counts that all webhooks share.</param>
-    /// <param name="time">The source of time.</param>
-    /// <param name="settings">The webhook's settings.</param>
-    /// <param name="state">The webhook's stored state.</param>
-    /// <param name="pause">Pauses this webhook, for a reason.</param>
-    public WebhookRunner(
-        IChangeFeed feed, WebhookSender sender, WebhookCounts counts, TimeProvider time, WebhookSettings settings, WebhookState state,
-            Func<string, string, CancellationToken, ValueTask> pause)
-    {
-        (_feed, _sender, _counts, _time, _settings, _state, _pause) = (feed, sender, counts, time, settings, state, pause);
-        _stateKey = WebhookKeys.State(settings.Id);
-    }
-
     public WebhookSettings Settings => Volatile.Read(ref _settings);
 
     public WebhookState State => Volatile.Read(ref _state);
 
-    private long Now => _time.GetUtcNow().ToUnixTimeSeconds();
+    private long Now => time.GetUtcNow().ToUnixTimeSeconds();
 
     public void Start() => _loop = Task.Run(RunAsync);
 
@@ -106,7 +99,7 @@ internal sealed class WebhookRunner : IAsyncDisposable
                 // if the place cannot be parsed, begin with the oldest stored change
                 if (failure is FormatException)
                     _state = _state with { After = "", OwesGap = true, Gaps = _state.Gaps + 1 };
-                await Task.Delay(WebhookRetries.Shortest, _time, CancellationToken.None);
+                await Task.Delay(WebhookRetries.Shortest, time, CancellationToken.None);
             }
         }
 
@@ -118,10 +111,10 @@ internal sealed class WebhookRunner : IAsyncDisposable
         while (true)
         {
             await UntilResumedAsync();
-            var page = await _feed.ReadAsync(_state.After.Length == 0 ? null : _state.After, PageSize, _stop.Token);
+            var page = await feed.ReadAsync(_state.After.Length == 0 ? null : _state.After, PageSize, _stop.Token);
             if (page.IsGap)
             {
-                _counts.Gap();
+                Interlocked.Increment(ref counts.Gaps);
                 Update(_state with { OwesGap = true, Gaps = _state.Gaps + 1 });
             }
 
@@ -130,7 +123,7 @@ internal sealed class WebhookRunner : IAsyncDisposable
             for (var i = 0; i < taken.Length || _state.OwesGap; i += PerRequest)
             {
                 await DeliverAsync([.. taken.Skip(i).Take(PerRequest)]);
-                if (_time.GetElapsedTime(_savedAt) >= SaveInterval)
+                if (time.GetElapsedTime(_savedAt) >= SaveInterval)
                     await SaveAsync();
             }
 
@@ -138,11 +131,11 @@ internal sealed class WebhookRunner : IAsyncDisposable
             if (page.Changes.Count == PageSize)
                 continue;
             if (taken.Length is > 0 and < PerRequest)
-                await Task.Delay(GatherFor, _time, _stop.Token);
+                await Task.Delay(GatherFor, time, _stop.Token);
             if (page.Changes.Count > 0)
                 continue;
             await SaveAsync();
-            await _feed.WaitAsync(page.Next, _stop.Token);
+            await feed.WaitAsync(page.Next, _stop.Token);
         }
     }
 
@@ -154,12 +147,13 @@ internal sealed class WebhookRunner : IAsyncDisposable
         {
             var settings = await UntilResumedAsync();
             var id = $"msg_{settings.Id}_{(changes.Length > 0 ? changes[^1].Id : _state.After)}";
-            var result = await _sender.SendAsync(
+            var result = await sender.SendAsync(
                 settings, id, CloudEvents.Write(changes, _state.OwesGap, Now), changes.Length, _stop.Token);
             Log(result.Delivery);
             if (result.Delivery.IsAcknowledged)
             {
-                _counts.Acknowledged(changes.Length);
+                Interlocked.Increment(ref counts.Requests);
+                Interlocked.Add(ref counts.Changes, changes.Length);
                 Update(_state with
                 {
                     After = changes.Length > 0 ? changes[^1].Id : _state.After,
@@ -170,10 +164,10 @@ internal sealed class WebhookRunner : IAsyncDisposable
                 break;
             }
 
-            _counts.Failed();
+            Interlocked.Increment(ref counts.Failures);
             Update(_state with { Failed = _state.Failed + 1, FailingSince = _state.FailingSince ?? Now });
             if (result.Delivery.Status == 410)
-                await _pause(settings.Id, "the receiver answered 410 Gone", _stop.Token);
+                await pause(settings.Id, "the receiver answered 410 Gone", _stop.Token);
             changes = GiveUpOld(changes);
             await SaveAsync();
             var now = Now;
@@ -189,7 +183,7 @@ internal sealed class WebhookRunner : IAsyncDisposable
         var old = changes.TakeWhile(change => change.At < oldest).Count();
         if (old == 0)
             return changes;
-        _counts.Skipped(old);
+        Interlocked.Add(ref counts.Skipped, old);
         Update(_state with { After = changes[old - 1].Id, Skipped = _state.Skipped + old });
         return changes[old..];
     }
@@ -207,12 +201,12 @@ internal sealed class WebhookRunner : IAsyncDisposable
         }
     }
 
-    private async Task WaitAsync(TimeSpan time)
+    private async Task WaitAsync(TimeSpan wait)
     {
         var woken = Volatile.Read(ref _woken);
         try
         {
-            await woken.Task.WaitAsync(time, _time, _stop.Token);
+            await woken.Task.WaitAsync(wait, time, _stop.Token);
         }
         catch (TimeoutException)
         {
@@ -227,13 +221,13 @@ internal sealed class WebhookRunner : IAsyncDisposable
 
     private async Task SaveAsync()
     {
-        _savedAt = _time.GetTimestamp();
+        _savedAt = time.GetTimestamp();
         var state = _state;
         if (_mayNotSave || ReferenceEquals(state, _saved))
             return;
         try
         {
-            await _feed.Consumers.WriteAsync(_stateKey, JsonSerializer.Serialize(state, WebhookJson.Default.WebhookState));
+            await feed.Consumers.WriteAsync(_stateKey, JsonSerializer.Serialize(state, WebhookJson.Default.WebhookState));
             _saved = state;
         }
         catch (StoreUnavailableException)
@@ -254,34 +248,12 @@ internal static class WebhookKeys
     public static string State(string id) => StatePrefix + id;
 }
 
-/// <summary>The counts that all webhooks share.</summary>
+/// <summary>The counts that all webhooks share, changed by interlocked operations.</summary>
 internal sealed class WebhookCounts
 {
-    private long _requests;
-    private long _changes;
-    private long _failures;
-    private long _skipped;
-    private long _gaps;
-
-    public long Requests => Volatile.Read(ref _requests);
-
-    public long Changes => Volatile.Read(ref _changes);
-
-    public long Failures => Volatile.Read(ref _failures);
-
-    public long SkippedChanges => Volatile.Read(ref _skipped);
-
-    public long Gaps => Volatile.Read(ref _gaps);
-
-    public void Acknowledged(int changes)
-    {
-        Interlocked.Increment(ref _requests);
-        Interlocked.Add(ref _changes, changes);
-    }
-
-    public void Failed() => Interlocked.Increment(ref _failures);
-
-    public void Skipped(int changes) => Interlocked.Add(ref _skipped, changes);
-
-    public void Gap() => Interlocked.Increment(ref _gaps);
+    public long Requests;
+    public long Changes;
+    public long Failures;
+    public long Skipped;
+    public long Gaps;
 }

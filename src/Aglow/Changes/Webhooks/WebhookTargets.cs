@@ -78,14 +78,6 @@ internal sealed class WebhookTargets(
 
     private const string Refused = "url leads to a private network or to this machine: allow its network with --webhooks-allow CIDR";
 
-    private static bool Contains(IReadOnlyList<IPNetwork> networks, IPAddress address)
-    {
-        foreach (var network in networks)
-        {
-            if (network.BaseAddress.AddressFamily == address.AddressFamily && network.Contains(address))
-                return true;
-        }
-
-        return false;
-    }
+    // false for an address of the other family
+    private static bool Contains(IEnumerable<IPNetwork> networks, IPAddress address) => networks.Any(network => network.Contains(address));
 }
