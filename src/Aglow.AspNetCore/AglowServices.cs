@@ -1,10 +1,8 @@
 using System.Diagnostics.CodeAnalysis;
-using Aglow.AspNetCore;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Hosting;
 using Aglow.AspNetCore.Http;
 using Aglow.AspNetCore.Proxies;
-using Aglow.Model;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Diagnostics.HealthChecks;

@@ -4,7 +4,6 @@ using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Http;
 using Aglow.AspNetCore.Proxies;
 using Aglow.AspNetCore.Sockets;
-using Aglow.Heartbeats;
 using Aglow.Model;
 using Aglow.Storage;
 using Microsoft.AspNetCore.Connections;

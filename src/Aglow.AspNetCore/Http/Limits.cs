@@ -1,4 +1,3 @@
-using Aglow.AspNetCore.Bodies;
 
 namespace Aglow.AspNetCore.Http;
 

@@ -1,6 +1,5 @@
 using System.Text;
 using System.Text.Json;
-using Aglow.AspNetCore.Access;
 using Aglow.Heartbeats;
 using Aglow.Model;
 using Aglow.Users;

@@ -5,7 +5,6 @@ using System.Text.Unicode;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Http;
 using Aglow.Model;
-using Aglow.Storage;
 using Aglow.Watching;
 
 namespace Aglow.AspNetCore.Sockets;

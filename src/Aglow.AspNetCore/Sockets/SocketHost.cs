@@ -56,8 +56,6 @@ internal sealed class SocketHost
     /// <summary>The gate that charges messages; null in tests of a socket alone.</summary>
     public Gate? Gate { get; }
 
-    public AglowOptions Options => _options;
-
     /// <summary>The callers whose tokens were checked; null if the server takes no tokens.</summary>
     public KnownCallers? Tokens { get; }
 

@@ -1,7 +1,6 @@
 using System.Text.Json;
 using Aglow.AspNetCore.Bodies;
 using Aglow.AspNetCore.Http;
-using Aglow.Model;
 using Aglow.Users;
 using Aglow.Watching;
 using Microsoft.AspNetCore.Http;

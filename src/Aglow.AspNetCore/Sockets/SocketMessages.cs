@@ -4,7 +4,6 @@ using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Bodies;
 using Aglow.AspNetCore.Http;
 using Aglow.Model;
-using Aglow.Storage;
 using Aglow.Users;
 using Aglow.Watching;
 using Microsoft.AspNetCore.Http;
