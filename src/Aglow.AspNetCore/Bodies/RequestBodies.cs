@@ -102,7 +102,7 @@ internal static class RequestBodies
         ChargeAnnounced(context);
         var reader = context.Request.BodyReader;
         var body = new AnswerBuffer(BelievedBytes(context));
-        var held = Gate.Hold(context);
+        using var held = Gate.Hold(context);
         try
         {
             while (true)
@@ -125,10 +125,6 @@ internal static class RequestBodies
         {
             body.Dispose();
             throw;
-        }
-        finally
-        {
-            held.Dispose();
         }
     }
 
@@ -192,7 +188,7 @@ internal static class RequestBodies
     {
         AdmitPacked(context.Request.ContentLength);
         var users = new PackedUsers(BelievedBytes(context) / sizeof(uint));
-        var held = Gate.Hold(context);
+        using var held = Gate.Hold(context);
         try
         {
             await ReadPackedAsync(context, chunk =>
@@ -207,10 +203,6 @@ internal static class RequestBodies
         {
             users.Dispose();
             throw;
-        }
-        finally
-        {
-            held.Dispose();
         }
     }
 
