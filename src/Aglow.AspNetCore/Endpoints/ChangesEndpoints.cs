@@ -7,13 +7,12 @@ using Aglow.AspNetCore.Sockets;
 using Aglow.Changes;
 using Aglow.Model;
 using Microsoft.AspNetCore.Http;
-using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Routing;
 
 namespace Aglow.AspNetCore.Endpoints;
 
 /// <summary>The feed of changes, for backends: <c>GET /changes</c> as pages, as a long poll and as an event stream.</summary>
-internal sealed class ChangesEndpoints(PresenceHost host, Callers callers, Gate gate, ProblemAnswers problems)
+internal sealed class ChangesEndpoints(PresenceHost host, Callers callers, Gate gate)
 {
     /// <summary>How many changes a page has if the request gives no limit.</summary>
     private const int PageDefault = 1000;
@@ -24,7 +23,7 @@ internal sealed class ChangesEndpoints(PresenceHost host, Callers callers, Gate 
     public void Map(IEndpointRouteBuilder routes) => routes.MapCalls(
         gate,
         new Call(HttpMethods.Get, Routes.Changes, "changes",
-            "What changed, in order for each user; as an event stream where that is accepted", problems.Guard(ReadAsync))
+            "What changed, in order for each user; as an event stream where that is accepted", ReadAsync)
         {
             Access = CallAccess.Backends(Scopes.Read),
             Query =
@@ -86,12 +85,7 @@ internal sealed class ChangesEndpoints(PresenceHost host, Callers callers, Gate 
     {
         var after = context.Request.Headers["Last-Event-ID"] is [{ Length: > 0 } last, ..] ? last : Asked.Text(context, Routes.AfterQuery);
         var page = await FirstAsync(context, feed, after);
-        context.Features.Get<IHttpResponseBodyFeature>()?.DisableBuffering();
-        context.Response.ContentType = Routes.EventStream;
-        context.Response.Headers.CacheControl = "no-store";
-        context.Response.Headers["X-Accel-Buffering"] = "no";
-        await context.Response.StartAsync(context.RequestAborted);
-        if (HttpMethods.IsHead(context.Request.Method))
+        if (!await EventStream.BeginAsync(context))
             return;
         var (caller, session) = (Callers.Current(context), callers.SessionOf(context));
         var mayRead = () => session?.Invoke() != TimeSpan.Zero && caller?.Left(host.Sockets.Tokens!.Now) != TimeSpan.Zero;

@@ -63,12 +63,7 @@ internal sealed class EventStream : WatchConnection
         Caller? caller,
         Func<TimeSpan>? session)
     {
-        context.Features.Get<IHttpResponseBodyFeature>()?.DisableBuffering();
-        context.Response.ContentType = Routes.EventStream;
-        context.Response.Headers.CacheControl = "no-store";
-        context.Response.Headers["X-Accel-Buffering"] = "no";
-        await context.Response.StartAsync(context.RequestAborted);
-        if (HttpMethods.IsHead(context.Request.Method))
+        if (!await BeginAsync(context))
         {
             users.Dispose();
             return;
@@ -83,6 +78,17 @@ internal sealed class EventStream : WatchConnection
         host.Sockets.Remove(stream);
         host.Hub.Close(stream);
         await stream._released.Task;
+    }
+
+    /// <summary>Begins a stream of events; false if the client asked only for its head.</summary>
+    public static async ValueTask<bool> BeginAsync(HttpContext context)
+    {
+        context.Features.Get<IHttpResponseBodyFeature>()?.DisableBuffering();
+        context.Response.ContentType = Routes.EventStream;
+        context.Response.Headers.CacheControl = "no-store";
+        context.Response.Headers["X-Accel-Buffering"] = "no";
+        await context.Response.StartAsync(context.RequestAborted);
+        return !HttpMethods.IsHead(context.Request.Method);
     }
 
     protected override bool Send(ReadOnlySpan<byte> json)
