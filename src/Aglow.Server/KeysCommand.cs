@@ -1,7 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
 using System.Text;
-using Aglow.AspNetCore.Http;
 using Aglow.Files;
 using Aglow.Storage;
 

@@ -1,6 +1,5 @@
 using Aglow.AspNetCore;
 using Aglow.AspNetCore.Access;
-using Aglow.AspNetCore.Http;
 using Microsoft.IdentityModel.JsonWebTokens;
 using Microsoft.IdentityModel.Tokens;
 

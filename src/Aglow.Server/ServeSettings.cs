@@ -1,6 +1,5 @@
 using System.Collections;
 using System.Globalization;
-using Aglow.Model;
 using Aglow.Postgres;
 using Aglow.Redis;
 using Microsoft.Extensions.Configuration;

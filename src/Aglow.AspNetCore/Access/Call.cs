@@ -1,6 +1,3 @@
-using Aglow.AspNetCore.Http;
-using Microsoft.AspNetCore.Http;
-
 namespace Aglow.AspNetCore.Access;
 
 /// <summary>One call of the API: its method and path, its handler, and its description.</summary>

@@ -1,6 +1,4 @@
 using System.Net;
-using Aglow.AspNetCore.Http;
-using Microsoft.AspNetCore.Http;
 
 namespace Aglow.AspNetCore.Access;
 

@@ -3,8 +3,6 @@ using System.IO.Pipelines;
 using System.Numerics;
 using System.Runtime.InteropServices;
 using Aglow.AspNetCore.Access;
-using Aglow.AspNetCore.Http;
-using Microsoft.AspNetCore.Http;
 
 namespace Aglow.AspNetCore.Bodies;
 

@@ -1,8 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
-using Aglow.AspNetCore.Http;
 using Aglow.Changes;
-using Aglow.Model;
 using Aglow.Users;
 
 namespace Aglow.AspNetCore.Endpoints;

@@ -2,9 +2,6 @@ using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Sockets;
 using Aglow.Changes;
 using Aglow.Changes.Webhooks;
-using Aglow.Model;
-using Microsoft.Extensions.Hosting;
-using Microsoft.Extensions.Logging;
 
 namespace Aglow.AspNetCore.Hosting;
 

@@ -1,10 +1,7 @@
 using System.Buffers;
 using System.Text;
 using System.Text.Unicode;
-using Aglow.Model;
-using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
-using Microsoft.AspNetCore.Routing;
 using Microsoft.AspNetCore.WebUtilities;
 
 namespace Aglow.AspNetCore.Http;

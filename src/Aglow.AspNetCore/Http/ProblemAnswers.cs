@@ -1,9 +1,6 @@
 using System.Net;
 using System.Text.Json;
 using Aglow.Storage;
-using Microsoft.AspNetCore.Http;
-using Microsoft.AspNetCore.Routing;
-using Microsoft.Extensions.Logging;
 
 namespace Aglow.AspNetCore.Http;
 

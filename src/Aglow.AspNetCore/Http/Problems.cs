@@ -1,9 +1,7 @@
 using System.Text;
 using System.Text.Json;
 using Aglow.Heartbeats;
-using Aglow.Model;
 using Aglow.Users;
-using Microsoft.AspNetCore.Http;
 
 namespace Aglow.AspNetCore.Http;
 

@@ -1,11 +1,8 @@
 using System.Buffers.Text;
 using System.IO.Pipelines;
 using Aglow.AspNetCore.Access;
-using Aglow.AspNetCore.Http;
-using Aglow.Model;
 using Aglow.Users;
 using Aglow.Watching;
-using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
 
 namespace Aglow.AspNetCore.Sockets;

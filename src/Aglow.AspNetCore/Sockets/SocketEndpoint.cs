@@ -1,8 +1,5 @@
 using System.IO.Pipelines;
 using Aglow.AspNetCore.Access;
-using Aglow.AspNetCore.Http;
-using Aglow.Model;
-using Microsoft.AspNetCore.Http;
 
 namespace Aglow.AspNetCore.Sockets;
 

@@ -3,13 +3,10 @@ using System.IO.Pipelines;
 using System.Net;
 using System.Text;
 using Aglow.AspNetCore.Access;
-using Aglow.AspNetCore.Http;
 using Aglow.Heartbeats;
-using Aglow.Model;
 using Aglow.Storage;
 using Aglow.Users;
 using Aglow.Watching;
-using Microsoft.AspNetCore.Http;
 
 namespace Aglow.AspNetCore.Sockets;
 
