@@ -1,14 +1,8 @@
 using System.Diagnostics.CodeAnalysis;
-using Aglow.AspNetCore;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Endpoints;
 using Aglow.AspNetCore.Hosting;
-using Aglow.AspNetCore.Http;
-using Aglow.Model;
 using Microsoft.AspNetCore.Authentication;
-using Microsoft.AspNetCore.Http;
-using Microsoft.AspNetCore.Routing;
-using Microsoft.Extensions.DependencyInjection;
 
 namespace Microsoft.AspNetCore.Builder;
 
@@ -39,22 +33,22 @@ public static class AglowEndpoints
         var gate = services.GetRequiredService<Gate>();
         var calls = routes.MapGroup(prefix);
         new HeartbeatEndpoints(host, callers, gate, problems).Map(calls);
-        new StatusEndpoints(host, callers, gate, problems).Map(calls);
-        new ReachEndpoints(host, callers, gate, problems).Map(calls);
-        new UserEndpoints(host, callers, gate, problems).Map(calls);
-        new ClaimEndpoints(host, callers, gate, problems).Map(calls);
-        new VisibilityEndpoints(host, callers, gate, problems).Map(calls);
-        new OnlineEndpoints(host, callers, gate, problems).Map(calls);
-        new ChangesEndpoints(host, callers, gate, problems).Map(calls);
-        new WebhookEndpoints(host, gate, problems).Map(calls);
+        new StatusEndpoints(host, callers, gate).Map(calls);
+        new ReachEndpoints(host, callers, gate).Map(calls);
+        new UserEndpoints(host, callers, gate).Map(calls);
+        new ClaimEndpoints(host, callers, gate).Map(calls);
+        new VisibilityEndpoints(host, callers, gate).Map(calls);
+        new OnlineEndpoints(host, callers, gate).Map(calls);
+        new ChangesEndpoints(host, callers, gate).Map(calls);
+        new WebhookEndpoints(host, gate).Map(calls);
         new WatchEndpoints(host, callers, gate, problems).Map(calls);
-        new OperationsEndpoints(host, problems).Map(calls, gate);
+        new OperationsEndpoints(host).Map(calls, gate);
         ClientFiles.Map(calls, gate);
         // describes only the calls that are mapped here, not other endpoints of the application
         var described = new OpenApi(new CompositeEndpointDataSource(((IEndpointRouteBuilder)calls).DataSources));
         calls.MapCalls(
             gate,
-            new Call(HttpMethods.Get, Routes.OpenApi, "openapi", "This description", problems.Guard(described.HandleAsync))
+            new Call(HttpMethods.Get, Routes.OpenApi, "openapi", "This description", described.HandleAsync)
             {
                 Access = CallAccess.Anybody,
                 Answers = [new(Routes.Json)],

@@ -1,15 +1,10 @@
 using System.Diagnostics.CodeAnalysis;
-using Aglow.AspNetCore;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Hosting;
-using Aglow.AspNetCore.Http;
 using Aglow.AspNetCore.Proxies;
-using Aglow.Model;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
-using Microsoft.Extensions.Hosting;
-using Microsoft.Extensions.Logging;
 
 namespace Microsoft.Extensions.DependencyInjection;
 

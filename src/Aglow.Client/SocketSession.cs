@@ -12,19 +12,6 @@ namespace Aglow.Client;
 /// <param name="WasWelcome">Whether the server had sent the welcome.</param>
 internal readonly record struct SessionEnd(int? Code, string Reason, TimeSpan? ReconnectAfter, bool WasWelcome);
 
-/// <summary>Receives a session's reports.</summary>
-internal interface ISessionOwner
-{
-    /// <summary>The connection is open, or the server cannot read its store.</summary>
-    void Say(ConnectionState state);
-
-    /// <summary>Something failed, but the session goes on.</summary>
-    void Report(AglowException failure);
-
-    /// <summary>The session received a tick.</summary>
-    void Ticked();
-}
-
 /// <summary>
 /// One connected socket, from the welcome to its end. It receives the server's messages. It sends the messages of <see cref="Commands"/>
 /// and <see cref="WatchTable"/>, each with its own ID.
@@ -36,7 +23,7 @@ internal interface ISessionOwner
 /// </remarks>
 internal sealed class SocketSession(
     WebSocket socket, string? token, TimeSpan welcomeWithin, WatchTable watches, Commands commands, TokenSource tokens,
-    AglowClientOptions options, ISessionOwner owner) : IDisposable
+    AglowClientOptions options, StayConnected owner) : IDisposable
 {
     // a snapshot of ten thousand users with the longest IDs, every character escaped, is 9 MB
     private const int MaxMessageBytes = 16 * 1024 * 1024;
@@ -197,7 +184,7 @@ internal sealed class SocketSession(
         var tick = TimeSpan.FromSeconds(Math.Clamp(message.TickSeconds ?? 10, 1, 3600));
         _silenceLimit = options.SilenceLimit ?? (tick * SilentTicks);
         _isWelcome = true;
-        owner.Say(ConnectionState.Open);
+        owner.Connected(ConnectionState.Open);
     }
 
     private void Heard()
@@ -242,11 +229,11 @@ internal sealed class SocketSession(
                 break;
             case "stale":
                 watches.Stale(true);
-                owner.Say(ConnectionState.Stale);
+                owner.Connected(ConnectionState.Stale);
                 break;
             case "fresh":
                 watches.Stale(false);
-                owner.Say(ConnectionState.Open);
+                owner.Connected(ConnectionState.Open);
                 break;
             case "reconnect":
                 _reconnectAfter = TimeSpan.FromMilliseconds(Math.Clamp(message.AfterMs ?? 0, 0, 600_000));

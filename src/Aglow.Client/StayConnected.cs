@@ -19,7 +19,7 @@ namespace Aglow.Client;
 /// </remarks>
 internal sealed class StayConnected(
     ServerCalls calls, WatchTable watches, Commands commands, TokenSource tokens, AglowClientOptions options)
-    : IAsyncDisposable, ISessionOwner
+    : IAsyncDisposable
 {
     private const int MaxRefusedTokens = 3;
     private const int MaxRemembered = 16;
@@ -193,7 +193,8 @@ internal sealed class StayConnected(
             _reported.Clear();
     }
 
-    void ISessionOwner.Say(ConnectionState state)
+    /// <summary>A session is open, or the server cannot read its store.</summary>
+    public void Connected(ConnectionState state)
     {
         // first, so that callers who wait for the connection find it open
         Say(state);
@@ -205,7 +206,8 @@ internal sealed class StayConnected(
         }
     }
 
-    void ISessionOwner.Ticked() => _failures = 0;
+    /// <summary>A session received a tick.</summary>
+    public void Ticked() => _failures = 0;
 
     private static TaskCompletionSource NewOutcome() => new(TaskCreationOptions.RunContinuationsAsynchronously);
 

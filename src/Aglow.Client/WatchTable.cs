@@ -38,16 +38,6 @@ internal sealed class WatchTable
     /// <summary>Set when there is something to send.</summary>
     public Signal Work { get; } = new();
 
-    /// <summary>Whether there are no watches.</summary>
-    public bool IsEmpty
-    {
-        get
-        {
-            lock (_gate)
-                return _watches.Count == 0;
-        }
-    }
-
     /// <summary>The number of users in the table.</summary>
     public int Count
     {

@@ -6,11 +6,9 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using Aglow.AspNetCore;
 using Aglow.AspNetCore.Access;
-using Aglow.AspNetCore.Http;
 using Aglow.Diagnostics;
 using Aglow.Files;
 using Aglow.Storage;
-using Microsoft.Extensions.Logging;
 
 namespace Aglow.Server;
 

@@ -11,16 +11,12 @@ internal static class ChangesCommand
     public static Command Create()
     {
         // --server as in `webhooks`, where --url is the receiver's
-        var remote = RemoteServer.Options("--server");
+        var remote = RemoteServer.Options();
         remote.Url.Aliases.Add("--url");
         var follow = new Option<bool>("--follow") { Description = "Prints new changes too, until the command is stopped." };
-        var after = new Option<string>(
-            "--after")
-        {
-            Description = "Starts after this change: its \"id\", or \"latest\". Default: starts with the oldest that the feed has.",
-            HelpName = "CURSOR"
-        };
-        var definition = new Option<string>("--definition") { Description = "The definition of online: only chat.", HelpName = "NAME" };
+        var after = CommandLine.Text(
+            "--after", "CURSOR", "Starts after this change: its \"id\", or \"latest\". Default: starts with the oldest that the feed has.");
+        var definition = CommandLine.Text("--definition", "NAME", "The definition of online: only chat.");
         var command = new Command(
             "changes",
             "Prints each user who comes online, goes offline or changes status, as a line of JSON; {\"gap\":true} where changes are lost.")

@@ -40,9 +40,17 @@ internal static class CommandLine
         }
     }
 
+    /// <summary>An option with a text; null if it is not given and has no default.</summary>
+    public static Option<string> Text(string flag, string value, string description, bool isRequired = false, string? otherwise = null)
+    {
+        var option = new Option<string>(flag) { Description = description, HelpName = value, Required = isRequired };
+        if (otherwise is not null)
+            option.DefaultValueFactory = _ => otherwise;
+        return option;
+    }
+
     /// <summary>The option that names a data folder.</summary>
-    public static Option<string> Data() =>
-        new(DataFlag) { Description = "The data folder; default: the folder of serve.", HelpName = "DIR" };
+    public static Option<string> Data() => Text(DataFlag, "DIR", "The data folder; default: the folder of serve.");
 
     /// <summary>The folder that <see cref="Data"/> names, or else that of <c>serve</c>.</summary>
     public static string FolderOf(ParseResult parsed, Option<string> data)

@@ -1,6 +1,3 @@
-using Aglow.AspNetCore.Http;
-using Microsoft.Extensions.Logging;
-
 namespace Aglow.Server;
 
 /// <summary>

@@ -1,7 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
 using System.Text;
-using Aglow.AspNetCore.Http;
 using Aglow.Files;
 using Aglow.Storage;
 
@@ -14,26 +13,13 @@ internal static class KeysCommand
 {
     public static Command Create()
     {
-        var data = new Option<string>("--data")
-        {
-            Description = "The server's data folder.",
-            HelpName = "DIR",
-            DefaultValueFactory = static _ => "data"
-        };
-        var name = new Option<string>("--name") { Description = "The name of the key.", HelpName = "NAME", Required = true };
-        var scope = new Option<string>("--scope")
-        {
-            Description = "What the key may do: heartbeat, read, users, operate; separated by commas.",
-            HelpName = "SCOPE,…",
-            Required = true
-        };
-
-        var file = new Option<string>("--file")
-        {
-            Description = "Writes the key into this file, which only its owner can read, and prints nothing. "
-                + "Does nothing if the file is not empty.",
-            HelpName = "FILE"
-        };
+        var data = CommandLine.Text("--data", "DIR", "The server's data folder.", otherwise: "data");
+        var name = CommandLine.Text("--name", "NAME", "The name of the key.", isRequired: true);
+        var scope = CommandLine.Text(
+            "--scope", "SCOPE,…", "What the key may do: heartbeat, read, users, operate; separated by commas.", isRequired: true);
+        var file = CommandLine.Text(
+            "--file", "FILE",
+            "Writes the key into this file, which only its owner can read, and prints nothing. Does nothing if the file is not empty.");
 
         var add = new Command("add", "Creates a key and prints it. It cannot be printed again.") { data, name, scope, file };
         add.SetAction(parsed =>

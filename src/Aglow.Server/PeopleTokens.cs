@@ -1,6 +1,5 @@
 using Aglow.AspNetCore;
 using Aglow.AspNetCore.Access;
-using Aglow.AspNetCore.Http;
 using Microsoft.IdentityModel.JsonWebTokens;
 using Microsoft.IdentityModel.Tokens;
 
@@ -14,7 +13,7 @@ namespace Aglow.Server;
 /// Rejected: the framework's JwtBearer handler. It creates an identity, a principal and a ticket for every request, and does not see
 /// sockets that are handled before HTTP.
 /// </remarks>
-internal sealed class PeopleTokens
+internal sealed class PeopleTokens(AuthSettings settings, IssuerKeys? issuer, TimeProvider time)
 {
     private static readonly string[] PublicKeyAlgorithms =
     [
@@ -24,59 +23,49 @@ internal sealed class PeopleTokens
     ];
 
     private readonly JsonWebTokenHandler _handler = new() { MapInboundClaims = false, MaximumTokenSizeInBytes = Limits.TokenCharacters };
-    private readonly AuthSettings _settings;
-    private readonly IssuerKeys? _issuer;
-    private readonly TimeProvider _time;
-
-    public PeopleTokens(AuthSettings settings, IssuerKeys? issuer, TimeProvider time)
-    {
-        _settings = settings;
-        _issuer = issuer;
-        _time = time;
-    }
 
     /// <summary>The person of a token; throws a problem if the token is not valid.</summary>
     public async ValueTask<Caller> CheckAsync(string token)
     {
-        if (_issuer is null)
+        if (issuer is null)
         {
-            return _settings.Secret is { } secret
+            return settings.Secret is { } secret
                 ? Read(
                     await _handler.ValidateTokenAsync(
-                        token, Parameters([new SymmetricSecurityKey(secret)], [SecurityAlgorithms.HmacSha256], _settings.Issuer)))
+                        token, Parameters([new SymmetricSecurityKey(secret)], [SecurityAlgorithms.HmacSha256], settings.Issuer)))
                 : throw Problems.TokenRefused();
         }
 
-        var known = await _issuer.GetAsync();
+        var known = await issuer.GetAsync();
         var result = await ValidateAsync(token, known);
         // the issuer may have published the key since; this asks only once in a while, whatever tokens contain
-        if (result.Exception is SecurityTokenSignatureKeyNotFoundException && await _issuer.RefreshAsync(known) is { } newer)
+        if (result.Exception is SecurityTokenSignatureKeyNotFoundException && await issuer.RefreshAsync(known) is { } newer)
             result = await ValidateAsync(token, newer);
         return Read(result);
     }
 
     private Task<TokenValidationResult> ValidateAsync(string token, PublishedKeys keys) =>
-        _handler.ValidateTokenAsync(token, Parameters(keys.Keys, PublicKeyAlgorithms, _settings.Issuer ?? keys.Issuer));
+        _handler.ValidateTokenAsync(token, Parameters(keys.Keys, PublicKeyAlgorithms, settings.Issuer ?? keys.Issuer));
 
-    private TokenValidationParameters Parameters(IEnumerable<SecurityKey> keys, string[] algorithms, string? issuer) => new()
+    private TokenValidationParameters Parameters(IEnumerable<SecurityKey> keys, string[] algorithms, string? name) => new()
     {
         ValidAlgorithms = algorithms,
         IssuerSigningKeys = keys,
         // an unknown kid must not make the server try all keys
-        TryAllIssuerSigningKeys = _issuer is null,
+        TryAllIssuerSigningKeys = issuer is null,
         RequireSignedTokens = true,
         RequireExpirationTime = true,
         LifetimeValidator = IsInDate,
-        ValidateIssuer = issuer is not null,
-        ValidIssuer = issuer,
-        ValidateAudience = _settings.Audience is not null,
-        ValidAudience = _settings.Audience,
+        ValidateIssuer = name is not null,
+        ValidIssuer = name,
+        ValidateAudience = settings.Audience is not null,
+        ValidAudience = settings.Audience,
     };
 
     // Checks the dates with a tolerance of one minute. An expired token has its own problem, so that the client gets a new token.
     private bool IsInDate(DateTime? notBefore, DateTime? expires, SecurityToken token, TokenValidationParameters parameters)
     {
-        var now = _time.GetUtcNow().UtcDateTime;
+        var now = time.GetUtcNow().UtcDateTime;
         if (expires is null || notBefore > now + Caller.Skew || ((JsonWebToken)token).IssuedAt > now + Caller.Skew)
             return false;
         return now < expires + Caller.Skew ? true : throw new SecurityTokenExpiredException();

@@ -31,18 +31,11 @@ internal sealed class RemoteServer : IDisposable
     }
 
     /// <summary>The options that name the server and the key.</summary>
-    public static (Option<string> Url, Option<string> Key) Options(string name) => (
-        new Option<string>(name)
-        {
-            Description = "The address of the server; default http://127.0.0.1:8080.",
-            HelpName = "URL",
-            DefaultValueFactory = static _ => "http://127.0.0.1:8080"
-        },
-        new Option<string>("--key")
-        {
-            Description = $"The key, if the server requires one. Other users of this machine can see flags, but not {KeyVariable}.",
-            HelpName = "KEY"
-        });
+    public static (Option<string> Url, Option<string> Key) Options() => (
+        CommandLine.Text(
+            "--server", "URL", "The address of the server; default http://127.0.0.1:8080.", otherwise: "http://127.0.0.1:8080"),
+        CommandLine.Text(
+            "--key", "KEY", $"The key, if the server requires one. Other users of this machine can see flags, but not {KeyVariable}."));
 
     /// <summary>The server that the command line names.</summary>
     /// <exception cref="UsageException">The address is not valid.</exception>

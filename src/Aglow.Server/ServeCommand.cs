@@ -10,7 +10,7 @@ internal static class ServeCommand
     {
         var command = new Command("serve", "Runs the presence server.");
         var flags = new List<Option<string>>();
-        foreach (var setting in ServeSettings.All.Where(static s => s.IsFlag))
+        foreach (var setting in ServeSettings.All)
         {
             var flag = new Option<string>(setting.Flag) { Description = setting.Help, HelpName = setting.Value };
             // "--allow-open" needs no value

@@ -1,5 +1,4 @@
 using System.Net;
-using Aglow.Model;
 using Aglow.Postgres;
 using Aglow.Redis;
 using Microsoft.Extensions.Configuration;

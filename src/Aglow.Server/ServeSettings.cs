@@ -1,6 +1,5 @@
 using System.Collections;
 using System.Globalization;
-using Aglow.Model;
 using Aglow.Postgres;
 using Aglow.Redis;
 using Microsoft.Extensions.Configuration;
@@ -21,8 +20,7 @@ namespace Aglow.Server;
 /// other users and the platform's tools can see flags and variables.
 /// </remarks>
 internal sealed record ServeSettings(
-    string Name, string Value, string Help, Action<ServeOptions, string> Apply,
-    bool IsFlag = true, bool IsSecret = false, bool IsSwitch = false)
+    string Name, string Value, string Help, Action<ServeOptions, string> Apply, bool IsSecret = false, bool IsSwitch = false)
 {
     private const string Prefix = "AGLOW_";
     private const string FileName = "appsettings.json";
@@ -68,7 +66,10 @@ internal sealed record ServeSettings(
             "wait-for-replica", "off|leaves|all",
             "Which writes wait for a Redis replica, if there is one: off, leaves, or all (also heartbeats that bring users online); "
                 + "default leaves.",
-            static (o, v) => o.RedisStore = o.RedisStore with { ReplicaWait = Waits(v) }),
+            static (o, v) => o.RedisStore = o.RedisStore with
+            {
+                ReplicaWait = Word(v, ("off", ReplicaWait.Off), ("leaves", ReplicaWait.Leaves), ("all", ReplicaWait.All)),
+            }),
         new(
             "postgres", "CONNECTION",
             "A PostgreSQL 13 or newer that stores the users of nodes with --redis, with their names; "
@@ -142,7 +143,7 @@ internal sealed record ServeSettings(
             "auth", "open|token",
             "Who may act for a user. open (the default): any caller for any user, on this machine only. token: people with their "
                 + "tokens, backends with their keys (aglow keys).",
-            static (o, v) => o.Auth.TakesTokens = Mode(v)),
+            static (o, v) => o.Auth.TakesTokens = Word(v, ("open", false), ("token", true))),
         new(
             "allow-open", "true|false",
             "Allows open mode to be reachable from other machines; default false. Use it only behind a gateway that authenticates callers.",
@@ -184,10 +185,8 @@ internal sealed record ServeSettings(
                 + "default false.",
             static (o, v) => o.ReadsProxyProtocol = Yes(v), IsSwitch: true),
         new(
-            "page",
-            "on|off",
-            "Whether the server has its page at / and the description of its calls at /docs; default on.",
-            static (o, v) => o.HasPage = OnOff(v)),
+            "page", "on|off", "Whether the server has its page at / and the description of its calls at /docs; default on.",
+            static (o, v) => o.HasPage = Word(v, ("on", true), ("off", false))),
         new(
             "otlp", "URL",
             "The collector for metrics and traces (OpenTelemetry), such as http://127.0.0.1:4318. OTEL_… variables apply too. "
@@ -195,7 +194,7 @@ internal sealed record ServeSettings(
             static (o, v) => o.Otlp = Collector(v)),
         new(
             "log-format", "text|json", "The format of log lines; default text.",
-            static (o, v) => o.LogsJson = v is "json" || (v is "text" ? false : throw new UsageException("set text or json"))),
+            static (o, v) => o.LogsJson = Word(v, ("text", false), ("json", true))),
     ];
 
     public string Flag => $"--{Name}";
@@ -330,37 +329,27 @@ internal sealed record ServeSettings(
     {
         if (!definitions.TryGetValue(name, out var definition))
             definitions[name] = definition = new DefinitionOptions();
-        switch (member)
+        Action? apply = member switch
         {
-            case "pulseseconds":
-                definition.PulseSeconds = Or(source, value, Whole);
-                return true;
-            case "activityseconds":
-                definition.ActivitySeconds = Or(source, value, Whole);
-                return true;
-            case "endedbyleave":
-                definition.EndedByLeave = Or(source, value, Yes);
-                return true;
-            default:
-                return false;
-        }
+            "pulseseconds" => () => definition.PulseSeconds = Whole(value),
+            "activityseconds" => () => definition.ActivitySeconds = Whole(value),
+            "endedbyleave" => () => definition.EndedByLeave = Yes(value),
+            _ => null,
+        };
+        if (apply is null)
+            return false;
+        Try(apply, value, source, isSecret: false);
+        return true;
     }
 
-    private void Set(ServeOptions options, string value, string source, bool isSecret = false) => Or(
-        source,
-        value,
-        v =>
-        {
-            Apply(options, v);
-            return true;
-        },
-        isSecret || IsSecret);
+    private void Set(ServeOptions options, string value, string source, bool isSecret = false) =>
+        Try(() => Apply(options, value), value, source, isSecret || IsSecret);
 
-    private static T Or<T>(string source, string value, Func<string, T> read, bool isSecret = false)
+    private static void Try(Action apply, string value, string source, bool isSecret)
     {
         try
         {
-            return read(value);
+            apply();
         }
         catch (Exception wrong) when (wrong is UsageException or FormatException)
         {
@@ -398,27 +387,17 @@ internal sealed record ServeSettings(
             ? rate
             : throw new UsageException("set a whole number up to 1000000000, 0 for no limit");
 
-    private static ReplicaWait Waits(string value) => value switch
-    {
-        "off" => ReplicaWait.Off,
-        "leaves" => ReplicaWait.Leaves,
-        "all" => ReplicaWait.All,
-        _ => throw new UsageException("set off, leaves or all"),
-    };
-
-    private static bool Mode(string value) => value switch
-    {
-        "open" => false,
-        "token" => true,
-        _ => throw new UsageException("set open or token"),
-    };
-
     private static bool Yes(string value) => bool.TryParse(value, out var yes) ? yes : throw new UsageException("set true or false");
 
-    private static bool OnOff(string value) => value switch
+    private static T Word<T>(string value, params (string Word, T Meaning)[] words)
     {
-        "on" => true,
-        "off" => false,
-        _ => throw new UsageException("set on or off"),
-    };
+        foreach (var (word, meaning) in words)
+        {
+            if (word == value)
+                return meaning;
+        }
+
+        var but = string.Join(", ", words[..^1].Select(static one => one.Word));
+        throw new UsageException($"set {but} or {words[^1].Word}");
+    }
 }

@@ -1,5 +1,3 @@
-using Microsoft.Extensions.Logging;
-
 namespace Aglow.Server;
 
 /// <summary>Owns the server's log events: 9xxx.</summary>

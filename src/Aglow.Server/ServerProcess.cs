@@ -3,20 +3,14 @@ using System.Security.Cryptography;
 using Aglow.AspNetCore;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Hosting;
-using Aglow.AspNetCore.Http;
 using Aglow.AspNetCore.Proxies;
 using Aglow.Diagnostics;
-using Aglow.Model;
 using Aglow.Postgres;
 using Aglow.Redis;
 using Aglow.Server.Reference;
-using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.HttpsPolicy;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
-using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Hosting;
-using Microsoft.Extensions.Logging;
 
 namespace Aglow.Server;
 

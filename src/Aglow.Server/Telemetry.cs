@@ -1,9 +1,6 @@
 using System.Diagnostics.Tracing;
 using System.Globalization;
 using Aglow.Diagnostics;
-using Aglow.Model;
-using Microsoft.Extensions.Hosting;
-using Microsoft.Extensions.Logging;
 using OpenTelemetry;
 using OpenTelemetry.Metrics;
 using OpenTelemetry.Resources;

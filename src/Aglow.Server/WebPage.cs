@@ -1,9 +1,5 @@
 using Aglow.AspNetCore.Access;
 using Aglow.Server.Pages;
-using Microsoft.AspNetCore.Builder;
-using Microsoft.AspNetCore.Http;
-using Microsoft.AspNetCore.Routing;
-using Microsoft.Extensions.DependencyInjection;
 
 namespace Aglow.Server;
 

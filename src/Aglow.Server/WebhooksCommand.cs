@@ -10,29 +10,16 @@ internal static class WebhooksCommand
     public static Command Create()
     {
         // --url is the receiver's address in these commands
-        var server = RemoteServer.Options("--server");
+        var server = RemoteServer.Options();
         var id = new Argument<string>("id") { Description = "The ID of the webhook, as list prints it.", HelpName = "ID" };
-        var url = new Option<string>(
-            "--url")
-        {
-            Description = "The address that receives the changes: https, or http on this machine if the server listens on loopback only.",
-            HelpName = "URL",
-            Required = true
-        };
-        var events = new Option<string>(
-            "--events")
-        {
-            Description = "The events to send: online, offline, status; separated by commas. Default: all.",
-            HelpName = "EVENT,…"
-        };
-        var prefix = new Option<string>("--users-prefix")
-        {
-            Description = "Only changes of users whose ID begins with this.",
-            HelpName = "TEXT",
-        };
-        var definition = new Option<string>("--definition") { Description = "The definition of online: only chat.", HelpName = "NAME" };
-        var overlap = new Option<int>(
-            "--overlap-hours")
+        var url = CommandLine.Text(
+            "--url", "URL", "The address that receives the changes: https, or http on this machine if the server listens on loopback only.",
+            isRequired: true);
+        var events = CommandLine.Text(
+            "--events", "EVENT,…", "The events to send: online, offline, status; separated by commas. Default: all.");
+        var prefix = CommandLine.Text("--users-prefix", "TEXT", "Only changes of users whose ID begins with this.");
+        var definition = CommandLine.Text("--definition", "NAME", "The definition of online: only chat.");
+        var overlap = new Option<int>("--overlap-hours")
         {
             Description = "For how many hours the previous secret still signs.",
             HelpName = "N",

@@ -3,9 +3,7 @@ using System.Net.WebSockets;
 using System.Security.Claims;
 using Aglow.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Authentication.Cookies;
-using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
-using Microsoft.Extensions.DependencyInjection;
 
 namespace Aglow.Client.Tests;
 

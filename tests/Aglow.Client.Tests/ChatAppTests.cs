@@ -1,8 +1,6 @@
-using System.Net;
 using System.Net.Http.Json;
 using System.Net.ServerSentEvents;
 using System.Net.WebSockets;
-using System.Text.Json;
 using Aglow.AspNetCore.Endpoints;
 
 namespace Aglow.Client.Tests;

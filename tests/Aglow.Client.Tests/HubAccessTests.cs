@@ -1,9 +1,7 @@
 using Aglow.Client.Tests;
 using Aglow.Model;
-using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http.Connections;
 using Microsoft.AspNetCore.SignalR.Client;
-using Microsoft.Extensions.DependencyInjection;
 
 namespace Aglow.Hubs.Tests;
 

@@ -1,12 +1,9 @@
 using System.Collections.Concurrent;
-using System.Text.Json;
 using Aglow.Client.Tests;
 using Aglow.Model;
-using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http.Connections;
 using Microsoft.AspNetCore.SignalR;
 using Microsoft.AspNetCore.SignalR.Client;
-using Microsoft.Extensions.DependencyInjection;
 
 namespace Aglow.Hubs.Tests;
 

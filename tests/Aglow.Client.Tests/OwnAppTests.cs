@@ -1,18 +1,13 @@
-using System.Net;
 using System.Net.Http.Json;
 using System.Security.Claims;
-using System.Text;
-using System.Text.Json;
 using Aglow.AspNetCore;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Endpoints;
 using Aglow.AspNetCore.Hosting;
 using Aglow.Model;
-using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Configuration;
-using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
 using Microsoft.Extensions.Hosting;
 

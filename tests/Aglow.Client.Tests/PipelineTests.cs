@@ -1,17 +1,13 @@
 using System.IO.Compression;
 using System.IO.Pipelines;
-using System.Net;
 using System.Net.Http.Json;
 using System.Net.WebSockets;
-using System.Text;
-using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.HttpOverrides;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.AspNetCore.TestHost;
-using Microsoft.Extensions.DependencyInjection;
 
 namespace Aglow.Client.Tests;
 

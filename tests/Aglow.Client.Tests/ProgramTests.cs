@@ -30,7 +30,8 @@ public sealed class ProgramTests(ServerFixture server) : IClassFixture<ServerFix
         return Path.Combine(AglowProcess.Root, "out", "programs", name, "files", "Aglow.Client.Console");
     }
 
-    private static async Task<string> RunAsync(string program, params string[] arguments)
+    /// <summary>Runs a program to its end, which must be good, and returns its output.</summary>
+    internal static async Task<string> RunAsync(string program, params string[] arguments)
     {
         var start = new ProcessStartInfo(program, arguments)
         {

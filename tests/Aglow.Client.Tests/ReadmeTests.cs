@@ -1,12 +1,8 @@
-using System.Diagnostics;
-using System.Text.Json;
 using System.Text.RegularExpressions;
 using Aglow.AspNetCore.Hosting;
 using Aglow.Client.Tests;
 using Aglow.Model;
-using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
-using Microsoft.Extensions.DependencyInjection;
 using AglowClient = Aglow.Client.AglowClient;
 using SeenStatus = Aglow.Client.PresenceStatus;
 
@@ -47,7 +43,7 @@ public sealed partial class ReadmeTests(ServerFixture server) : IClassFixture<Se
         // the watch goes on for ever, so it stops after the first data; the others fail on any status that is not a success
         var script =
             Block("sh").Replace(ExampleUrl, server.Process.Address.GetLeftPart(UriPartial.Authority)).Replace("curl -N ", "first ");
-        var output = await RunAsync("bash", ["-c", $$"""
+        var output = await ProgramTests.RunAsync("bash", ["-c", $$"""
             set -e
             curl() { command curl -fsS "$@"; echo; }
             first() { command curl -fsSN "$@" | sed '/^data/q'; }
@@ -70,7 +66,7 @@ public sealed partial class ReadmeTests(ServerFixture server) : IClassFixture<Se
         await server.Process.Http.PostAsync(
             "/heartbeat",
             new StringContent("{\"user_id\": \"bob\"}", new System.Net.Http.Headers.MediaTypeHeaderValue("application/json")));
-        var output = await RunAsync("node", ["--experimental-websocket", "--no-warnings", "--input-type=module", "-e", $$"""
+        var output = await ProgramTests.RunAsync("node", ["--experimental-websocket", "--no-warnings", "--input-type=module", "-e", $$"""
             const seen = new Map();
             function paint(user, status) {
                 seen.set(user, status);
@@ -184,29 +180,6 @@ public sealed partial class ReadmeTests(ServerFixture server) : IClassFixture<Se
             .Select(static m => m.Groups["code"].Value).ToList();
         blocks.ShouldNotBeEmpty();
         return blocks;
-    }
-
-    private static async Task<string> RunAsync(string program, string[] arguments)
-    {
-        using var process = Process.Start(new ProcessStartInfo(program, arguments)
-        {
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-            UseShellExecute = false,
-        })!;
-        using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(1));
-        try
-        {
-            var (output, errors) = (process.StandardOutput.ReadToEndAsync(limit.Token), process.StandardError.ReadToEndAsync(limit.Token));
-            await process.WaitForExitAsync(limit.Token);
-            process.ExitCode.ShouldBe(0, $"{await output}{await errors}");
-            return await output;
-        }
-        finally
-        {
-            if (!process.HasExited)
-                process.Kill(entireProcessTree: true);
-        }
     }
 
     [GeneratedRegex(

@@ -1,7 +1,5 @@
 using System.IO.Pipelines;
 using System.Net.WebSockets;
-using System.Text;
-using System.Text.Json;
 using System.Threading.Channels;
 
 namespace Aglow.Client.Tests;

@@ -1,5 +1,3 @@
-using System.Net;
-using System.Text;
 using Aglow.AspNetCore.Endpoints;
 using Aglow.Model;
 

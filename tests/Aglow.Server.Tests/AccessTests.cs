@@ -1,7 +1,5 @@
 using System.Buffers.Text;
 using System.Security.Cryptography;
-using System.Text;
-using System.Text.Json.Nodes;
 
 namespace Aglow.Server.Tests;
 
@@ -331,8 +329,7 @@ public class AccessTests(TokenServer shared)
         (await _server.AskAsync(forge(user), "POST", "/heartbeat")).ShouldBeProblem(401);
         (await _server.AskAsync(shared.Keys["read"], "GET", $"/users/{user}")).ShouldBeProblem(404);
         // and on a socket, with the shortcut before HTTP and through HTTP
-        await using var socket = await RawSocket.ConnectAsync(_server.Address);
-        await socket.WriteAsync(RawSocket.Handshake("/ws", $"Authorization: Bearer {forge(user)}\r\n"));
+        await using var socket = await RawSocket.HandshakeAsync(_server.Address, "/ws", $"Authorization: Bearer {forge(user)}\r\n");
         (await socket.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 401 ", customMessage: how);
     }
 
@@ -394,8 +391,8 @@ public class AccessTests(TokenServer shared)
         var (method, path) = (row.Call.Split(' ')[0], row.Call.Split(' ')[1].Replace(Me, me));
         if (path.StartsWith("/ws", StringComparison.Ordinal))
         {
-            await using var socket = await RawSocket.ConnectAsync(_server.Address);
-            await socket.WriteAsync(RawSocket.Handshake(path, token is null ? "" : $"Authorization: Bearer {token}\r\n"));
+            await using var socket = await RawSocket.HandshakeAsync(
+                _server.Address, path, token is null ? "" : $"Authorization: Bearer {token}\r\n");
             return int.Parse((await socket.ReadHeadAsync()).Split(' ')[1]);
         }
 

@@ -1,7 +1,3 @@
-using System.Text;
-using System.Text.Json;
-using System.Text.Json.Nodes;
-
 namespace Aglow.Server.Tests;
 
 /// <summary>Accounts: create, rename, import, sign out everywhere, disable, delete, create again.</summary>
@@ -38,34 +34,6 @@ public class AccountTests(TokenServer shared)
         await socket.SendAsync(JsonSerializer.Serialize(new { type = "watch", users }));
         await socket.ReadMessageAsync();
         return socket;
-    }
-
-    /// <summary>Reads a watcher's messages until a user has this status.</summary>
-    private static async Task<JsonElement> ToldAsync(RawSocket watcher, string user, string status)
-    {
-        while (true)
-        {
-            var message = await watcher.ReadMessageAsync();
-            if (message.GetProperty("type").GetString() != "presence")
-                continue;
-            foreach (var record in message.GetProperty("users").EnumerateArray())
-            {
-                if (record.GetProperty("user_id").ToString() == user && record.GetProperty("status").GetString() == status)
-                    return record;
-            }
-        }
-    }
-
-    private static async Task<int> CloseOfAsync(RawSocket socket)
-    {
-        while (true)
-        {
-            var (opcode, payload) = await socket.ReadFrameAsync();
-            if (opcode == 0x9)
-                await socket.SendAsync(0xA, payload);
-            if (opcode == 0x8)
-                return (payload[0] << 8) | payload[1];
-        }
     }
 
     /// <summary>What a page says that has not heard yet that its connection is over, until the server ends it.</summary>
@@ -279,13 +247,13 @@ public class AccountTests(TokenServer shared)
 
         foreach (var socket in new[] { first, second })
         {
-            (await CloseOfAsync(socket)).ShouldBe(SignedOut);
+            (await socket.ReadCloseAsync(answerPings: true)).ShouldBe(SignedOut);
             await GoOnAsync(socket);
         }
 
         using (var limit = new CancellationTokenSource(TimeSpan.FromSeconds(20)))
             await stream.ReadToEndAsync(limit.Token);
-        await ToldAsync(watcher, me, "offline");
+        await watcher.ReadRecordAsync(me, "offline");
         (await AsAsync(other, "GET", $"/status/{me}")).Json["last_seen"].ShouldNotBeNull();
 
         var withoutTime = Token.Signed(Token.Claims(me, static c => c.Remove("iat")), Token.Secret);
@@ -302,14 +270,13 @@ public class AccountTests(TokenServer shared)
                 Title(await _server.AskAsync(token, method, path, body), 401).ShouldBe("Token revoked", $"{method} {path}");
             }
 
-            await using var refused = await RawSocket.ConnectAsync(_server.Address);
-            await refused.WriteAsync(RawSocket.Handshake("/ws", $"Authorization: Bearer {token}\r\n{way}"));
+            await using var refused = await RawSocket.HandshakeAsync(_server.Address, "/ws", $"Authorization: Bearer {token}\r\n{way}");
             (await refused.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 401 ");
         }
 
         (await AsAsync(other, "GET", $"/status/{me}")).Json["is_online"]!.GetValue<bool>().ShouldBeFalse();
         await using var again = await _server.OpenSocketAsync(NewerToken(me), way);
-        await ToldAsync(watcher, me, "online");
+        await watcher.ReadRecordAsync(me, "online");
         (await _server.AskAsync(NewerToken(me), "POST", "/heartbeat")).Status.ShouldBe(200);
         // a socket does not accept a revoked token as renewal
         await again.SendAsync(JsonSerializer.Serialize(new { type = "token", token = old }));
@@ -358,9 +325,9 @@ public class AccountTests(TokenServer shared)
         await using var socket = await _server.OpenSocketAsync(Token.Of(me), way);
         (await ByKeyAsync("PUT", $"/users/{me}/access", """{"disabled":true}"""))
             .ShouldBeJson($$"""{"user_id":"{{me}}","disabled":true}""");
-        (await CloseOfAsync(socket)).ShouldBe(NotAllowed);
+        (await socket.ReadCloseAsync(answerPings: true)).ShouldBe(NotAllowed);
         await GoOnAsync(socket);
-        await ToldAsync(watcher, me, "offline");
+        await watcher.ReadRecordAsync(me, "offline");
         (await ByKeyAsync("PUT", $"/users/{me}/access", """{"disabled":true}""")).Status.ShouldBe(200);
 
         // if a backend's list has a disabled user, the answer names that user, and the others count
@@ -383,8 +350,7 @@ public class AccountTests(TokenServer shared)
                 Title(await _server.AskAsync(token, method, path, body), 403).ShouldBe("User disabled", $"{method} {path}");
             }
 
-            await using var refused = await RawSocket.ConnectAsync(_server.Address);
-            await refused.WriteAsync(RawSocket.Handshake("/ws", $"Authorization: Bearer {token}\r\n{way}"));
+            await using var refused = await RawSocket.HandshakeAsync(_server.Address, "/ws", $"Authorization: Bearer {token}\r\n{way}");
             (await refused.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 403 ");
         }
 
@@ -402,7 +368,7 @@ public class AccountTests(TokenServer shared)
         (await ByKeyAsync("PUT", $"/users/{me}/access", """{"disabled":false}"""))
             .ShouldBeJson($$"""{"user_id":"{{me}}","disabled":false}""");
         await using var again = await _server.OpenSocketAsync(Token.Of(me), way);
-        await ToldAsync(watcher, me, "busy");
+        await watcher.ReadRecordAsync(me, "busy");
     }
 
     [Theory]
@@ -440,16 +406,15 @@ public class AccountTests(TokenServer shared)
         await using var socket = await _server.OpenSocketAsync(old, way);
         (await _server.AskAsync(old, "DELETE", $"/users/{me}")).Status.ShouldBe(204);
 
-        (await CloseOfAsync(socket)).ShouldBe(NotAllowed);
+        (await socket.ReadCloseAsync(answerPings: true)).ShouldBe(NotAllowed);
         await GoOnAsync(socket);
-        (await ToldAsync(watcher, me, "offline")).GetProperty("last_seen").ValueKind.ShouldBe(JsonValueKind.Null);
+        (await watcher.ReadRecordAsync(me, "offline")).GetProperty("last_seen").ValueKind.ShouldBe(JsonValueKind.Null);
         await HeardAsync(stream, "\"status\":\"offline\"");
         (await AsAsync(other, "GET", $"/users/{me}")).ShouldBeProblem(404);
         Title(await _server.AskAsync(old, "POST", "/heartbeat"), 401).ShouldBe("Token revoked");
         Title(await _server.AskAsync(old, "DELETE", $"/users/{me}"), 401).ShouldBe("Token revoked");
-        await using (var refused = await RawSocket.ConnectAsync(_server.Address))
+        await using (var refused = await RawSocket.HandshakeAsync(_server.Address, "/ws", $"Authorization: Bearer {old}\r\n{way}"))
         {
-            await refused.WriteAsync(RawSocket.Handshake("/ws", $"Authorization: Bearer {old}\r\n{way}"));
             (await refused.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 401 ");
         }
 
@@ -457,7 +422,7 @@ public class AccountTests(TokenServer shared)
 
         // a new user gets the ID, and has nothing of the previous user
         (await _server.AskAsync(NewerToken(me), "POST", "/heartbeat")).Status.ShouldBe(200);
-        await ToldAsync(watcher, me, "online");
+        await watcher.ReadRecordAsync(me, "online");
         await HeardAsync(stream, "\"status\":\"online\"");
         foreach (var list in new[] { "subscriptions", "approved", "blocked" })
             (await _server.AskAsync(NewerToken(me), "GET", $"/users/{me}/{list}")).ShouldBeJson("""{"user_ids":[]}""");

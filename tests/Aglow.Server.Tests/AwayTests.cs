@@ -1,6 +1,3 @@
-using System.Text.Json;
-using System.Text.Json.Nodes;
-
 namespace Aglow.Server.Tests;
 
 /// <summary>Users who are away, and <c>active_at</c>, on a server where a minute takes seconds.</summary>

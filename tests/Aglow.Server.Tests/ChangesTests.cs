@@ -1,7 +1,3 @@
-using System.Text;
-using System.Text.Json;
-using System.Text.Json.Nodes;
-
 namespace Aglow.Server.Tests;
 
 /// <summary><c>GET /changes</c> and <c>./aglow changes</c>: every transition, in order, through restarts and kills.</summary>

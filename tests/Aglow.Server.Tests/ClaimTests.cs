@@ -1,6 +1,3 @@
-using System.Text.Json;
-using System.Text.Json.Nodes;
-
 namespace Aglow.Server.Tests;
 
 /// <summary>A status that people and backends set: text, emoji, end and several sources, on every path.</summary>
@@ -123,11 +120,11 @@ public class ClaimTests(TokenServer shared)
         await watcher.SendAsync($"{{\"type\":\"watch\",\"users\":[{user},{hidden}]}}");
         await watcher.ReadMessageAsync();
         await ClaimAsync(user, """{"status":"busy","text":"call","source":"call","for_seconds":2}""");
-        var told = await ToldAsync(watcher, user);
+        var told = await watcher.ReadRecordAsync(user);
         told.GetProperty("text").GetString().ShouldBe("call");
         var until = told.GetProperty("until").GetInt64();
         // by itself, without any call
-        told = await ToldAsync(watcher, user);
+        told = await watcher.ReadRecordAsync(user);
         Token.Now.ShouldBeGreaterThanOrEqualTo(until);
         told.GetProperty("text").GetString().ShouldBe("beneath");
         told.TryGetProperty("until", out _).ShouldBeFalse();
@@ -135,8 +132,8 @@ public class ClaimTests(TokenServer shared)
 
         // the same if the end reveals a user who was hidden
         await ClaimAsync(hidden, """{"status":"offline","for_seconds":4}""");
-        (await ToldAsync(watcher, hidden)).GetProperty("status").GetString().ShouldBe("offline");
-        (await ToldAsync(watcher, hidden)).GetProperty("status").GetString().ShouldBe("online");
+        (await watcher.ReadRecordAsync(hidden)).GetProperty("status").GetString().ShouldBe("offline");
+        (await watcher.ReadRecordAsync(hidden)).GetProperty("status").GetString().ShouldBe("online");
     }
 
     /// <summary>A socket's status message takes the same members, and returns the same errors.</summary>
@@ -282,21 +279,6 @@ public class ClaimTests(TokenServer shared)
         finally
         {
             Directory.Delete(folder, recursive: true);
-        }
-    }
-
-    private static async Task<JsonElement> ToldAsync(RawSocket watcher, string user)
-    {
-        while (true)
-        {
-            var message = await watcher.ReadMessageAsync();
-            if (message.GetProperty("type").GetString() != "presence")
-                continue;
-            foreach (var record in message.GetProperty("users").EnumerateArray())
-            {
-                if (record.GetProperty("user_id").ToString() == user)
-                    return record;
-            }
         }
     }
 }

@@ -1,8 +1,6 @@
 using System.Collections.Concurrent;
 using System.Globalization;
 using System.Net.Http.Json;
-using System.Text;
-using System.Text.Json;
 
 namespace Aglow.Server.Tests;
 

@@ -1,6 +1,3 @@
-using System.Text;
-using System.Text.Json;
-
 namespace Aglow.Server.Tests;
 
 /// <summary>Pages of other origins: what they may read, what they may write, and which answers they get.</summary>
@@ -142,8 +139,7 @@ public sealed class CrossOriginTests(CrossOriginTests.SharingServer shared) : IC
     [InlineData("Sec-Fetch-Mode: websocket\r\nSec-Fetch-Site: cross-site\r\n")]
     public async Task A_browser_is_told_on_the_socket_that_its_origin_is_not_allowed(string browser)
     {
-        await using var socket = await RawSocket.ConnectAsync(_server.Address);
-        await socket.WriteAsync(RawSocket.Handshake("/ws?user_id=1", $"Origin: {Stranger}\r\n{browser}"));
+        await using var socket = await RawSocket.HandshakeAsync(_server.Address, "/ws?user_id=1", $"Origin: {Stranger}\r\n{browser}");
         (await socket.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 101 ");
         var (code, reason) = await socket.ReadCloseWithReasonAsync();
         code.ShouldBe(4403);

@@ -1,5 +1,3 @@
-using System.Text.Json;
-
 namespace Aglow.Server.Tests;
 
 /// <summary>Kinds of devices in every record, and as definitions.</summary>
@@ -54,8 +52,7 @@ public sealed class DeviceTests
     {
         await using var server = await AglowProcess.StartAsync(null, "--lease-seconds", "20", "--heartbeat-seconds", "2");
         await HeartbeatAsync(server, "desktop");
-        await using var socket = await RawSocket.ConnectAsync(server.Address);
-        await socket.WriteAsync(RawSocket.Handshake("/ws?user_id=3&device_id=p&device_kind=mobile"));
+        await using var socket = await RawSocket.HandshakeAsync(server.Address, "/ws?user_id=3&device_id=p&device_kind=mobile");
         (await socket.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 101 ");
         (await server.GetAsync("/status/3")).Text.ShouldContain(Both);
         await socket.SendAsync("""{"type":"leave"}""");

@@ -1,7 +1,4 @@
 using System.Diagnostics;
-using System.Net;
-using System.Text;
-using System.Text.Json;
 using Aglow.Benchmarks.Door;
 
 namespace Aglow.Server.Tests;
@@ -312,8 +309,7 @@ public class DoorTests(DoorServer shared) : IClassFixture<DoorServer>
             var statuses = new List<int>();
             for (var i = 0; i < 3; i++)
             {
-                var socket = await RawSocket.ConnectAsync(shared.Http1);
-                await socket.WriteAsync(RawSocket.Handshake("/ws", $"Authorization: Bearer {token}\r\n"));
+                var socket = await RawSocket.HandshakeAsync(shared.Http1, "/ws", $"Authorization: Bearer {token}\r\n");
                 if (!(await socket.ReadHeadAsync()).StartsWith("HTTP/1.1 101 ", StringComparison.Ordinal))
                     return 429;
                 (await socket.ReadMessageAsync()).GetProperty("type").GetString().ShouldBe("welcome");
@@ -388,8 +384,7 @@ public class DoorTests(DoorServer shared) : IClassFixture<DoorServer>
         (await _server.AskAsync(token, "POST", $"/users/{me}/subscriptions", $"{{\"user_ids\":[{contacts}]}}")).Status.ShouldBe(200);
         await Task.WhenAll(Enumerable.Range(0, 5).Select(async _ =>
         {
-            await using var socket = await RawSocket.ConnectAsync(shared.Http1);
-            await socket.WriteAsync(RawSocket.Handshake("/ws", $"Authorization: Bearer {token}\r\n"));
+            await using var socket = await RawSocket.HandshakeAsync(shared.Http1, "/ws", $"Authorization: Bearer {token}\r\n");
             (await socket.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 101 ");
             await socket.SendAsync($"{{\"type\":\"watch\",\"id\":1,\"users\":[{contacts}]}}");
             JsonElement message;
@@ -411,8 +406,8 @@ public class DoorTests(DoorServer shared) : IClassFixture<DoorServer>
         var statuses = new List<string>();
         for (var i = 0; i < 40; i++)
         {
-            await using var socket = await RawSocket.ConnectAsync(server.Address);
-            await socket.WriteAsync(RawSocket.Handshake($"/ws?user_id=new-{i}", $"Authorization: Bearer {key}\r\n"));
+            await using var socket = await RawSocket.HandshakeAsync(
+                server.Address, $"/ws?user_id=new-{i}", $"Authorization: Bearer {key}\r\n");
             statuses.Add((await socket.ReadHeadAsync()).Split(' ')[1]);
         }
 
@@ -449,8 +444,7 @@ public class DoorTests(DoorServer shared) : IClassFixture<DoorServer>
     {
         while (true)
         {
-            var socket = await RawSocket.ConnectAsync(shared.Http1);
-            await socket.WriteAsync(RawSocket.Handshake("/ws", $"Authorization: Bearer {token}\r\n"));
+            var socket = await RawSocket.HandshakeAsync(shared.Http1, "/ws", $"Authorization: Bearer {token}\r\n");
             var head = await socket.ReadHeadAsync();
             if (head.StartsWith("HTTP/1.1 101 ", StringComparison.Ordinal))
                 return socket;

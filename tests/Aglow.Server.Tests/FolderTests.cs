@@ -1,5 +1,3 @@
-using System.Text;
-
 namespace Aglow.Server.Tests;
 
 /// <summary>The data folder is removed while a server runs. Nothing may be acknowledged into files that cannot be found again.</summary>

@@ -1,5 +1,3 @@
-using System.Text;
-
 namespace Aglow.Server.Tests;
 
 [Collection(Calls.Name)]

@@ -1,7 +1,4 @@
 using System.Globalization;
-using System.Text;
-using System.Text.Json;
-using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
 
 namespace Aglow.Server.Tests;
@@ -77,9 +74,8 @@ public sealed partial class IdentityTests : IAsyncLifetime
         await AskAsync("DELETE", "/users/2/blocked", """{"user_ids":["ID"]}""");
         await AskAsync("POST", "/users/ID/subscriptions", """{"user_ids":[ID,3]}""");
         await AskAsync("GET", "/online");
-        await using (var own = await RawSocket.ConnectAsync(_server.Address))
+        await using (var own = await RawSocket.HandshakeAsync(_server.Address, $"/ws?user_id={number}"))
         {
-            await own.WriteAsync(RawSocket.Handshake($"/ws?user_id={number}"));
             Tell("own", (await own.ReadHeadAsync()).Split("\r\n")[0]);
             Tell("own", (await own.ReadMessageAsync()).GetRawText());
             await own.SendAsync("""{"type":"leave"}""");

@@ -36,8 +36,7 @@ public partial class KeysTests
         errors.ShouldContain("there is a key \"gateway\" already");
 
         // a revocation also ends a socket that the key opened
-        await using var socket = await RawSocket.ConnectAsync(server.Address);
-        await socket.WriteAsync(RawSocket.Handshake("/ws?user_id=7", $"Authorization: Bearer {key}\r\n"));
+        await using var socket = await RawSocket.HandshakeAsync(server.Address, "/ws?user_id=7", $"Authorization: Bearer {key}\r\n");
         (await socket.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 101 ");
         (code, _, _) = await AglowProcess.RunToEndAsync(["keys", "revoke", "--data", server.Folder, "--name", "gateway"]);
         code.ShouldBe(0);

@@ -1,6 +1,4 @@
 using System.Buffers.Binary;
-using System.Net;
-using System.Text;
 
 namespace Aglow.Server.Tests;
 
@@ -46,8 +44,7 @@ public sealed class ProxyTests(ProxyTests.Servers servers) : IClassFixture<Proxy
         (await StatusAsync(server, other)).ShouldBe(areTwo ? 200 : 429);
         // a socket's handshake counts for the same client
         await ExhaustAsync(server, one);
-        await using var socket = await RawSocket.ConnectAsync(server.Address);
-        await socket.WriteAsync(RawSocket.Handshake("/ws?user_id=1", other + "\r\n"));
+        await using var socket = await RawSocket.HandshakeAsync(server.Address, "/ws?user_id=1", other + "\r\n");
         (await socket.ReadHeadAsync()).ShouldStartWith(areTwo ? "HTTP/1.1 101 " : "HTTP/1.1 429 ");
     }
 

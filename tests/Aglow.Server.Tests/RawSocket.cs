@@ -1,8 +1,6 @@
 using System.Buffers.Binary;
 using System.Net.Sockets;
 using System.Security.Cryptography;
-using System.Text;
-using System.Text.Json;
 
 namespace Aglow.Server.Tests;
 
@@ -32,6 +30,15 @@ internal sealed class RawSocket : IAsyncDisposable
             tcp.ReceiveBufferSize = bytes;
         await tcp.ConnectAsync(address.Host, address.Port);
         return new RawSocket(tcp);
+    }
+
+    /// <summary>Connects, and sends a handshake.</summary>
+    public static async Task<RawSocket> HandshakeAsync(
+        Uri address, string target, string more = "", string version = "13", string key = SampleKey)
+    {
+        var socket = await ConnectAsync(address);
+        await socket.WriteAsync(Handshake(target, more, version, key));
+        return socket;
     }
 
     /// <summary>Connects, upgrades as this user, and reads the welcome.</summary>
@@ -138,15 +145,34 @@ internal sealed class RawSocket : IAsyncDisposable
                 static u => $"{u.GetProperty("user_id").GetRawText()}:{u.GetProperty("status").GetString()}"));
     }
 
+    /// <summary>The next record of a user, with this status if one is given.</summary>
+    public async Task<JsonElement> ReadRecordAsync(string user, string? status = null)
+    {
+        while (true)
+        {
+            var message = await ReadMessageAsync();
+            if (message.GetProperty("type").GetString() != "presence")
+                continue;
+            foreach (var record in message.GetProperty("users").EnumerateArray())
+            {
+                if (record.GetProperty("user_id").ToString() == user
+                    && (status is null || record.GetProperty("status").GetString() == status))
+                    return record;
+            }
+        }
+    }
+
     /// <summary>Reads until the server closes; returns the code.</summary>
-    public async Task<int> ReadCloseAsync() => (await ReadCloseWithReasonAsync()).Code;
+    public async Task<int> ReadCloseAsync(bool answerPings = false) => (await ReadCloseWithReasonAsync(answerPings)).Code;
 
     /// <summary>Reads until the server closes; returns the code and the reason.</summary>
-    public async Task<(int Code, string Reason)> ReadCloseWithReasonAsync()
+    public async Task<(int Code, string Reason)> ReadCloseWithReasonAsync(bool answerPings = false)
     {
         while (true)
         {
             var (opcode, payload) = await ReadFrameAsync();
+            if (opcode == 0x9 && answerPings)
+                await SendAsync(0xA, payload);
             if (opcode == 0x8)
                 return ((payload[0] << 8) | payload[1], new UTF8Encoding(false, throwOnInvalidBytes: true).GetString(payload.AsSpan(2)));
         }

@@ -1,10 +1,7 @@
-using System.Net;
 using System.Net.Http.Json;
 using System.Net.WebSockets;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
-using System.Text;
-using System.Text.Json;
 
 namespace Aglow.Server.Tests;
 
@@ -43,8 +40,7 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
     [Fact]
     public async Task The_handshake_answers_as_the_protocol_says()
     {
-        await using var socket = await RawSocket.ConnectAsync(Address);
-        await socket.WriteAsync(RawSocket.Handshake("/ws?user_id=1"));
+        await using var socket = await RawSocket.HandshakeAsync(Address, "/ws?user_id=1");
         var head = await socket.ReadHeadAsync();
         head.ShouldStartWith("HTTP/1.1 101 ");
         head.ShouldContain("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n");
@@ -75,8 +71,7 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
     public async Task A_handshake_that_is_not_right_is_refused_with_a_problem(
         string target, string more, string version, string key, int status)
     {
-        await using var socket = await RawSocket.ConnectAsync(Address);
-        await socket.WriteAsync(RawSocket.Handshake(target, more, version, key));
+        await using var socket = await RawSocket.HandshakeAsync(Address, target, more, version, key);
         var head = await socket.ReadHeadAsync();
         head.ShouldStartWith($"HTTP/1.1 {status} ");
         head.ShouldContain("application/problem+json");
@@ -85,8 +80,7 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
     [Fact]
     public async Task A_page_of_the_same_origin_may_connect()
     {
-        await using var socket = await RawSocket.ConnectAsync(Address);
-        await socket.WriteAsync(RawSocket.Handshake("/ws?user_id=2", "Origin: http://127.0.0.1\r\n"));
+        await using var socket = await RawSocket.HandshakeAsync(Address, "/ws?user_id=2", "Origin: http://127.0.0.1\r\n");
         (await socket.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 101 ");
     }
 
@@ -96,16 +90,14 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
     [InlineData("device_kind=other")]
     public async Task A_handshake_may_name_the_device(string query)
     {
-        await using var socket = await RawSocket.ConnectAsync(Address);
-        await socket.WriteAsync(RawSocket.Handshake($"/ws?user_id={NewUser()}&{query}"));
+        await using var socket = await RawSocket.HandshakeAsync(Address, $"/ws?user_id={NewUser()}&{query}");
         (await socket.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 101 ");
     }
 
     [Fact]
     public async Task A_refusal_names_the_parameter_that_is_not_known()
     {
-        await using var socket = await RawSocket.ConnectAsync(Address);
-        await socket.WriteAsync(RawSocket.Handshake("/ws?user_id=1&usr=2"));
+        await using var socket = await RawSocket.HandshakeAsync(Address, "/ws?user_id=1&usr=2");
         var head = await socket.ReadHeadAsync();
         head.ShouldStartWith("HTTP/1.1 400 ");
         var problem = await socket.ReadBodyAsync(head);
@@ -119,8 +111,7 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
     [InlineData("/ws?user_id=1&usr=2", 4400, "Malformed request: \"usr\"")]
     public async Task A_page_is_told_on_the_socket_why_it_is_refused(string target, int code, string reason)
     {
-        await using var socket = await RawSocket.ConnectAsync(Address);
-        await socket.WriteAsync(RawSocket.Handshake(target, "Origin: http://127.0.0.1\r\n"));
+        await using var socket = await RawSocket.HandshakeAsync(Address, target, "Origin: http://127.0.0.1\r\n");
         (await socket.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 101 ");
         var (closed, why) = await socket.ReadCloseWithReasonAsync();
         closed.ShouldBe(code);
@@ -149,8 +140,7 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
         {
             for (var i = 0; i < 20; i++)
                 open.Add(await OpenAsync(user));
-            await using var page = await RawSocket.ConnectAsync(Address);
-            await page.WriteAsync(RawSocket.Handshake($"/ws?user_id={user}", "Origin: http://127.0.0.1\r\n"));
+            await using var page = await RawSocket.HandshakeAsync(Address, $"/ws?user_id={user}", "Origin: http://127.0.0.1\r\n");
             await page.ReadHeadAsync();
             (await page.ReadCloseWithReasonAsync())
                 .ShouldBe((
@@ -220,8 +210,7 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
     [Fact]
     public async Task A_key_is_registered_by_connecting()
     {
-        await using var socket = await RawSocket.ConnectAsync(Address);
-        await socket.WriteAsync(RawSocket.Handshake("/ws?user_id=anna%20m%C3%BCller"));
+        await using var socket = await RawSocket.HandshakeAsync(Address, "/ws?user_id=anna%20m%C3%BCller");
         await socket.ReadHeadAsync();
         (await socket.ReadMessageAsync()).GetProperty("user_id").GetString().ShouldBe("anna müller");
         (await StatusAsync("anna%20m%C3%BCller")).ShouldBe("online");

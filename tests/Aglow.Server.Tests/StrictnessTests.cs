@@ -1,4 +1,3 @@
-using System.Text;
 using System.Text.RegularExpressions;
 
 namespace Aglow.Server.Tests;
@@ -152,8 +151,7 @@ public sealed partial class StrictnessTests(SharedServer shared)
         }
 
         // as the socket's user: the ID with a space comes back
-        await using var socket = await RawSocket.ConnectAsync(_server.Address);
-        await socket.WriteAsync(RawSocket.Handshake($"/ws?user_id={key}+x"));
+        await using var socket = await RawSocket.HandshakeAsync(_server.Address, $"/ws?user_id={key}+x");
         await socket.ReadHeadAsync();
         (await socket.ReadMessageAsync()).GetProperty("user_id").GetString().ShouldBe(space);
     }

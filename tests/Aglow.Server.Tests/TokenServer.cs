@@ -1,5 +1,3 @@
-using System.Text;
-
 namespace Aglow.Server.Tests;
 
 /// <summary>A server that requires tokens, with a key for each scope.</summary>
@@ -53,8 +51,7 @@ internal static class CallingWithToken
     /// <summary>Opens a socket with a token and more headers, and reads the welcome.</summary>
     public static async Task<RawSocket> OpenSocketAsync(this AglowProcess server, string token, string more = "")
     {
-        var socket = await RawSocket.ConnectAsync(server.Address);
-        await socket.WriteAsync(RawSocket.Handshake("/ws", $"Authorization: Bearer {token}\r\n{more}"));
+        var socket = await RawSocket.HandshakeAsync(server.Address, "/ws", $"Authorization: Bearer {token}\r\n{more}");
         (await socket.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 101 ");
         (await socket.ReadMessageAsync()).GetProperty("type").GetString().ShouldBe("welcome");
         return socket;

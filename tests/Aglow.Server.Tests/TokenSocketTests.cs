@@ -1,5 +1,3 @@
-using System.Text.Json;
-
 namespace Aglow.Server.Tests;
 
 /// <summary>Sockets of users with tokens, with the shortcut before HTTP and through HTTP.</summary>
@@ -26,8 +24,7 @@ public class TokenSocketTests(TokenServer shared)
             ("/ws", $"Sec-WebSocket-Protocol: aglow, aglow.token.{Token.Of(me)}\r\n", "Sec-WebSocket-Protocol: aglow\r\n"),
         })
         {
-            await using var socket = await RawSocket.ConnectAsync(_server.Address);
-            await socket.WriteAsync(RawSocket.Handshake(target, headers + way));
+            await using var socket = await RawSocket.HandshakeAsync(_server.Address, target, headers + way);
             var head = await socket.ReadHeadAsync();
             head.ShouldStartWith("HTTP/1.1 101 ");
             if (chosen is null)
@@ -46,7 +43,7 @@ public class TokenSocketTests(TokenServer shared)
     {
         var me = SharedServer.NewKey("me");
         await using var socket = await _server.OpenSocketAsync(Token.Of(me, seconds: 2), way);
-        (await CloseOfAsync(socket)).ShouldBe(TokenEnded);
+        (await socket.ReadCloseAsync(answerPings: true)).ShouldBe(TokenEnded);
     }
 
     [Fact]
@@ -61,8 +58,7 @@ public class TokenSocketTests(TokenServer shared)
             ($"/ws?access_token={shared.Keys["read"]}", 4403, "Scope missing: "),
         })
         {
-            await using var socket = await RawSocket.ConnectAsync(_server.Address);
-            await socket.WriteAsync(RawSocket.Handshake(target, "Origin: http://127.0.0.1\r\n"));
+            await using var socket = await RawSocket.HandshakeAsync(_server.Address, target, "Origin: http://127.0.0.1\r\n");
             (await socket.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 101 ");
             var (closed, why) = await socket.ReadCloseWithReasonAsync();
             (closed, why[..reason.Length]).ShouldBe((code, reason));
@@ -110,9 +106,8 @@ public class TokenSocketTests(TokenServer shared)
     {
         var me = SharedServer.NewKey("me");
         var token = Token.Of(me);
-        await using (var socket = await RawSocket.ConnectAsync(_server.Address))
+        await using (var socket = await RawSocket.HandshakeAsync(_server.Address, $"/ws?access_token={token}"))
         {
-            await socket.WriteAsync(RawSocket.Handshake($"/ws?access_token={token}"));
             await socket.ReadHeadAsync();
         }
 
@@ -131,8 +126,7 @@ public class TokenSocketTests(TokenServer shared)
         {
             for (var i = 0; i < 20; i++)
                 open.Add(await _server.OpenSocketAsync(Token.Of(me)));
-            await using var refused = await RawSocket.ConnectAsync(_server.Address);
-            await refused.WriteAsync(RawSocket.Handshake("/ws", $"Authorization: Bearer {Token.Of(me)}\r\n"));
+            await using var refused = await RawSocket.HandshakeAsync(_server.Address, "/ws", $"Authorization: Bearer {Token.Of(me)}\r\n");
             var head = await refused.ReadHeadAsync();
             head.ShouldStartWith("HTTP/1.1 429 ");
             head.ShouldContain("Retry-After: ");
@@ -140,8 +134,7 @@ public class TokenSocketTests(TokenServer shared)
             open[0].Abort();
             await Eventually.TrueAsync(async () =>
             {
-                await using var again = await RawSocket.ConnectAsync(_server.Address);
-                await again.WriteAsync(RawSocket.Handshake("/ws", $"Authorization: Bearer {Token.Of(me)}\r\n"));
+                await using var again = await RawSocket.HandshakeAsync(_server.Address, "/ws", $"Authorization: Bearer {Token.Of(me)}\r\n");
                 return (await again.ReadHeadAsync()).StartsWith("HTTP/1.1 101 ", StringComparison.Ordinal);
             }, 10, "a place that was left is free");
         }
@@ -149,19 +142,6 @@ public class TokenSocketTests(TokenServer shared)
         {
             foreach (var socket in open)
                 await socket.DisposeAsync();
-        }
-    }
-
-    // Answers pings until the close, and returns its code.
-    private static async Task<int> CloseOfAsync(RawSocket socket)
-    {
-        while (true)
-        {
-            var (opcode, payload) = await socket.ReadFrameAsync();
-            if (opcode == 0x9)
-                await socket.SendAsync(0xA, payload);
-            if (opcode == 0x8)
-                return (payload[0] << 8) | payload[1];
         }
     }
 }

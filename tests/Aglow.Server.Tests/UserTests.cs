@@ -1,5 +1,3 @@
-using System.Text.Json;
-
 namespace Aglow.Server.Tests;
 
 [Collection(Calls.Name)]

@@ -1,5 +1,3 @@
-using System.Text.Json.Nodes;
-
 namespace Aglow.Server.Tests;
 
 /// <summary>What each viewer sees of each user, on every path.</summary>

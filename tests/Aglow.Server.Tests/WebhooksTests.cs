@@ -1,5 +1,3 @@
-using System.Text.Json.Nodes;
-
 namespace Aglow.Server.Tests;
 
 /// <summary>Webhooks: <c>/webhooks</c>, <c>./aglow webhooks</c>, and what a receiver gets.</summary>

@@ -23,8 +23,7 @@ export function shareTabs(name) {
         return globalThis.WebSocket;
     let isWorkerMissing = !globalThis.SharedWorker;
 
-    return class TabSocket {
-        #listeners = { open: [], message: [], close: [], error: [] };
+    return class TabSocket extends EventTarget {
         #tab = `aglow tab ${globalThis.crypto?.randomUUID?.() ?? Math.random()}`;
         #post; // sends to the owner of the real socket
         #ends = []; // cleanup functions
@@ -32,11 +31,8 @@ export function shareTabs(name) {
         #isOver = false;
 
         constructor(address, protocols) {
+            super();
             this.#hold(this.#tab).then(() => this.#isOver || this.#start({ kind: 'join', tab: this.#tab, address, protocols }));
-        }
-
-        addEventListener(kind, listener) {
-            this.#listeners[kind].push(listener);
         }
 
         send(text) {
@@ -145,7 +141,7 @@ export function shareTabs(name) {
         }
 
         #emit(kind, event) {
-            this.#listeners[kind].forEach((listener) => listener(event));
+            this.dispatchEvent(Object.assign(new Event(kind), event));
         }
 
         // Resolves when this tab has the lock. The lock is released with the socket.

@@ -1,6 +1,4 @@
-using Aglow.AspNetCore.Http;
 using Microsoft.AspNetCore.Authorization;
-using Microsoft.AspNetCore.Http;
 
 namespace Aglow.AspNetCore.Access;
 

@@ -1,6 +1,3 @@
-using Aglow.AspNetCore.Http;
-using Microsoft.AspNetCore.Http;
-
 namespace Aglow.AspNetCore.Access;
 
 /// <summary>One call of the API: its method and path, its handler, and its description.</summary>
@@ -11,6 +8,9 @@ internal sealed record Call(string Method, string Path, string Name, string Summ
 
     /// <summary>Whether the token may be in the URL, because a browser cannot set headers on a socket or a stream.</summary>
     public bool TakesTokenInUrl { get; init; }
+
+    /// <summary>Whether its handler answers all failures itself; otherwise they become problem documents.</summary>
+    public bool AnswersFailures { get; init; }
 
     /// <summary>Answers a refusal of this call; null: the answer is a problem document.</summary>
     public Func<HttpContext, Exception, Task>? Refuse { get; init; }
@@ -35,6 +35,23 @@ internal sealed record Call(string Method, string Path, string Name, string Summ
 
     /// <summary>The statuses of the problems that it may answer with, besides 500.</summary>
     public IReadOnlyList<int> Problems { get; init; } = [];
+
+    /// <summary>A read of what is stored of a user, for the user and for backends.</summary>
+    public static Call ReadOfUser(string path, string name, string summary, RequestDelegate handle) =>
+        new(HttpMethods.Get, path, name, summary, handle)
+        {
+            Access = CallAccess.People(Scopes.Users),
+            Problems = [400, 401, 403, 404, 429, 501, 503],
+        };
+
+    /// <summary>A change of what is stored of a user, by the user or a backend: a transaction.</summary>
+    public static Call ChangeOfUser(string method, string path, string name, string summary, RequestDelegate handle) =>
+        new(method, path, name, summary, handle)
+        {
+            Access = CallAccess.People(Scopes.Users),
+            Cost = Aglow.AspNetCore.Access.Cost.Write,
+            Problems = [400, 401, 403, 404, 408, 413, 415, 429, 501, 503],
+        };
 }
 
 /// <summary>A query parameter: a whole number, or text.</summary>

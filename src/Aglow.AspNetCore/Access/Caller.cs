@@ -1,6 +1,4 @@
 using System.Text;
-using Aglow.AspNetCore.Http;
-using Aglow.Model;
 
 namespace Aglow.AspNetCore.Access;
 

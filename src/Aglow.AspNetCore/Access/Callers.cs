@@ -1,12 +1,8 @@
 using System.Security.Claims;
 using System.Text;
-using Aglow.AspNetCore.Http;
-using Aglow.Model;
 using Aglow.Queries;
 using Aglow.Users;
 using Microsoft.AspNetCore.Authorization;
-using Microsoft.AspNetCore.Http;
-using Microsoft.Extensions.DependencyInjection;
 
 namespace Aglow.AspNetCore.Access;
 

@@ -1,4 +1,3 @@
-
 namespace Aglow.AspNetCore.Access;
 
 /// <summary>

@@ -1,6 +1,3 @@
-using Aglow.AspNetCore.Http;
-using Microsoft.AspNetCore.Http;
-
 namespace Aglow.AspNetCore.Access;
 
 /// <summary>

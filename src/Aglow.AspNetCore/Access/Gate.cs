@@ -1,6 +1,4 @@
 using System.Net;
-using Aglow.AspNetCore.Http;
-using Microsoft.AspNetCore.Http;
 
 namespace Aglow.AspNetCore.Access;
 
@@ -43,7 +41,7 @@ internal sealed class Gate(Callers callers, RateLimits rates, Holdings holdings,
         try
         {
             RequireShort(context, call.TargetBytes);
-            if (rates.Charge(ClientAddress.Of(context), call.Cost) is { } refused)
+            if (rates.Charge(context.Connection.RemoteIpAddress, call.Cost) is { } refused)
                 return RefuseAsync(context, call, refused, caller: null);
             if (_tokens is null || call.Access == CallAccess.Anybody)
                 return call.Handle(context);
@@ -118,7 +116,7 @@ internal sealed class Gate(Callers callers, RateLimits rates, Holdings holdings,
     public void Charge(HttpContext context, int cost)
     {
         if (cost > 0)
-            Charge(Callers.Current(context), ClientAddress.Of(context), cost);
+            Charge(Callers.Current(context), context.Connection.RemoteIpAddress, cost);
     }
 
     /// <summary>The same for the caller and address of a socket.</summary>
@@ -131,7 +129,7 @@ internal sealed class Gate(Callers callers, RateLimits rates, Holdings holdings,
     /// <summary>Charges users that a request registers.</summary>
     /// <exception cref="ProblemException">There are too many at a time (429).</exception>
     public void ChargeRegistrations(HttpContext context, int count) =>
-        ChargeRegistrations(Callers.Current(context), ClientAddress.Of(context), count);
+        ChargeRegistrations(Callers.Current(context), context.Connection.RemoteIpAddress, count);
 
     /// <summary>The same for the caller and address of a socket.</summary>
     public void ChargeRegistrations(Caller? caller, IPAddress? address, int count) =>
@@ -173,7 +171,7 @@ internal sealed class Gate(Callers callers, RateLimits rates, Holdings holdings,
         Task done;
         try
         {
-            done = Admit(context, call, await CheckAsync(ClientAddress.Of(context), credential));
+            done = Admit(context, call, await CheckAsync(context.Connection.RemoteIpAddress, credential));
         }
         catch (ProblemException refused)
         {
@@ -227,7 +225,7 @@ internal sealed class Gate(Callers callers, RateLimits rates, Holdings holdings,
     // per second. If the caller's waiting requests already hold too much memory, the request is aborted.
     private async ValueTask<bool> SlowDownAsync(HttpContext context, Caller? caller, ProblemException refused)
     {
-        if (_refusals?.TryTake(caller?.Hash ?? RateLimits.HashOf(ClientAddress.Of(context))) != false)
+        if (_refusals?.TryTake(caller?.Hash ?? RateLimits.HashOf(context.Connection.RemoteIpAddress)) != false)
             return true;
         if (!holdings.TryHold(caller, WaitingBytes))
         {

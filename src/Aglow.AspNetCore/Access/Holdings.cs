@@ -1,5 +1,3 @@
-using Aglow.AspNetCore.Http;
-
 namespace Aglow.AspNetCore.Access;
 
 /// <summary>

@@ -1,7 +1,4 @@
 using System.Net;
-using Aglow.AspNetCore.Http;
-using Aglow.Model;
-using Microsoft.AspNetCore.Http;
 
 namespace Aglow.AspNetCore.Access;
 

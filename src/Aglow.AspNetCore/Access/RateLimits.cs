@@ -1,7 +1,6 @@
 using System.Net;
 using System.Net.Sockets;
 using System.Runtime.InteropServices;
-using Aglow.AspNetCore.Http;
 
 namespace Aglow.AspNetCore.Access;
 

@@ -1,8 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
 using Aglow.AspNetCore.Access;
-using Aglow.AspNetCore.Http;
-using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.AspNetCore.Server.Kestrel.Core.Features;
 
@@ -47,12 +45,12 @@ internal static class Answers
 
     /// <summary>Sends a document.</summary>
     public static async Task JsonAsync<T>(
-        HttpContext context, T document, JsonTypeInfo<T> type, int status = StatusCodes.Status200OK, string contentType = Routes.Json)
+        HttpContext context, T document, JsonTypeInfo<T> type, int status = StatusCodes.Status200OK)
     {
         using var answer = new AnswerBuffer();
         await using (var writer = new Utf8JsonWriter(answer, new JsonWriterOptions { Encoder = PresenceJson.Encoder }))
             JsonSerializer.Serialize(writer, document, type);
-        await BytesAsync(context, contentType, answer.Written, status);
+        await JsonAsync(context, answer.Written, status);
     }
 
     /// <summary>Sends bytes; they may be reused when this completes.</summary>

@@ -1,7 +1,5 @@
 using System.Text;
 using System.Text.Json;
-using Aglow.AspNetCore.Http;
-using Aglow.Model;
 
 namespace Aglow.AspNetCore.Bodies;
 

@@ -1,5 +1,3 @@
-using Aglow.AspNetCore.Http;
-
 namespace Aglow.AspNetCore.Bodies;
 
 /// <summary>All packed numbers of a body, in a borrowed array that the answer may overwrite.</summary>

@@ -1,7 +1,5 @@
 using System.Text;
 using System.Text.Json;
-using Aglow.AspNetCore.Http;
-using Aglow.Model;
 using Aglow.Users;
 
 namespace Aglow.AspNetCore.Bodies;

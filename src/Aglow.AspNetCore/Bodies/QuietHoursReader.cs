@@ -1,6 +1,4 @@
 using System.Text.Json;
-using Aglow.AspNetCore.Http;
-using Aglow.Model;
 
 namespace Aglow.AspNetCore.Bodies;
 

@@ -3,8 +3,6 @@ using System.IO.Pipelines;
 using System.Numerics;
 using System.Runtime.InteropServices;
 using Aglow.AspNetCore.Access;
-using Aglow.AspNetCore.Http;
-using Microsoft.AspNetCore.Http;
 
 namespace Aglow.AspNetCore.Bodies;
 
@@ -102,7 +100,7 @@ internal static class RequestBodies
         ChargeAnnounced(context);
         var reader = context.Request.BodyReader;
         var body = new AnswerBuffer(BelievedBytes(context));
-        var held = Gate.Hold(context);
+        using var held = Gate.Hold(context);
         try
         {
             while (true)
@@ -125,10 +123,6 @@ internal static class RequestBodies
         {
             body.Dispose();
             throw;
-        }
-        finally
-        {
-            held.Dispose();
         }
     }
 
@@ -192,7 +186,7 @@ internal static class RequestBodies
     {
         AdmitPacked(context.Request.ContentLength);
         var users = new PackedUsers(BelievedBytes(context) / sizeof(uint));
-        var held = Gate.Hold(context);
+        using var held = Gate.Hold(context);
         try
         {
             await ReadPackedAsync(context, chunk =>
@@ -207,10 +201,6 @@ internal static class RequestBodies
         {
             users.Dispose();
             throw;
-        }
-        finally
-        {
-            held.Dispose();
         }
     }
 

@@ -1,6 +1,4 @@
 using System.Text.Json;
-using Aglow.AspNetCore.Http;
-using Aglow.Model;
 using Aglow.Users;
 
 namespace Aglow.AspNetCore.Bodies;

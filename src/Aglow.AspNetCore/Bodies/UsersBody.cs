@@ -1,8 +1,5 @@
-using System.Buffers;
 using System.Text;
 using System.Text.Json;
-using Aglow.AspNetCore.Http;
-using Aglow.Model;
 using Aglow.Users;
 
 namespace Aglow.AspNetCore.Bodies;

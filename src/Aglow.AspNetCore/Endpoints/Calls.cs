@@ -1,9 +1,4 @@
 using Aglow.AspNetCore.Access;
-using Aglow.AspNetCore.Http;
-using Microsoft.AspNetCore.Builder;
-using Microsoft.AspNetCore.Http;
-using Microsoft.AspNetCore.Routing;
-using Microsoft.Extensions.DependencyInjection;
 
 namespace Aglow.AspNetCore.Endpoints;
 
@@ -24,9 +19,9 @@ internal static class Calls
         var methods = new Dictionary<string, List<string>>(StringComparer.Ordinal);
         foreach (var given in calls)
         {
-            var call = given.Path.Contains($"{{{Routes.UserParameter}}}/", StringComparison.Ordinal)
-                ? given with { Query = [.. given.Query, QueryParameter.UserOfPath] }
-                : given;
+            var call = given.AnswersFailures ? given : given with { Handle = problems.Guard(given.Handle) };
+            if (call.Path.Contains($"{{{Routes.UserParameter}}}/", StringComparison.Ordinal))
+                call = call with { Query = [.. call.Query, QueryParameter.UserOfPath] };
             string[] reached = call.Method == HttpMethods.Get ? [HttpMethods.Get, HttpMethods.Head] : [call.Method];
             var strict = KnownQuery.Guard(call with { Handle = NoBody.Guard(call, problems) }, problems);
             var guarded = gate.Guard(call with { Handle = strict });

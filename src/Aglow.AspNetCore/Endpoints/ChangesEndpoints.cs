@@ -2,18 +2,13 @@ using System.Text.Json;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Bodies;
 using Aglow.AspNetCore.Hosting;
-using Aglow.AspNetCore.Http;
 using Aglow.AspNetCore.Sockets;
 using Aglow.Changes;
-using Aglow.Model;
-using Microsoft.AspNetCore.Http;
-using Microsoft.AspNetCore.Http.Features;
-using Microsoft.AspNetCore.Routing;
 
 namespace Aglow.AspNetCore.Endpoints;
 
 /// <summary>The feed of changes, for backends: <c>GET /changes</c> as pages, as a long poll and as an event stream.</summary>
-internal sealed class ChangesEndpoints(PresenceHost host, Callers callers, Gate gate, ProblemAnswers problems)
+internal sealed class ChangesEndpoints(PresenceHost host, Callers callers, Gate gate)
 {
     /// <summary>How many changes a page has if the request gives no limit.</summary>
     private const int PageDefault = 1000;
@@ -24,7 +19,7 @@ internal sealed class ChangesEndpoints(PresenceHost host, Callers callers, Gate 
     public void Map(IEndpointRouteBuilder routes) => routes.MapCalls(
         gate,
         new Call(HttpMethods.Get, Routes.Changes, "changes",
-            "What changed, in order for each user; as an event stream where that is accepted", problems.Guard(ReadAsync))
+            "What changed, in order for each user; as an event stream where that is accepted", ReadAsync)
         {
             Access = CallAccess.Backends(Scopes.Read),
             Query =
@@ -62,36 +57,24 @@ internal sealed class ChangesEndpoints(PresenceHost host, Callers callers, Gate 
     {
         var limit = Asked.Limit(context, Limits.ListedUsers, PageDefault);
         var after = Asked.Text(context, Routes.AfterQuery);
-        var until = TimeSpan.FromSeconds(Wait(context));
-        try
+        var until = TimeSpan.FromSeconds(Asked.Integer(context, Routes.WaitQuery, 0, MaxWaitSeconds, otherwise: 0));
+        var page = await FirstAsync(context, feed, after, limit);
+        if (until > TimeSpan.Zero && page is { Changes.Count: 0, IsGap: false })
         {
-            var page = await feed.ReadAsync(after, limit, context.RequestAborted);
-            if (until > TimeSpan.Zero && page is { Changes.Count: 0, IsGap: false })
-            {
-                await WaitAsync(context, feed, page.Next, until);
-                page = await feed.ReadAsync(page.Next, limit, context.RequestAborted);
-            }
+            await WaitAsync(context, feed, page.Next, until);
+            page = await feed.ReadAsync(page.Next, limit, context.RequestAborted);
+        }
 
-            gate.Charge(context, Cost.Users(page.Changes.Count));
-            await Answers.JsonAsync(context, ChangesDocument.Of(page), Documents.Sent.ChangesDocument);
-        }
-        catch (FormatException)
-        {
-            throw ForeignCursor();
-        }
+        gate.Charge(context, Cost.Users(page.Changes.Count));
+        await Answers.JsonAsync(context, ChangesDocument.Of(page), Documents.Sent.ChangesDocument);
     }
 
     // A slow client slows down only this loop.
     private async Task StreamAsync(HttpContext context, IChangeFeed feed)
     {
         var after = context.Request.Headers["Last-Event-ID"] is [{ Length: > 0 } last, ..] ? last : Asked.Text(context, Routes.AfterQuery);
-        var page = await FirstAsync(context, feed, after);
-        context.Features.Get<IHttpResponseBodyFeature>()?.DisableBuffering();
-        context.Response.ContentType = Routes.EventStream;
-        context.Response.Headers.CacheControl = "no-store";
-        context.Response.Headers["X-Accel-Buffering"] = "no";
-        await context.Response.StartAsync(context.RequestAborted);
-        if (HttpMethods.IsHead(context.Request.Method))
+        var page = await FirstAsync(context, feed, after, PageDefault);
+        if (!await EventStream.BeginAsync(context))
             return;
         var (caller, session) = (Callers.Current(context), callers.SessionOf(context));
         var mayRead = () => session?.Invoke() != TimeSpan.Zero && caller?.Left(host.Sockets.Tokens!.Now) != TimeSpan.Zero;
@@ -123,15 +106,16 @@ internal sealed class ChangesEndpoints(PresenceHost host, Callers callers, Gate 
         await output.FlushAsync(context.RequestAborted);
     }
 
-    private static async ValueTask<ChangePage> FirstAsync(HttpContext context, IChangeFeed feed, string? after)
+    private static async ValueTask<ChangePage> FirstAsync(HttpContext context, IChangeFeed feed, string? after, int limit)
     {
         try
         {
-            return await feed.ReadAsync(after, PageDefault, context.RequestAborted);
+            return await feed.ReadAsync(after, limit, context.RequestAborted);
         }
         catch (FormatException)
         {
-            throw ForeignCursor();
+            throw Problems.Malformed(
+                "The cursor is not one of this feed. Send the \"next\" of the page before, the \"id\" of a change, \"latest\", or none.");
         }
     }
 
@@ -150,16 +134,4 @@ internal sealed class ChangesEndpoints(PresenceHost host, Callers callers, Gate 
             // the code that waits reads the feed again, and checks whether to go on
         }
     }
-
-    private static int Wait(HttpContext context)
-    {
-        if (Asked.Text(context, Routes.WaitQuery) is not { } text)
-            return 0;
-        return int.TryParse(text, System.Globalization.NumberStyles.None, null, out var seconds) && seconds <= MaxWaitSeconds
-            ? seconds
-            : throw Problems.Malformed($"wait is {Problems.Shorten(text)}: send an integer from 0 to {MaxWaitSeconds}.");
-    }
-
-    private static ProblemException ForeignCursor() => Problems.Malformed(
-        "The cursor is not one of this feed. Send the \"next\" of the page before, the \"id\" of a change, \"latest\", or none.");
 }

@@ -1,10 +1,7 @@
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Bodies;
 using Aglow.AspNetCore.Hosting;
-using Aglow.AspNetCore.Http;
-using Aglow.Model;
-using Microsoft.AspNetCore.Http;
-using Microsoft.AspNetCore.Routing;
+using Aglow.Changes;
 
 namespace Aglow.AspNetCore.Endpoints;
 
@@ -12,56 +9,44 @@ namespace Aglow.AspNetCore.Endpoints;
 /// What people and backends claim of a user: <c>/users/{user}/status</c> and <c>/users/{user}/quiet-hours</c>. A change is durable before
 /// it is answered.
 /// </summary>
-internal sealed class ClaimEndpoints(PresenceHost host, Callers callers, Gate gate, ProblemAnswers problems)
+internal sealed class ClaimEndpoints(PresenceHost host, Callers callers, Gate gate)
 {
     private static readonly int[] WriteProblems = [400, 401, 403, 408, 413, 415, 422, 429, 501, 503];
 
     public void Map(IEndpointRouteBuilder routes) => routes.MapCalls(
         gate,
-        new Call(HttpMethods.Get, Routes.Claims, "claims",
-            "What is claimed of a user, the claim that is shown first", problems.Guard(ListAsync))
+        Call.ReadOfUser(Routes.Claims, "claims", "What is claimed of a user, the claim that is shown first", ListAsync) with
         {
-            Access = CallAccess.People(Scopes.Users),
             Answers = [new(Routes.Json, typeof(ClaimsDocument))],
             Problems = [400, 401, 403, 429, 501, 503],
         },
-        new Call(HttpMethods.Put, Routes.Claims, "set status", "Sets what a source claims of a user", problems.Guard(SetAsync))
+        Call.ChangeOfUser(HttpMethods.Put, Routes.Claims, "set status", "Sets what a source claims of a user", SetAsync) with
         {
-            Cost = Cost.Write,
-            Access = CallAccess.People(Scopes.Users),
             Bodies = [new(Routes.Json, typeof(StatusBody))],
             Answers = [new(Routes.Json, typeof(StatusDocument))],
             Problems = WriteProblems,
         },
-        new Call(HttpMethods.Delete, Routes.Claims, "remove status", "Removes what a source claims of a user", problems.Guard(RemoveAsync))
+        Call.ChangeOfUser(
+            HttpMethods.Delete, Routes.Claims, "remove status", "Removes what a source claims of a user", RemoveAsync) with
         {
-            Cost = Cost.Write,
-            Access = CallAccess.People(Scopes.Users),
             Query = [new(Routes.SourceQuery, "The source; \"user\" where it is not given.")],
             Answers = [new(Status: StatusCodes.Status204NoContent)],
             Problems = [400, 401, 403, 422, 429, 501, 503],
         },
-        new Call(HttpMethods.Get, Routes.QuietHours, "quiet hours",
-            "When a user does not want to be disturbed", problems.Guard(ReadHoursAsync))
+        Call.ReadOfUser(Routes.QuietHours, "quiet hours", "When a user does not want to be disturbed", ReadHoursAsync) with
         {
-            Access = CallAccess.People(Scopes.Users),
             Answers = [new(Routes.Json, typeof(QuietHoursDocument))],
-            Problems = [400, 401, 403, 404, 429, 501, 503],
         },
-        new Call(HttpMethods.Put, Routes.QuietHours, "set quiet hours",
-            "Sets when a user does not want to be disturbed", problems.Guard(SetHoursAsync))
+        Call.ChangeOfUser(
+            HttpMethods.Put, Routes.QuietHours, "set quiet hours", "Sets when a user does not want to be disturbed", SetHoursAsync) with
         {
-            Cost = Cost.Write,
-            Access = CallAccess.People(Scopes.Users),
             Bodies = [new(Routes.Json, typeof(QuietHoursBody))],
             Answers = [new(Routes.Json, typeof(QuietHoursDocument))],
             Problems = WriteProblems,
         },
-        new Call(HttpMethods.Delete, Routes.QuietHours, "remove quiet hours",
-            "Removes a user's quiet hours", problems.Guard(RemoveHoursAsync))
+        Call.ChangeOfUser(
+            HttpMethods.Delete, Routes.QuietHours, "remove quiet hours", "Removes a user's quiet hours", RemoveHoursAsync) with
         {
-            Cost = Cost.Write,
-            Access = CallAccess.People(Scopes.Users),
             Answers = [new(Status: StatusCodes.Status204NoContent)],
             Problems = [400, 401, 403, 429, 501, 503],
         });
@@ -79,7 +64,7 @@ internal sealed class ClaimEndpoints(PresenceHost host, Callers callers, Gate ga
         var document = new StatusDocument(
             UserJson.Of(asked),
             presence.IsOnline,
-            Words.Of(presence.Status),
+            ChangeWords.Of(presence.Status),
             Pulse.ToUnix(presence.LastSeen),
             Claim.NameOf(host.Presence.Claims.ChosenBy(user, host.Presence.Clock.Now)),
             presence.Said?.Text,

@@ -1,10 +1,7 @@
 using System.Text;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Bodies;
-using Aglow.AspNetCore.Http;
-using Aglow.Model;
 using Aglow.Users;
-using Microsoft.AspNetCore.Http;
 
 namespace Aglow.AspNetCore.Endpoints;
 

@@ -1,8 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
-using Aglow.AspNetCore.Http;
 using Aglow.Changes;
-using Aglow.Model;
 using Aglow.Users;
 
 namespace Aglow.AspNetCore.Endpoints;
@@ -54,7 +52,7 @@ internal sealed record UserDocument(
         profile?.CreatedAt,
         profile?.UpdatedAt,
         presence.IsOnline,
-        Words.Of(presence.Status),
+        ChangeWords.Of(presence.Status),
         Pulse.ToUnix(presence.LastSeen),
         Words.Of(presence.About),
         Text: presence.Said?.Text,
@@ -83,7 +81,7 @@ internal sealed record ChangeDocument(string Id, UserJson UserId, bool IsOnline,
         change.Id,
         UserJson.Of(change.User),
         change.IsOnline,
-        Words.Of(change.Status),
+        ChangeWords.Of(change.Status),
         change.LastSeen,
         ChangeWords.Of(change.Reason),
         change.At);
@@ -189,17 +187,9 @@ internal sealed record AccessBody(bool Disabled);
 /// <summary>Whether a user is disabled.</summary>
 internal sealed record AccessDocument(UserJson UserId, bool Disabled);
 
-/// <summary>The words of the API for the status of a user.</summary>
+/// <summary>The words of the API for what a user shows.</summary>
 internal static class Words
 {
-    public static string Of(PresenceStatus status) => status switch
-    {
-        PresenceStatus.Online => "online",
-        PresenceStatus.Away => "away",
-        PresenceStatus.Busy => "busy",
-        _ => "offline",
-    };
-
     public static string? Of(LastSeenAbout about) => about switch
     {
         LastSeenAbout.Recently => "recently",

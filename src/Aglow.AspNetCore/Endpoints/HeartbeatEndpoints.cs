@@ -2,12 +2,8 @@ using System.Text;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Bodies;
 using Aglow.AspNetCore.Hosting;
-using Aglow.AspNetCore.Http;
 using Aglow.Heartbeats;
-using Aglow.Model;
 using Aglow.Users;
-using Microsoft.AspNetCore.Http;
-using Microsoft.AspNetCore.Routing;
 
 namespace Aglow.AspNetCore.Endpoints;
 
@@ -37,21 +33,21 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Gat
             gate,
             new Call(HttpMethods.Post, Routes.Heartbeat, "heartbeat", "These users are alive now", HeartbeatAsync)
             {
+                AnswersFailures = true,
                 Access = CallAccess.People(Scopes.Heartbeat),
                 Bodies = [new(Routes.Json, typeof(HeartbeatBody)), new(Routes.Packed)],
                 BodyIsOptional = true,
                 Answers = [new(Routes.Json, typeof(HeartbeatDocument))],
                 Problems = [400, 401, 403, 404, 408, 413, 415, 429, 503, 507],
             },
-            new Call(HttpMethods.Post, Routes.StatusUpdate, "late heartbeat",
-                "A user was alive at a given second", problems.Guard(LateHeartbeatAsync))
+            new Call(HttpMethods.Post, Routes.StatusUpdate, "late heartbeat", "A user was alive at a given second", LateHeartbeatAsync)
             {
                 Access = CallAccess.People(Scopes.Heartbeat),
                 Bodies = [new(Routes.Json, typeof(StatusUpdateBody))],
                 Answers = [new(Routes.Json, typeof(SuccessDocument))],
                 Problems = [400, 401, 403, 404, 408, 413, 415, 429, 503, 507],
             },
-            new Call(HttpMethods.Post, Routes.Offline, "leave", "These users leave now, on all devices", problems.Guard(LeaveAsync))
+            new Call(HttpMethods.Post, Routes.Offline, "leave", "These users leave now, on all devices", LeaveAsync)
             {
                 Access = CallAccess.People(Scopes.Heartbeat),
                 Bodies = [new(Routes.Json, typeof(HeartbeatBody)), new(Routes.Packed)],

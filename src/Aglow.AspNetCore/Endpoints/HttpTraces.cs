@@ -1,8 +1,6 @@
 using System.Diagnostics;
 using Aglow.AspNetCore.Access;
-using Aglow.AspNetCore.Http;
 using Aglow.Diagnostics;
-using Microsoft.AspNetCore.Http;
 
 namespace Aglow.AspNetCore.Endpoints;
 

@@ -1,6 +1,4 @@
 using Aglow.AspNetCore.Access;
-using Aglow.AspNetCore.Http;
-using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.WebUtilities;
 
 namespace Aglow.AspNetCore.Endpoints;

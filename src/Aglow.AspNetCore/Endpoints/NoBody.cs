@@ -1,7 +1,5 @@
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Bodies;
-using Aglow.AspNetCore.Http;
-using Microsoft.AspNetCore.Http;
 
 namespace Aglow.AspNetCore.Endpoints;
 

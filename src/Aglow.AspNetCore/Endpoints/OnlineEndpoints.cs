@@ -1,20 +1,16 @@
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Bodies;
 using Aglow.AspNetCore.Hosting;
-using Aglow.AspNetCore.Http;
-using Aglow.Model;
 using Aglow.Queries;
-using Microsoft.AspNetCore.Http;
-using Microsoft.AspNetCore.Routing;
 
 namespace Aglow.AspNetCore.Endpoints;
 
 /// <summary>The users who are online, and how many they are: <c>GET /online</c>, <c>/online/count</c>.</summary>
-internal sealed class OnlineEndpoints(PresenceHost host, Callers callers, Gate gate, ProblemAnswers problems)
+internal sealed class OnlineEndpoints(PresenceHost host, Callers callers, Gate gate)
 {
     public void Map(IEndpointRouteBuilder routes) => routes.MapCalls(
         gate,
-        new Call(HttpMethods.Get, Routes.Online, "online", "Users who are online", problems.Guard(ListAsync))
+        new Call(HttpMethods.Get, Routes.Online, "online", "Users who are online", ListAsync)
         {
             Cost = Cost.Search,
             Access = CallAccess.Backends(Scopes.Read),
@@ -29,7 +25,7 @@ internal sealed class OnlineEndpoints(PresenceHost host, Callers callers, Gate g
             Problems = [400, 401, 403, 429, 503],
         },
         new Call(HttpMethods.Get, Routes.OnlineCount, "online count",
-            "How many users are online, of those who show it to everyone", problems.Guard(CountAsync))
+            "How many users are online, of those who show it to everyone", CountAsync)
         {
             Cost = Cost.Search,
             Access = CallAccess.People(Scopes.Read),

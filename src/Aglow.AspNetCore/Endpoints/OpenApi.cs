@@ -4,9 +4,6 @@ using System.Text.Json.Nodes;
 using System.Text.Json.Schema;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Bodies;
-using Aglow.AspNetCore.Http;
-using Microsoft.AspNetCore.Http;
-using Microsoft.AspNetCore.Routing;
 
 namespace Aglow.AspNetCore.Endpoints;
 

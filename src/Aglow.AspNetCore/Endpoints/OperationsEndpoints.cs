@@ -1,33 +1,28 @@
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Bodies;
 using Aglow.AspNetCore.Hosting;
-using Aglow.AspNetCore.Http;
-using Aglow.Model;
-using Microsoft.AspNetCore.Http;
-using Microsoft.AspNetCore.Routing;
 
 namespace Aglow.AspNetCore.Endpoints;
 
 /// <summary>Probes and metrics, for operators.</summary>
-internal sealed class OperationsEndpoints(PresenceHost host, ProblemAnswers problems)
+internal sealed class OperationsEndpoints(PresenceHost host)
 {
     public void Map(IEndpointRouteBuilder routes, Gate gate) => routes.MapCalls(
         gate,
-        new Call(HttpMethods.Get, Routes.Live, "live", "Whether the process answers", problems.Guard(LiveAsync))
+        new Call(HttpMethods.Get, Routes.Live, "live", "Whether the process answers", LiveAsync)
         {
             Access = CallAccess.Anybody,
             Answers = [new(Routes.Json, typeof(HealthDocument))],
         },
         new Call(HttpMethods.Get, Routes.Ready, "ready",
             "Whether requests should be sent here: not before the start is done, nor once stopping, nor while the store is away",
-            problems.Guard(ReadyAsync))
+            ReadyAsync)
         {
             Access = CallAccess.Anybody,
             Answers = [new(Routes.Json, typeof(HealthDocument))],
             Problems = [503],
         },
-        new Call(HttpMethods.Get, Routes.Metrics, "metrics",
-            "Counters, gauges and histograms as Prometheus text", problems.Guard(MetricsAsync))
+        new Call(HttpMethods.Get, Routes.Metrics, "metrics", "Counters, gauges and histograms as Prometheus text", MetricsAsync)
         {
             Access = CallAccess.Backends(Scopes.Operate),
             Problems = [401, 403, 429],

@@ -2,11 +2,7 @@ using System.Text.Json;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Bodies;
 using Aglow.AspNetCore.Hosting;
-using Aglow.AspNetCore.Http;
-using Aglow.Model;
 using Aglow.Users;
-using Microsoft.AspNetCore.Http;
-using Microsoft.AspNetCore.Routing;
 
 namespace Aglow.AspNetCore.Endpoints;
 
@@ -18,16 +14,12 @@ namespace Aglow.AspNetCore.Endpoints;
 /// A hidden user counts as not connected, as in a batch of statuses. The service then sends a push, as to a user who is offline. Whether a
 /// user may be disturbed depends only on their claims, not on what they show to others.
 /// </remarks>
-internal sealed class ReachEndpoints(PresenceHost host, Callers callers, Gate gate, ProblemAnswers problems)
+internal sealed class ReachEndpoints(PresenceHost host, Callers callers, Gate gate)
 {
     public void Map(IEndpointRouteBuilder routes) => routes.MapCalls(
         gate,
         new Call(
-            HttpMethods.Post,
-            Routes.Reach,
-            "reach",
-            "How to reach up to 10,000 users: for push-notification services",
-            problems.Guard(ReachAsync))
+            HttpMethods.Post, Routes.Reach, "reach", "How to reach up to 10,000 users: for push-notification services", ReachAsync)
         {
             Access = CallAccess.Backends(Scopes.Read),
             Query = [QueryParameter.Viewer],
@@ -39,12 +31,13 @@ internal sealed class ReachEndpoints(PresenceHost host, Callers callers, Gate ga
     private async Task ReachAsync(HttpContext context)
     {
         await callers.RequireBackendAsync(context, Scopes.Read);
-        using var answer = await AnswerAsync(context);
+        using var answer = new AnswerBuffer();
+        await AnswerAsync(context, answer);
         await Answers.JsonAsync(context, answer.Written);
     }
 
     // Releases the buffers of the request on return, so that only the answer stays in memory while the client reads it.
-    private async ValueTask<AnswerBuffer> AnswerAsync(HttpContext context)
+    private async ValueTask AnswerAsync(HttpContext context, AnswerBuffer answer)
     {
         var view = await callers.ViewAsync(context);
         using var users = new UserBatch(1024);
@@ -52,18 +45,9 @@ internal sealed class ReachEndpoints(PresenceHost host, Callers callers, Gate ga
         await host.Presence.FindAskedAsync(users);
         var statuses = new Presence[users.Count];
         await view.ReadAsync(users.Numbers, host.Presence.Definitions.Default, statuses);
-        var answer = new AnswerBuffer((users.Count * 112) + 64);
-        try
-        {
-            using var json = new Utf8JsonWriter(answer, new JsonWriterOptions { Encoder = PresenceJson.Encoder });
-            Write(json, users, statuses);
-            return answer;
-        }
-        catch
-        {
-            answer.Dispose();
-            throw;
-        }
+        answer.Reserve((users.Count * 112) + 64);
+        await using var json = new Utf8JsonWriter(answer, new JsonWriterOptions { Encoder = PresenceJson.Encoder });
+        Write(json, users, statuses);
     }
 
     private void Write(Utf8JsonWriter json, UserBatch users, ReadOnlySpan<Presence> statuses)

@@ -4,28 +4,24 @@ using System.Text;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Bodies;
 using Aglow.AspNetCore.Hosting;
-using Aglow.AspNetCore.Http;
-using Aglow.Model;
+using Aglow.Changes;
 using Aglow.Users;
-using Microsoft.AspNetCore.Http;
-using Microsoft.AspNetCore.Routing;
 
 namespace Aglow.AspNetCore.Endpoints;
 
 /// <summary>Statuses of users: <c>GET /status/…</c>, <c>POST /status/batch</c>. Reading a status registers no user.</summary>
-internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Gate gate, ProblemAnswers problems)
+internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Gate gate)
 {
     public void Map(IEndpointRouteBuilder routes) => routes.MapCalls(
         gate,
-        new Call(HttpMethods.Get, Routes.Status, "status", "A user's status", problems.Guard(StatusAsync))
+        new Call(HttpMethods.Get, Routes.Status, "status", "A user's status", StatusAsync)
         {
             Access = CallAccess.People(Scopes.Read),
             Query = [QueryParameter.Definition, QueryParameter.Viewer],
             Answers = [new(Routes.Json, typeof(PresenceDocument))],
             Problems = [400, 401, 403, 429, 503],
         },
-        new Call(HttpMethods.Get, Routes.StatusOfUsers, "statuses by id",
-            "Statuses of up to 1,000 users, by id", problems.Guard(StatusesByIdAsync))
+        new Call(HttpMethods.Get, Routes.StatusOfUsers, "statuses by id", "Statuses of up to 1,000 users, by id", StatusesByIdAsync)
         {
             Access = CallAccess.People(Scopes.Read),
             TargetBytes = Limits.ListTargetBytes,
@@ -34,7 +30,7 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Gate g
             Answers = [new(Routes.Json, typeof(IReadOnlyDictionary<string, PresenceDocument>))],
             Problems = [400, 401, 403, 413, 429, 503],
         },
-        new Call(HttpMethods.Post, Routes.StatusBatch, "statuses", "Statuses of many users, in their order", problems.Guard(BatchAsync))
+        new Call(HttpMethods.Post, Routes.StatusBatch, "statuses", "Statuses of many users, in their order", BatchAsync)
         {
             Access = CallAccess.People(Scopes.Read),
             Query = [QueryParameter.Definition, QueryParameter.Viewer],
@@ -42,7 +38,7 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Gate g
             Answers = [new(Routes.Json, typeof(IReadOnlyList<PresenceDocument>)), new(Routes.Packed)],
             Problems = [400, 401, 403, 408, 413, 415, 429, 503],
         },
-        new Call(HttpMethods.Get, Routes.Explain, "explanation", "Why a user is shown as they are", problems.Guard(ExplainAsync))
+        new Call(HttpMethods.Get, Routes.Explain, "explanation", "Why a user is shown as they are", ExplainAsync)
         {
             Access = CallAccess.Backends(Scopes.Operate),
             Query = [QueryParameter.Definition],
@@ -50,7 +46,7 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Gate g
             Problems = [400, 401, 403, 429, 503],
         },
         new Call(HttpMethods.Get, Routes.StatusOfOne, "status of any ID",
-            "The status of a user, also of one whose ID cannot stand in a path", problems.Guard(StatusAsync))
+            "The status of a user, also of one whose ID cannot stand in a path", StatusAsync)
         {
             Access = CallAccess.People(Scopes.Read),
             Query = [QueryParameter.User with { Required = true }, QueryParameter.Definition, QueryParameter.Viewer],
@@ -99,28 +95,20 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Gate g
 
     private async Task JsonBatchAsync(HttpContext context, Definition definition)
     {
-        using var answer = await AnswerBatchAsync(context, definition);
+        using var answer = new AnswerBuffer();
+        await AnswerBatchAsync(context, definition, answer);
         await Answers.JsonAsync(context, answer.Written);
     }
 
     // Releases the buffers of the request on return, so that only the answer stays in memory while the client reads it.
-    private async ValueTask<AnswerBuffer> AnswerBatchAsync(HttpContext context, Definition definition)
+    private async ValueTask AnswerBatchAsync(HttpContext context, Definition definition, AnswerBuffer answer)
     {
         using var users = new UserBatch(1024);
         using (var body = await RequestBodies.ReadJsonAsync(context))
             UsersBody.Read(body.Written.Span, UsersForm.ListOfObjectsOrList, host.Presence.AskedKeys, users);
         using var statuses = await ReadAsync(context, users, definition);
-        var answer = new AnswerBuffer((users.Count * 88) + 64);
-        try
-        {
-            PresenceJson.WriteRecords(answer, users, statuses.Span);
-            return answer;
-        }
-        catch
-        {
-            answer.Dispose();
-            throw;
-        }
+        answer.Reserve((users.Count * 88) + 64);
+        PresenceJson.WriteRecords(answer, users, statuses.Span);
     }
 
     // The answer has the length of the body and is written into the same buffer. It is sent after the whole body has arrived, because most
@@ -151,7 +139,7 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Gate g
         var document = new ExplanationDocument(
             UserJson.Of(user),
             why.Presence.IsOnline,
-            Words.Of(why.Presence.Status),
+            ChangeWords.Of(why.Presence.Status),
             Pulse.ToUnix(why.Presence.LastSeen),
             why.Reason,
             new DefinitionDocument(definition.Name, definition.PulseSeconds, definition.ActivitySeconds, definition.EndedByLeave),

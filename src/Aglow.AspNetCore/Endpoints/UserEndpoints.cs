@@ -3,20 +3,17 @@ using System.Text;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Bodies;
 using Aglow.AspNetCore.Hosting;
-using Aglow.AspNetCore.Http;
-using Aglow.Model;
 using Aglow.Users;
-using Microsoft.AspNetCore.Http;
-using Microsoft.AspNetCore.Routing;
 
 namespace Aglow.AspNetCore.Endpoints;
 
 /// <summary>
 /// The directory over HTTP: users, their profiles and accounts, and whom they follow. A change is durable before it is answered.
 /// </summary>
-internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gate, ProblemAnswers problems)
+internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gate)
 {
     private const string AccessExample = "{\"disabled\": true}";
+    private static readonly int[] ProfileProblems = [400, 401, 403, 408, 409, 413, 415, 429, 501, 503];
 
     public void Map(IEndpointRouteBuilder routes) =>
         routes.MapCalls(gate, [.. Table(), .. ByQuery(HttpMethods.Put, HttpMethods.Patch, HttpMethods.Delete)]);
@@ -35,60 +32,49 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
 
     private Call[] Table() =>
     [
-        new Call(HttpMethods.Post, Routes.Users, "create user", "Creates a user with a profile", problems.Guard(CreateAsync))
+        Call.ChangeOfUser(HttpMethods.Post, Routes.Users, "create user", "Creates a user with a profile", CreateAsync) with
         {
-            Cost = Cost.Write,
-            Access = CallAccess.People(Scopes.Users),
             Bodies = [new(Routes.Json, typeof(NewUserBody))],
             Answers = [new(Routes.Json, typeof(UserDocument), StatusCodes.Status201Created)],
-            Problems = [400, 401, 403, 408, 409, 413, 415, 429, 501, 503],
+            Problems = ProfileProblems,
         },
         new Call(
-            HttpMethods.Post, Routes.UsersBatch, "import users", "Creates or replaces up to 10,000 profiles, all or none",
-            problems.Guard(ImportAsync))
+            HttpMethods.Post, Routes.UsersBatch, "import users", "Creates or replaces up to 10,000 profiles, all or none", ImportAsync)
         {
             Cost = Cost.Search,
             Access = CallAccess.Backends(Scopes.Users),
             Bodies = [new(Routes.Json, typeof(ImportBody))],
             Answers = [new(Routes.Json, typeof(ImportedDocument))],
-            Problems = [400, 401, 403, 408, 409, 413, 415, 429, 501, 503],
+            Problems = ProfileProblems,
         },
-        new Call(HttpMethods.Put, Routes.User, "replace user", "Creates or replaces a user's profile", problems.Guard(ReplaceAsync))
+        Call.ChangeOfUser(HttpMethods.Put, Routes.User, "replace user", "Creates or replaces a user's profile", ReplaceAsync) with
         {
-            Cost = Cost.Write,
-            Access = CallAccess.People(Scopes.Users),
             Bodies = [new(Routes.Json, typeof(NamesBody))],
             Answers = [new(Routes.Json, typeof(UserDocument)), new(Routes.Json, typeof(UserDocument), StatusCodes.Status201Created)],
-            Problems = [400, 401, 403, 408, 409, 413, 415, 429, 501, 503],
+            Problems = ProfileProblems,
         },
-        new Call(
-            HttpMethods.Patch, Routes.User, "change user", "Changes the names that are given; null removes one",
-            problems.Guard(PatchAsync))
+        Call.ChangeOfUser(
+            HttpMethods.Patch, Routes.User, "change user", "Changes the names that are given; null removes one", PatchAsync) with
         {
-            Cost = Cost.Write,
-            Access = CallAccess.People(Scopes.Users),
             Bodies = [new(Routes.Json, typeof(NamesBody))],
             Answers = [new(Routes.Json, typeof(UserDocument))],
-            Problems = [400, 401, 403, 408, 409, 413, 415, 429, 501, 503],
+            Problems = ProfileProblems,
         },
-        new Call(
+        Call.ChangeOfUser(
             HttpMethods.Post, Routes.Revoke, "revoke", "Signs a user out everywhere: tokens issued until now are refused, sockets close",
-            problems.Guard(RevokeAsync))
+            RevokeAsync) with
         {
-            Cost = Cost.Write,
-            Access = CallAccess.People(Scopes.Users),
             Answers = [new(Status: StatusCodes.Status204NoContent)],
             Problems = [400, 401, 403, 415, 429, 501, 503],
         },
-        new Call(HttpMethods.Put, Routes.Access, "set access", "Disables a user, or enables them again", problems.Guard(SetAccessAsync))
+        Call.ChangeOfUser(HttpMethods.Put, Routes.Access, "set access", "Disables a user, or enables them again", SetAccessAsync) with
         {
-            Cost = Cost.Write,
             Access = CallAccess.Backends(Scopes.Users),
             Bodies = [new(Routes.Json, typeof(AccessBody))],
             Answers = [new(Routes.Json, typeof(AccessDocument))],
             Problems = [400, 401, 403, 408, 413, 415, 429, 501, 503],
         },
-        new Call(HttpMethods.Get, Routes.Users, "search users", "Finds users by name", problems.Guard(SearchAsync))
+        new Call(HttpMethods.Get, Routes.Users, "search users", "Finds users by name", SearchAsync)
         {
             Access = CallAccess.People(Scopes.Read),
             Query =
@@ -105,45 +91,36 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
             Answers = [new(Routes.Json, typeof(UsersDocument))],
             Problems = [400, 401, 403, 429, 501, 503],
         },
-        new Call(HttpMethods.Get, Routes.User, "user", "A user: names and presence", problems.Guard(FindAsync))
+        new Call(HttpMethods.Get, Routes.User, "user", "A user: names and presence", FindAsync)
         {
             Access = CallAccess.People(Scopes.Read),
             Query = [QueryParameter.Viewer],
             Answers = [new(Routes.Json, typeof(UserDocument))],
             Problems = [400, 401, 403, 404, 429, 501, 503],
         },
-        new Call(HttpMethods.Delete, Routes.User, "delete user", "Erases a user", problems.Guard(DeleteAsync))
+        Call.ChangeOfUser(HttpMethods.Delete, Routes.User, "delete user", "Erases a user", DeleteAsync) with
         {
             Cost = Cost.Search,
-            Access = CallAccess.People(Scopes.Users),
             Answers = [new(Status: StatusCodes.Status204NoContent)],
             Problems = [400, 401, 403, 404, 415, 429, 501, 503],
         },
-        new Call(HttpMethods.Get, Routes.Subscriptions, "subscriptions", "Whom a user follows", problems.Guard(SubscriptionsAsync))
+        Call.ReadOfUser(Routes.Subscriptions, "subscriptions", "Whom a user follows", SubscriptionsAsync) with
         {
-            Access = CallAccess.People(Scopes.Users),
             Answers = [new(Routes.Json, typeof(UserIdsDocument))],
-            Problems = [400, 401, 403, 404, 429, 501, 503],
         },
-        new Call(
+        Call.ChangeOfUser(
             HttpMethods.Post, Routes.Subscriptions, "subscribe", "Adds to whom a user follows",
-            problems.Guard(context => FollowAsync(context, follow: true)))
+            context => FollowAsync(context, follow: true)) with
         {
-            Cost = Cost.Write,
-            Access = CallAccess.People(Scopes.Users),
             Bodies = [new(Routes.Json, typeof(UserIdsDocument))],
             Answers = [new(Routes.Json, typeof(UserIdsDocument))],
-            Problems = [400, 401, 403, 404, 408, 413, 415, 429, 501, 503],
         },
-        new Call(
+        Call.ChangeOfUser(
             HttpMethods.Delete, Routes.Subscriptions, "unsubscribe", "Takes away from whom a user follows",
-            problems.Guard(context => FollowAsync(context, follow: false)))
+            context => FollowAsync(context, follow: false)) with
         {
-            Cost = Cost.Write,
-            Access = CallAccess.People(Scopes.Users),
             Bodies = [new(Routes.Json, typeof(UserIdsDocument))],
             Answers = [new(Routes.Json, typeof(UserIdsDocument))],
-            Problems = [400, 401, 403, 404, 408, 413, 415, 429, 501, 503],
         },
     ];
 

@@ -2,11 +2,7 @@ using System.Globalization;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Bodies;
 using Aglow.AspNetCore.Hosting;
-using Aglow.AspNetCore.Http;
-using Aglow.Model;
 using Aglow.Users;
-using Microsoft.AspNetCore.Http;
-using Microsoft.AspNetCore.Routing;
 
 namespace Aglow.AspNetCore.Endpoints;
 
@@ -14,7 +10,7 @@ namespace Aglow.AspNetCore.Endpoints;
 /// What users show of themselves, and to which users: <c>/users/{user}/visibility</c>, <c>/approved</c>, <c>/waiting</c>, <c>/blocked</c>.
 /// A change is durable before it is answered.
 /// </summary>
-internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, Gate gate, ProblemAnswers problems)
+internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, Gate gate)
 {
     private const string Example =
         "{\"online\": \"everyone\", \"followers-approved\" or \"nobody\", \"last_seen\": \"exact\", \"coarse\" or \"hidden\"}";
@@ -22,64 +18,53 @@ internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, Ga
     private static readonly string[] OnlineWords = ["everyone", "followers-approved", "nobody"];
     private static readonly string[] LastSeenWords = ["exact", "coarse", "hidden"];
 
-    public void Map(IEndpointRouteBuilder routes)
-    {
-        routes.MapCalls(
-            gate,
-            new Call(HttpMethods.Get, Routes.Visibility, "visibility", "What a user shows of themself", problems.Guard(ReadAsync))
+    public void Map(IEndpointRouteBuilder routes) => routes.MapCalls(
+        gate,
+        [
+            Call.ReadOfUser(Routes.Visibility, "visibility", "What a user shows of themself", ReadAsync) with
             {
-                Access = CallAccess.People(Scopes.Users),
                 Answers = [new(Routes.Json, typeof(VisibilityDocument))],
-                Problems = [400, 401, 403, 404, 429, 501, 503],
             },
-            new Call(HttpMethods.Put, Routes.Visibility, "set visibility",
-                "Sets what a user shows of themself; what is left out stays", problems.Guard(SetAsync))
+            Call.ChangeOfUser(
+                HttpMethods.Put, Routes.Visibility, "set visibility", "Sets what a user shows of themself; what is left out stays",
+                SetAsync) with
             {
-                Cost = Cost.Write,
-                Access = CallAccess.People(Scopes.Users),
                 Bodies = [new(Routes.Json, typeof(VisibilityBody))],
                 Answers = [new(Routes.Json, typeof(VisibilityDocument))],
-                Problems = [400, 401, 403, 404, 408, 413, 415, 429, 501, 503],
             },
-            new Call(HttpMethods.Get, Routes.Waiting, "waiting",
-                "Who follows a user who shows themself to \"followers-approved\", and was neither approved nor blocked",
-                problems.Guard(WaitingAsync))
+            Call.ReadOfUser(
+                Routes.Waiting, "waiting",
+                "Who follows a user who shows themself to \"followers-approved\", and was neither approved nor blocked", WaitingAsync) with
             {
-                Access = CallAccess.People(Scopes.Users),
                 Query =
                 [
                     new(Routes.LimitQuery, "1 to 10,000; 100 where it is not given.", IsNumber: true),
                     new(Routes.CursorQuery, "The \"next\" of the page before."),
                 ],
                 Answers = [new(Routes.Json, typeof(WaitingDocument))],
-                Problems = [400, 401, 403, 404, 429, 501, 503],
-            });
-        MapList(routes, Routes.Approved, Relation.Approved, "approved", "Who sees what a user shows to \"followers-approved\"");
-        MapList(routes, Routes.Blocked, Relation.Blocked, "blocked", "Who sees nothing of a user");
-    }
+            },
+            .. List(Routes.Approved, Relation.Approved, "approved", "Who sees what a user shows to \"followers-approved\""),
+            .. List(Routes.Blocked, Relation.Blocked, "blocked", "Who sees nothing of a user"),
+        ]);
 
-    private void MapList(IEndpointRouteBuilder routes, string path, Relation relation, string name, string summary)
+    private Call[] List(string path, Relation relation, string name, string summary)
     {
-        routes.MapCalls(
-            gate,
-            new Call(HttpMethods.Get, path, name, summary, problems.Guard(context => ListAsync(context, relation)))
+        return
+        [
+            Call.ReadOfUser(path, name, summary, context => ListAsync(context, relation)) with
             {
-                Access = CallAccess.People(Scopes.Users),
                 Answers = [new(Routes.Json, typeof(UserIdsDocument))],
-                Problems = [400, 401, 403, 404, 429, 501, 503],
             },
             Change(HttpMethods.Post, $"add to {name}", "Adds to those", add: true),
-            Change(HttpMethods.Delete, $"take from {name}", "Takes away from those", add: false));
+            Change(HttpMethods.Delete, $"take from {name}", "Takes away from those", add: false),
+        ];
 
-        Call Change(string method, string called, string does, bool add) => new(
-            method, path, called, $"{does}: {summary}", problems.Guard(context => ChangeAsync(context, relation, add)))
-        {
-            Cost = Cost.Write,
-            Access = CallAccess.People(Scopes.Users),
-            Bodies = [new(Routes.Json, typeof(UserIdsDocument))],
-            Answers = [new(Routes.Json, typeof(UserIdsDocument))],
-            Problems = [400, 401, 403, 404, 408, 413, 415, 429, 501, 503],
-        };
+        Call Change(string method, string called, string does, bool add) =>
+            Call.ChangeOfUser(method, path, called, $"{does}: {summary}", context => ChangeAsync(context, relation, add)) with
+            {
+                Bodies = [new(Routes.Json, typeof(UserIdsDocument))],
+                Answers = [new(Routes.Json, typeof(UserIdsDocument))],
+            };
     }
 
     private async Task ReadAsync(HttpContext context)

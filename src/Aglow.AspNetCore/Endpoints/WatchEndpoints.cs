@@ -1,12 +1,8 @@
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Hosting;
-using Aglow.AspNetCore.Http;
 using Aglow.AspNetCore.Sockets;
 using Aglow.Users;
 using Aglow.Watching;
-using Microsoft.AspNetCore.Builder;
-using Microsoft.AspNetCore.Http;
-using Microsoft.AspNetCore.Routing;
 
 namespace Aglow.AspNetCore.Endpoints;
 
@@ -16,11 +12,12 @@ internal sealed class WatchEndpoints(PresenceHost host, Callers callers, Gate ga
     public void Map(IEndpointRouteBuilder routes)
     {
         var socket = new Call(HttpMethods.Get, Routes.Socket, "socket",
-            "A WebSocket: presence by being connected, and changes of those watched", problems.Guard(SocketAsync))
+            "A WebSocket: presence by being connected, and changes of those watched", SocketAsync)
         {
             Access = SocketEndpoint.Access,
             Cost = Cost.Socket,
             TakesTokenInUrl = true,
+            AnswersFailures = true,
             Refuse = RefuseSocketAsync,
             Query =
             [
@@ -34,7 +31,7 @@ internal sealed class WatchEndpoints(PresenceHost host, Callers callers, Gate ga
         };
         routes.MapCalls(
             gate,
-            new Call(HttpMethods.Get, Routes.Watch, "watch", "Changes of these users, as server-sent events", problems.Guard(WatchAsync))
+            new Call(HttpMethods.Get, Routes.Watch, "watch", "Changes of these users, as server-sent events", WatchAsync)
             {
                 Access = CallAccess.People(Scopes.Read),
                 Cost = Cost.Stream,
@@ -87,22 +84,14 @@ internal sealed class WatchEndpoints(PresenceHost host, Callers callers, Gate ga
         var viewer = await callers.ViewerAsync(context);
         var ids = Asked.Ids(context, Routes.WatchedQuery, WatchHub.MaxWatches);
         gate.Charge(context, Cost.Users(ids.Count));
+        var caller = Callers.Current(context);
         var users = new UserBatch(ids.Count);
+        long bytes;
         try
         {
             DirectoryUsers.AddNamed(users, ids, Routes.WatchedQuery, host.Presence.AskedKeys);
             await host.Presence.FindAskedAsync(users);
-        }
-        catch
-        {
-            users.Dispose();
-            throw;
-        }
-
-        var caller = Callers.Current(context);
-        var bytes = WatchHub.BytesOf(users) + TargetBytesOf(context);
-        try
-        {
+            bytes = WatchHub.BytesOf(users) + TargetBytesOf(context);
             gate.Holdings.EnterStream(caller, bytes);
         }
         catch

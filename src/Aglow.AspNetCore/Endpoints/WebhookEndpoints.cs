@@ -2,15 +2,12 @@ using System.Text.Json;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Bodies;
 using Aglow.AspNetCore.Hosting;
-using Aglow.AspNetCore.Http;
 using Aglow.Changes.Webhooks;
-using Microsoft.AspNetCore.Http;
-using Microsoft.AspNetCore.Routing;
 
 namespace Aglow.AspNetCore.Endpoints;
 
 /// <summary>Webhooks, for operators: <c>/webhooks</c> and the paths under it.</summary>
-internal sealed class WebhookEndpoints(PresenceHost host, Gate gate, ProblemAnswers problems)
+internal sealed class WebhookEndpoints(PresenceHost host, Gate gate)
 {
     private const string AddExample =
         "{\"url\": \"https://…\", \"events\": [\"online\", \"offline\", \"status\"], \"users_prefix\": \"…\"}";
@@ -66,8 +63,8 @@ internal sealed class WebhookEndpoints(PresenceHost host, Gate gate, ProblemAnsw
             Answers = [new(Routes.Json, typeof(DeliveriesDocument))]
         });
 
-    private Call Of(string method, string path, string name, string summary, RequestDelegate handle) =>
-        new(method, path, name, summary, problems.Guard(handle))
+    private static Call Of(string method, string path, string name, string summary, RequestDelegate handle) =>
+        new(method, path, name, summary, handle)
         {
             Access = CallAccess.Backends(Scopes.Operate),
             Problems = [400, 401, 403, 404, 429, 501, 503],

@@ -1,8 +1,5 @@
 using System.Diagnostics.CodeAnalysis;
 using Aglow.Changes;
-using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Hosting;
-using Microsoft.Extensions.Logging;
 
 namespace Aglow.AspNetCore.Hosting;
 

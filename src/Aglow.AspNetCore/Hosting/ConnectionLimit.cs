@@ -1,7 +1,6 @@
 using System.Collections.Concurrent;
 using System.Net;
 using Aglow.AspNetCore.Access;
-using Aglow.AspNetCore.Http;
 using Aglow.AspNetCore.Proxies;
 using Microsoft.AspNetCore.Connections;
 

@@ -1,4 +1,3 @@
-using Aglow.AspNetCore.Http;
 using Aglow.Diagnostics;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.Options;

@@ -2,9 +2,6 @@ using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Sockets;
 using Aglow.Changes;
 using Aglow.Changes.Webhooks;
-using Aglow.Model;
-using Microsoft.Extensions.Hosting;
-using Microsoft.Extensions.Logging;
 
 namespace Aglow.AspNetCore.Hosting;
 
@@ -15,7 +12,17 @@ namespace Aglow.AspNetCore.Hosting;
 /// Hosted services start before the web server and stop after it, so presence is open during every request. Endpoints read
 /// <see cref="Presence"/>, which is only a field. If the application passes its own presence, this class neither opens nor closes it.
 /// </remarks>
-internal sealed class PresenceHost : IHostedLifecycleService, IAsyncDisposable
+internal sealed class PresenceHost(
+    AglowOptions options,
+    KnownCallers? tokens,
+    TimeProvider time,
+    ILoggerFactory logs,
+    IHostApplicationLifetime lifetime,
+    PresenceService? presence,
+    ConnectionMetrics connections,
+    Func<Gate> gate,
+    Func<TimeProvider, ILoggerFactory, Task<IOpenPresence>> open)
+    : IHostedLifecycleService, IAsyncDisposable
 {
     /// <summary>
     /// The default of <see cref="AglowOptions.DrainSeconds"/> if nodes share a store. It is shorter than the lease, so that no lease
@@ -30,43 +37,15 @@ internal sealed class PresenceHost : IHostedLifecycleService, IAsyncDisposable
     // that checks every second checks twice
     private const double UntilNoticed = 0.2;
 
-    private readonly KnownCallers? _tokens;
-    private readonly TimeProvider _time;
-    private readonly ILoggerFactory _logs;
-    private readonly ConnectionMetrics _connections;
-    private readonly Func<Gate> _gate;
-    private readonly Func<TimeProvider, ILoggerFactory, Task<IOpenPresence>> _open;
-    private PresenceService? _presence;
+    private PresenceService? _presence = presence;
     private IOpenPresence? _opened;
     private SocketHost? _sockets;
 
-    public PresenceHost(
-        AglowOptions options,
-        KnownCallers? tokens,
-        TimeProvider time,
-        ILoggerFactory logs,
-        IHostApplicationLifetime lifetime,
-        PresenceService? presence,
-        ConnectionMetrics connections,
-        Func<Gate> gate,
-        Func<TimeProvider, ILoggerFactory, Task<IOpenPresence>> open)
-    {
-        Options = options;
-        _tokens = tokens;
-        _time = time;
-        _logs = logs;
-        _presence = presence;
-        _connections = connections;
-        _gate = gate;
-        _open = open;
-        Lifetime = lifetime;
-    }
-
     /// <summary>What the operator set.</summary>
-    public AglowOptions Options { get; }
+    public AglowOptions Options => options;
 
     /// <summary>Whether the application has started, and whether it is stopping.</summary>
-    public IHostApplicationLifetime Lifetime { get; }
+    public IHostApplicationLifetime Lifetime => lifetime;
 
     /// <summary>The service behind every call.</summary>
     public PresenceService Presence => _presence ?? throw new InvalidOperationException("Presence is opened when the application starts.");
@@ -75,7 +54,7 @@ internal sealed class PresenceHost : IHostedLifecycleService, IAsyncDisposable
     public WebhookDeliveries? Webhooks { get; private set; }
 
     /// <summary>The problem that there is no feed. Its text says how to get one.</summary>
-    public NotSupportedException NoFeed() => new(Presence.IsShared && Options.ChangesHours > 0
+    public NotSupportedException NoFeed() => new(Presence.IsShared && options.ChangesHours > 0
         ? "This Redis cannot keep a feed of changes: it needs streams and scripts, as Redis 6.2 and Valkey have them."
         : "This server records no changes. Start it with --changes-hours 24.");
 
@@ -90,9 +69,9 @@ internal sealed class PresenceHost : IHostedLifecycleService, IAsyncDisposable
     /// <summary>Why requests should not be sent here just now, and what to do instead; null: they should.</summary>
     public string? NotReady()
     {
-        if (Lifetime.ApplicationStopping.IsCancellationRequested)
+        if (lifetime.ApplicationStopping.IsCancellationRequested)
             return "This server is stopping. Use another node.";
-        if (!Lifetime.ApplicationStarted.IsCancellationRequested || _presence is not { } presence)
+        if (!lifetime.ApplicationStarted.IsCancellationRequested || _presence is not { } presence)
             return "This server is starting. Try again in a second.";
         if (!presence.IsStoreReachable)
             return "The store cannot be reached just now. Try again in a second.";
@@ -109,21 +88,21 @@ internal sealed class PresenceHost : IHostedLifecycleService, IAsyncDisposable
     {
         if (_presence is null)
         {
-            if (Options.Validate() is [var wrong, ..])
+            if (options.Validate() is [var wrong, ..])
                 throw new InvalidOperationException(wrong);
-            _opened = await _open(_time, _logs);
+            _opened = await open(time, logs);
             _presence = _opened.Presence;
         }
 
-        _connections.AddTo(_presence.Metrics);
+        connections.AddTo(_presence.Metrics);
         if (_presence.Changes is { } feed)
         {
-            Webhooks = new WebhookDeliveries(feed, Options, _time);
+            Webhooks = new WebhookDeliveries(feed, options, time);
             Webhooks.Observe(_presence.Metrics);
             await Webhooks.StartAsync();
         }
 
-        _sockets = new SocketHost(_presence, Options, _tokens, _gate());
+        _sockets = new SocketHost(_presence, options, tokens, gate());
     }
 
     public Task StartingAsync(CancellationToken cancellationToken) => Task.CompletedTask;
@@ -138,10 +117,10 @@ internal sealed class PresenceHost : IHostedLifecycleService, IAsyncDisposable
     {
         if (_presence is null)
             return;
-        var over = TimeSpan.FromSeconds(Options.DrainSeconds ?? (_presence.IsShared ? DrainSecondsOfMany : 0));
+        var over = TimeSpan.FromSeconds(options.DrainSeconds ?? (_presence.IsShared ? DrainSecondsOfMany : 0));
         try
         {
-            await Task.Delay(over * UntilNoticed, _time, cancellationToken);
+            await Task.Delay(over * UntilNoticed, time, cancellationToken);
             if (over > TimeSpan.Zero)
                 await _presence.Watchers.DrainAsync(over * (1 - UntilNoticed)).WaitAsync(cancellationToken);
         }

@@ -1,11 +1,8 @@
 using System.Buffers;
 using System.Net;
 using Aglow.AspNetCore.Access;
-using Aglow.AspNetCore.Http;
 using Aglow.AspNetCore.Proxies;
 using Aglow.AspNetCore.Sockets;
-using Aglow.Heartbeats;
-using Aglow.Model;
 using Aglow.Storage;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Connections.Features;

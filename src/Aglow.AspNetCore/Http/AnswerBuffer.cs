@@ -15,6 +15,14 @@ internal sealed class AnswerBuffer(int capacity = 1024) : IBufferWriter<byte>, I
     /// <summary>The bytes that were written.</summary>
     public ReadOnlyMemory<byte> Written => _bytes.AsMemory(0, _length);
 
+    /// <summary>Makes room for so many more bytes, so that the array grows only once.</summary>
+    public void Reserve(int more)
+    {
+        if (_length + more <= _bytes.Length)
+            return;
+        CallMemory.Shared.Grow(ref _bytes, _length, _length + more);
+    }
+
     public void Advance(int count) => _length += count;
 
     public Memory<byte> GetMemory(int sizeHint = 0)
@@ -55,12 +63,5 @@ internal sealed class AnswerBuffer(int capacity = 1024) : IBufferWriter<byte>, I
             CallMemory.Shared.Return(_bytes);
         _bytes = [];
         _length = 0;
-    }
-
-    private void Reserve(int more)
-    {
-        if (_length + more <= _bytes.Length)
-            return;
-        CallMemory.Shared.Grow(ref _bytes, _length, _length + more);
     }
 }

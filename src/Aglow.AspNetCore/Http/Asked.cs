@@ -1,10 +1,7 @@
 using System.Buffers;
 using System.Text;
 using System.Text.Unicode;
-using Aglow.Model;
-using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
-using Microsoft.AspNetCore.Routing;
 using Microsoft.AspNetCore.WebUtilities;
 
 namespace Aglow.AspNetCore.Http;
@@ -46,13 +43,16 @@ internal static class Asked
     }
 
     /// <summary>The size of a page.</summary>
-    public static int Limit(HttpContext context, int most, int otherwise)
+    public static int Limit(HttpContext context, int most, int otherwise) => Integer(context, Routes.LimitQuery, 1, most, otherwise);
+
+    /// <summary>An integer from <paramref name="least"/> to <paramref name="most"/>.</summary>
+    public static int Integer(HttpContext context, string name, int least, int most, int otherwise)
     {
-        if (Text(context, Routes.LimitQuery) is not { } text)
+        if (Text(context, name) is not { } text)
             return otherwise;
-        return int.TryParse(text, System.Globalization.NumberStyles.None, null, out var limit) && limit >= 1 && limit <= most
-            ? limit
-            : throw Problems.Malformed($"limit is {Problems.Shorten(text)}: send an integer from 1 to {most}.");
+        return int.TryParse(text, System.Globalization.NumberStyles.None, null, out var number) && number >= least && number <= most
+            ? number
+            : throw Problems.Malformed($"{name} is {Problems.Shorten(text)}: send an integer from {least} to {most}.");
     }
 
     /// <summary>The cursor of a page; null: the first page.</summary>

@@ -2,7 +2,6 @@ using System.Buffers.Text;
 using System.IO.Compression;
 using System.Reflection;
 using System.Security.Cryptography;
-using Microsoft.AspNetCore.Http;
 using Microsoft.Net.Http.Headers;
 
 namespace Aglow.AspNetCore.Http;

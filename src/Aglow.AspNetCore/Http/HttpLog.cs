@@ -1,5 +1,3 @@
-using Microsoft.Extensions.Logging;
-
 namespace Aglow.AspNetCore.Http;
 
 /// <summary>Owns this library's log events: 8xxx.</summary>

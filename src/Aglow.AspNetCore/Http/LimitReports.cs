@@ -1,7 +1,6 @@
 using System.Collections.Concurrent;
 using System.Net;
 using Aglow.Diagnostics;
-using Microsoft.Extensions.Logging;
 
 namespace Aglow.AspNetCore.Http;
 

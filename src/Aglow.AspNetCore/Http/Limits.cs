@@ -1,5 +1,3 @@
-using Aglow.AspNetCore.Bodies;
-
 namespace Aglow.AspNetCore.Http;
 
 /// <summary>The limits of one call. Beyond them, a body or list gets 413, a path and query 414, and a page size 400.</summary>

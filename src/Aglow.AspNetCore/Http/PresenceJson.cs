@@ -2,7 +2,6 @@ using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using Aglow.AspNetCore.Endpoints;
-using Aglow.Model;
 using Aglow.Users;
 
 namespace Aglow.AspNetCore.Http;

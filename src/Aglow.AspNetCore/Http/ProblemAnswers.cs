@@ -1,9 +1,6 @@
 using System.Net;
 using System.Text.Json;
 using Aglow.Storage;
-using Microsoft.AspNetCore.Http;
-using Microsoft.AspNetCore.Routing;
-using Microsoft.Extensions.Logging;
 
 namespace Aglow.AspNetCore.Http;
 
@@ -73,8 +70,7 @@ internal sealed class ProblemAnswers(ILoggerFactory logs, LimitReports limits)
             case NotSupportedException missing:
                 return AnswerAsync(context, Problems.NotInThisDeployment(missing.Message));
             case BadHttpRequestException { StatusCode: StatusCodes.Status413PayloadTooLarge }:
-                var tooLarge = Problems.BodyTooLarge(Limits.JsonBytes);
-                return SendAsync(context, tooLarge.Status, tooLarge.Title, tooLarge.Message);
+                return AnswerAsync(context, Problems.BodyTooLarge(Limits.JsonBytes));
             case BadHttpRequestException { StatusCode: StatusCodes.Status408RequestTimeout }:
                 return AnswerAsync(context, Problems.BodyTooSlow());
             case BadHttpRequestException bad:
@@ -125,15 +121,19 @@ internal interface IRefusals
 }
 
 /// <summary>A refused request and its reason. Thrown inside this library only.</summary>
-internal sealed class ProblemException(int status, string title, string detail) : Exception(detail)
+/// <param name="status">The HTTP status.</param>
+/// <param name="title">What is wrong, in a few words.</param>
+/// <param name="detail">What to send instead.</param>
+/// <param name="retryAfter">Seconds until the call may be sent again.</param>
+/// <param name="challenge">The <c>WWW-Authenticate</c> header: how to authenticate.</param>
+internal sealed class ProblemException(int status, string title, string detail, int? retryAfter = null, string? challenge = null)
+    : Exception(detail)
 {
     public int Status => status;
 
     public string Title => title;
 
-    /// <summary>Seconds until the call may be sent again.</summary>
-    public int? RetryAfter { get; init; }
+    public int? RetryAfter => retryAfter;
 
-    /// <summary>The <c>WWW-Authenticate</c> header: how to authenticate.</summary>
-    public string? Challenge { get; init; }
+    public string? Challenge => challenge;
 }

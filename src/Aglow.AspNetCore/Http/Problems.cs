@@ -1,10 +1,7 @@
 using System.Text;
 using System.Text.Json;
-using Aglow.AspNetCore.Access;
 using Aglow.Heartbeats;
-using Aglow.Model;
 using Aglow.Users;
-using Microsoft.AspNetCore.Http;
 
 namespace Aglow.AspNetCore.Http;
 
@@ -25,21 +22,15 @@ internal static class Problems
     public static string TypeOf(string title) => TypePrefix + title.ToLowerInvariant().Replace(' ', '-').TrimEnd('?');
 
     public static ProblemException StoreAway() => new(
-        StatusCodes.Status503ServiceUnavailable,
-        "Store away",
-        "The store cannot be reached, or cannot write, just now; nothing was acknowledged. Send the same again in a second.")
-    {
-        RetryAfter = 1,
-    };
+        StatusCodes.Status503ServiceUnavailable, "Store away",
+        "The store cannot be reached, or cannot write, just now; nothing was acknowledged. Send the same again in a second.",
+        retryAfter: 1);
 
     public static ProblemException HandedOver() => new(
-        StatusCodes.Status503ServiceUnavailable,
-        "Store away",
+        StatusCodes.Status503ServiceUnavailable, "Store away",
         "This node cannot write to the store just now; nothing was acknowledged. Send the same to another node at once. If there is none, "
-        + "wait a second.")
-    {
-        RetryAfter = 0,
-    };
+        + "wait a second.",
+        retryAfter: 0);
 
     public static ProblemException NotInThisDeployment(string detail) =>
         new(StatusCodes.Status501NotImplemented, "Not in this deployment", detail);
@@ -55,8 +46,7 @@ internal static class Problems
     public static ProblemException NotJson(string where) => Malformed($"The body is not JSON{where}. Send one JSON document in UTF-8.");
 
     public static ProblemException WhoIsMissing() => new(
-        StatusCodes.Status401Unauthorized,
-        "Not authenticated",
+        StatusCodes.Status401Unauthorized, "Not authenticated",
         "An empty body speaks for the authenticated user, and this server authenticates nobody. Name the user: {\"user_id\": 42}.");
 
     public static ProblemException NotAuthenticated() => new(
@@ -64,34 +54,24 @@ internal static class Problems
         "A call for a user needs a sign-in as that user, by this application's own authentication.");
 
     public static ProblemException TokenMissing() => new(
-        StatusCodes.Status401Unauthorized, "Not authenticated", "This call takes a token or a key. Send it as Authorization: Bearer TOKEN.")
-    {
-        Challenge = "Bearer",
-    };
+        StatusCodes.Status401Unauthorized, "Not authenticated", "This call takes a token or a key. Send it as Authorization: Bearer TOKEN.",
+        challenge: "Bearer");
 
     public static ProblemException TokenRefused() => new(
-        StatusCodes.Status401Unauthorized,
-        "Token refused",
+        StatusCodes.Status401Unauthorized, "Token refused",
         "This server does not accept the token or key: it is malformed, not signed by the issuer of this server's tokens, for another "
-            + "audience, not valid yet (do the clocks of its issuer and this server agree?), or revoked. Get another one.")
-    {
-        Challenge = "Bearer error=\"invalid_token\"",
-    };
+            + "audience, not valid yet (do the clocks of its issuer and this server agree?), or revoked. Get another one.",
+        challenge: "Bearer error=\"invalid_token\"");
 
     public static ProblemException TokenExpired() => new(
         StatusCodes.Status401Unauthorized, "Token expired",
-        "The token has expired. Get a new one and send the same again. If it is new, the clock of its issuer or of this server is wrong.")
-    {
-        Challenge = "Bearer error=\"invalid_token\"",
-    };
+        "The token has expired. Get a new one and send the same again. If it is new, the clock of its issuer or of this server is wrong.",
+        challenge: "Bearer error=\"invalid_token\"");
 
     public static ProblemException TokensNotChecked() => new(
-        StatusCodes.Status503ServiceUnavailable,
-        "Tokens cannot be checked",
-        "The issuer of the tokens cannot be asked for its keys just now. Send the same again in a few seconds.")
-    {
-        RetryAfter = 5,
-    };
+        StatusCodes.Status503ServiceUnavailable, "Tokens cannot be checked",
+        "The issuer of the tokens cannot be asked for its keys just now. Send the same again in a few seconds.",
+        retryAfter: 5);
 
     public static ProblemException UserMissing() => Malformed("A key belongs to no user. Name the user: {\"user_id\": 42}.");
 
@@ -101,8 +81,7 @@ internal static class Problems
             + "People can ask about users whose IDs they know: /status, /watch, /ws.");
 
     public static ProblemException ForBackends(string policy) => new(
-        StatusCodes.Status403Forbidden,
-        "Not for people",
+        StatusCodes.Status403Forbidden, "Not for people",
         $"This call is for backends: in this application, for callers that meet the authorization policy \"{policy}\". "
             + "People can ask about users whose IDs they know: /status, /watch, /ws.");
 
@@ -120,40 +99,29 @@ internal static class Problems
         "This user is disabled. A backend enables them: PUT /users/{user_id}/access with {\"disabled\": false}.");
 
     public static ProblemException TooManyCalls(string of, int rate, int wait) => new(
-        StatusCodes.Status429TooManyRequests,
-        "Too many calls",
+        StatusCodes.Status429TooManyRequests, "Too many calls",
         $"More than {rate} calls a second of {of}. Users named, bytes, streams and sockets count as calls, too. "
-            + $"Wait {Seconds(wait)} and go slower; ask for many users in one call.")
-    {
-        RetryAfter = wait,
-    };
+            + $"Wait {Seconds(wait)} and go slower; ask for many users in one call.",
+        retryAfter: wait);
 
     public static ProblemException TooManyRegistrations(string of, int rate, int wait) => new(
         StatusCodes.Status429TooManyRequests, "Too many registrations",
-        $"More than {rate} new users a second of {of}; nothing was written. Wait {Seconds(wait)} and send the same again.")
-    {
-        RetryAfter = wait,
-    };
+        $"More than {rate} new users a second of {of}; nothing was written. Wait {Seconds(wait)} and send the same again.",
+        retryAfter: wait);
 
     public static ProblemException TooManyStreams(int most) => new(
         StatusCodes.Status429TooManyRequests, "Too many event streams",
-        $"This user has {most} event streams on this server already. Close some, and try again.")
-    {
-        RetryAfter = 10,
-    };
+        $"This user has {most} event streams on this server already. Close some, and try again.",
+        retryAfter: 10);
 
     public static ProblemException HoldsTooMuch() => new(
-        StatusCodes.Status429TooManyRequests,
-        "Too much held",
+        StatusCodes.Status429TooManyRequests, "Too much held",
         $"This user's watches, and bodies and answers under way, would take more than {Limits.HeldBytes / 1_000_000} MB on this server. "
-            + "Watch fewer users, or wait until other calls are done.")
-    {
-        RetryAfter = 10,
-    };
+            + "Watch fewer users, or wait until other calls are done.",
+        retryAfter: 10);
 
     public static ProblemException TooManyMessages(int most) => new(
-        StatusCodes.Status429TooManyRequests,
-        "Too many messages",
+        StatusCodes.Status429TooManyRequests, "Too many messages",
         $"At most {most} messages a second are read; this one and the rest of this second's were dropped. "
             + "In a second, send again the messages that got no answer.");
 
@@ -161,20 +129,16 @@ internal static class Problems
 
     public static ProblemException TooManyConnections(int most) => new(
         StatusCodes.Status429TooManyRequests, "Too many connections",
-        $"This user has {most} connections to this server already. Close some tabs, or share one (shareTabs).")
-    {
-        RetryAfter = 10,
-    };
+        $"This user has {most} connections to this server already. Close some tabs, or share one (shareTabs).",
+        retryAfter: 10);
 
     public static ProblemException OriginNotAllowed(string? origin) => new(
-        StatusCodes.Status403Forbidden,
-        "Origin not allowed",
+        StatusCodes.Status403Forbidden, "Origin not allowed",
         $"{(string.IsNullOrEmpty(origin) ? "A page of another origin" : $"A page of {Shorten(origin)}")} may not write here. "
             + "The operator allows its origin with --allowed-origins.");
 
     public static ProblemException HostNotKnown(string? host) => new(
-        StatusCodes.Status403Forbidden,
-        "Host not known",
+        StatusCodes.Status403Forbidden, "Host not known",
         $"\"{Shorten(host ?? "")}\" is not a name of this machine, and in open mode nothing else is served on the loopback address. "
             + "Call 127.0.0.1 or localhost; behind a proxy on this machine start the server with --trusted-proxies 127.0.0.1, "
             + "or with --allow-open.");
@@ -183,8 +147,7 @@ internal static class Problems
         StatusCodes.Status403Forbidden, "Not yours", "You speak for yourself only. Name the user you are signed in as, or nobody.");
 
     public static ProblemException NoSuchUser(string user) => new(
-        StatusCodes.Status404NotFound,
-        "No such user",
+        StatusCodes.Status404NotFound, "No such user",
         $"Nothing is known of the user {user}. A first heartbeat or a profile (POST /users) makes the user known.");
 
     public static ProblemException NoSuchUser(UserId user) => NoSuchUser(Shown(user));
@@ -206,8 +169,7 @@ internal static class Problems
         users.Text(index).IsEmpty ? $"{users.Numbers.Span[index]}" : $"\"{Shorten(Encoding.UTF8.GetString(users.Text(index)))}\"";
 
     public static ProblemException OverBudget(uint highest) => new(
-        StatusCodes.Status507InsufficientStorage,
-        "Over the user budget",
+        StatusCodes.Status507InsufficientStorage, "Over the user budget",
         $"The number is above {highest}, or there is no memory left for its page; nothing was written. "
             + "Use numbers from 0 up without wide gaps, or raise max-user-number and memory-megabytes.");
 
@@ -226,12 +188,9 @@ internal static class Problems
         $"The body is longer than the {most} bytes that this call takes. Send several smaller ones.");
 
     public static ProblemException TooBusy() => new(
-        StatusCodes.Status503ServiceUnavailable,
-        "Too busy",
-        "As many large calls as there is memory for are under way. Send the same again in a second, or ask for fewer users at a time.")
-    {
-        RetryAfter = 1,
-    };
+        StatusCodes.Status503ServiceUnavailable, "Too busy",
+        "As many large calls as there is memory for are under way. Send the same again in a second, or ask for fewer users at a time.",
+        retryAfter: 1);
 
     public static ProblemException TargetTooLong(int most) => new(
         StatusCodes.Status414UriTooLong, "Path too long",
@@ -239,13 +198,11 @@ internal static class Problems
             + $"Shorten it. Lists of users can be sent in a body: POST {Routes.StatusBatch}. No cursor of this server is that long.");
 
     public static ProblemException BodyTooSlow() => new(
-        StatusCodes.Status408RequestTimeout,
-        "Body too slow",
+        StatusCodes.Status408RequestTimeout, "Body too slow",
         "The body arrived too slowly. Send it again without pauses.");
 
     public static ProblemException OtherContentType(string? given, bool packed) => new(
-        StatusCodes.Status415UnsupportedMediaType,
-        "Other content type",
+        StatusCodes.Status415UnsupportedMediaType, "Other content type",
         $"The content type is {(given is null ? "missing" : $"\"{Shorten(given)}\"")}. Send application/json in UTF-8"
             + (packed ? ", or packed little-endian 32-bit numbers as application/octet-stream" : "") + ", without content encoding.");
 

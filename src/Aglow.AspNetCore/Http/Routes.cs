@@ -1,7 +1,3 @@
-using Aglow.AspNetCore.Endpoints;
-using Aglow.AspNetCore.Sockets;
-using Aglow.Model;
-
 namespace Aglow.AspNetCore.Http;
 
 /// <summary>Owns the paths, query parameters and content types.</summary>

@@ -1,8 +1,6 @@
 using System.IO.Pipelines;
 using System.Runtime.CompilerServices;
-using Aglow.AspNetCore.Http;
 using Aglow.AspNetCore.Sockets;
-using Aglow.Model;
 using Aglow.Storage;
 using Microsoft.AspNetCore.SignalR;
 

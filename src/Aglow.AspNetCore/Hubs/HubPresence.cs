@@ -1,15 +1,10 @@
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Hosting;
-using Aglow.AspNetCore.Http;
 using Aglow.AspNetCore.Sockets;
-using Aglow.Model;
 using Microsoft.AspNetCore.Authentication;
 using Microsoft.AspNetCore.Connections.Features;
-using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.SignalR;
-using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Options;
 
 namespace Aglow.AspNetCore.Hubs;
@@ -83,7 +78,7 @@ internal sealed class HubPresence(PresenceHost host, Callers callers, HubPresenc
         if (request is null)
             return new Client(Caller: null, Address: null, Device.Unnamed());
         var device = DeviceNames.DeviceOf(Asked(request, Routes.DeviceIdQuery), Asked(request, Routes.DeviceKindQuery));
-        return new Client(Caller: null, ClientAddress.Of(request), device ?? Device.Unnamed(), callers.SessionOf(request));
+        return new Client(Caller: null, request.Connection.RemoteIpAddress, device ?? Device.Unnamed(), callers.SessionOf(request));
     }
 
     private static string? Asked(HttpContext request, string name) => request.Request.Query[name] is [{ } value] ? value : null;

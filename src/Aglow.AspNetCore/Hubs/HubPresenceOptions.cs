@@ -1,4 +1,3 @@
-using Aglow.Model;
 using Microsoft.AspNetCore.SignalR;
 
 namespace Aglow.AspNetCore.Hubs;

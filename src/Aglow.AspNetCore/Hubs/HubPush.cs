@@ -1,10 +1,7 @@
 using System.Text.Json.Serialization;
 using Aglow.AspNetCore.Hosting;
-using Aglow.AspNetCore.Http;
 using Aglow.Changes;
 using Microsoft.AspNetCore.SignalR;
-using Microsoft.Extensions.Hosting;
-using Microsoft.Extensions.Logging;
 
 namespace Aglow.AspNetCore.Hubs;
 

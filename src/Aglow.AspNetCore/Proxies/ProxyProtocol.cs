@@ -1,4 +1,3 @@
-using Aglow.AspNetCore.Http;
 using Microsoft.AspNetCore.Connections;
 
 namespace Aglow.AspNetCore.Proxies;

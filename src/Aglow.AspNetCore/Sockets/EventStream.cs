@@ -1,11 +1,8 @@
 using System.Buffers.Text;
 using System.IO.Pipelines;
 using Aglow.AspNetCore.Access;
-using Aglow.AspNetCore.Http;
-using Aglow.Model;
 using Aglow.Users;
 using Aglow.Watching;
-using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
 
 namespace Aglow.AspNetCore.Sockets;
@@ -24,34 +21,25 @@ namespace Aglow.AspNetCore.Sockets;
 /// Rejected alternative: the framework's writer of server-sent events. It has no comments, and it pulls from a sequence, while here one
 /// loop pushes to all streams.
 /// </remarks>
-internal sealed class EventStream : WatchConnection
+/// <param name="output">The body of the answer.</param>
+/// <param name="host">The state that all connections share.</param>
+/// <param name="viewer">The user with whose eyes it sees.</param>
+/// <param name="caller">The caller; null if the server takes no tokens.</param>
+/// <param name="session">How long the application's own sign-in lasts; null: it has none.</param>
+internal sealed class EventStream(PipeWriter output, SocketHost host, uint viewer, Caller? caller, Func<TimeSpan>? session)
+    : WatchConnection(viewer)
 {
     private static readonly TimeSpan CommentInterval = TimeSpan.FromSeconds(15);
 
     private const int MostRetryMilliseconds = 5000;
 
-    private readonly PipeWriter _output;
     private readonly TaskCompletionSource _released = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
-
-    private readonly Caller? _caller;
-    // how long the application's own sign-in lasts; null: it has none
-    private readonly Func<TimeSpan>? _session;
-    private readonly SocketHost _host;
     private bool _saidRetry;
-
-    private EventStream(PipeWriter output, SocketHost host, uint viewer, Caller? caller, Func<TimeSpan>? session)
-        : base(viewer)
-    {
-        _caller = caller;
-        _session = session;
-        _host = host;
-        _output = output;
-    }
 
     protected override TimeSpan TickInterval => SoonerOf(CommentInterval, Left);
 
-    private TimeSpan? Left => _session?.Invoke() ?? _caller?.Left(_host.Tokens!.Now);
+    private TimeSpan? Left => session?.Invoke() ?? caller?.Left(host.Tokens!.Now);
 
     /// <summary>Streams until the client disconnects, the server stops, or the <paramref name="caller"/> may no longer watch.</summary>
     public static async Task RunAsync(
@@ -63,12 +51,7 @@ internal sealed class EventStream : WatchConnection
         Caller? caller,
         Func<TimeSpan>? session)
     {
-        context.Features.Get<IHttpResponseBodyFeature>()?.DisableBuffering();
-        context.Response.ContentType = Routes.EventStream;
-        context.Response.Headers.CacheControl = "no-store";
-        context.Response.Headers["X-Accel-Buffering"] = "no";
-        await context.Response.StartAsync(context.RequestAborted);
-        if (HttpMethods.IsHead(context.Request.Method))
+        if (!await BeginAsync(context))
         {
             users.Dispose();
             return;
@@ -83,6 +66,17 @@ internal sealed class EventStream : WatchConnection
         host.Sockets.Remove(stream);
         host.Hub.Close(stream);
         await stream._released.Task;
+    }
+
+    /// <summary>Begins a stream of events; false if the client asked only for its head.</summary>
+    public static async ValueTask<bool> BeginAsync(HttpContext context)
+    {
+        context.Features.Get<IHttpResponseBodyFeature>()?.DisableBuffering();
+        context.Response.ContentType = Routes.EventStream;
+        context.Response.Headers.CacheControl = "no-store";
+        context.Response.Headers["X-Accel-Buffering"] = "no";
+        await context.Response.StartAsync(context.RequestAborted);
+        return !HttpMethods.IsHead(context.Request.Method);
     }
 
     protected override bool Send(ReadOnlySpan<byte> json)
@@ -101,19 +95,19 @@ internal sealed class EventStream : WatchConnection
         var users = json.IndexOf("\"users\":["u8);
         if (users > 0)
         {
-            _output.Put("event: presence\ndata: {"u8);
-            _output.Put(json[users..]);
+            output.Put("event: presence\ndata: {"u8);
+            output.Put(json[users..]);
         }
         else
         {
-            _output.Put(
+            output.Put(
                 json.StartsWith("{\"type\":\"stale\""u8) ? "event: stale\ndata: "u8
                 : json.StartsWith("{\"type\":\"fresh\""u8) ? "event: fresh\ndata: "u8
                 : "event: error\ndata: "u8);
-            _output.Put(json);
+            output.Put(json);
         }
 
-        _output.Put("\n\n"u8);
+        output.Put("\n\n"u8);
         return Flush();
     }
 
@@ -125,11 +119,11 @@ internal sealed class EventStream : WatchConnection
             return false;
         }
 
-        if (LocalSockets.IsUnknown(this, _caller))
-            _host.EndIfKnown(this, _caller!);
+        if (LocalSockets.IsUnknown(this, caller))
+            host.EndIfKnown(this, caller!);
         if (IsFull)
             return false;
-        _output.Put(":\n\n"u8);
+        output.Put(":\n\n"u8);
         return Flush();
     }
 
@@ -154,10 +148,12 @@ internal sealed class EventStream : WatchConnection
     private void SayRetry(int milliseconds)
     {
         _saidRetry = true;
-        _output.Put("retry: "u8);
-        _output.Advance(PresenceRecord.WriteNumber(_output.GetSpan(PresenceRecord.MaxNumberBytes), (uint)milliseconds));
-        _output.Put("\n\n"u8);
+        output.Put("retry: "u8);
+        output.Advance(PresenceRecord.WriteNumber(output.GetSpan(PresenceRecord.MaxNumberBytes), (uint)milliseconds));
+        output.Put("\n\n"u8);
     }
 
-    private bool Flush() => _output.Push(this, static stream => stream._host.Hub.Writable(stream));
+    private bool Flush() => output.Push(this, static stream => stream.Resume());
+
+    private void Resume() => host.Hub.Writable(this);
 }

@@ -1,6 +1,5 @@
 using System.Collections.Concurrent;
 using Aglow.AspNetCore.Access;
-using Aglow.Model;
 using Aglow.Watching;
 
 namespace Aglow.AspNetCore.Sockets;

@@ -1,5 +1,4 @@
 using System.Buffers;
-using Aglow.AspNetCore.Http;
 
 namespace Aglow.AspNetCore.Sockets;
 

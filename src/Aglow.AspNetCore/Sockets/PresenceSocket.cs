@@ -3,9 +3,6 @@ using System.IO.Pipelines;
 using System.Net;
 using System.Text.Unicode;
 using Aglow.AspNetCore.Access;
-using Aglow.AspNetCore.Http;
-using Aglow.Model;
-using Aglow.Storage;
 using Aglow.Watching;
 
 namespace Aglow.AspNetCore.Sockets;

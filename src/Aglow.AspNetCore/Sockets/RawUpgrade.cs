@@ -1,6 +1,5 @@
 using System.Buffers;
 using System.Text;
-using Aglow.AspNetCore.Hosting;
 
 namespace Aglow.AspNetCore.Sockets;
 
@@ -11,59 +10,28 @@ namespace Aglow.AspNetCore.Sockets;
 /// A rule on bytes, without I/O. It takes no head that is invalid or doubtful (a repeated header, a body, a folded line). The
 /// connection middleware passes such a head on unchanged, and the mapped endpoint answers it with a problem document.
 /// </remarks>
-internal sealed class RawUpgrade
+/// <param name="Length">Length of the head in bytes, with its blank line; frames follow.</param>
+/// <param name="Query">The raw query, without the question mark.</param>
+/// <param name="Key">The value of <c>Sec-WebSocket-Key</c>.</param>
+/// <param name="Host">The value of <c>Host</c>.</param>
+/// <param name="Origin">The value of <c>Origin</c>, if any.</param>
+/// <param name="FetchSite">The value of <c>Sec-Fetch-Site</c>, if any.</param>
+/// <param name="ForwardedFor">The value of <c>X-Forwarded-For</c>, if any.</param>
+/// <param name="Authorization">The value of <c>Authorization</c>, if any.</param>
+/// <param name="Protocols">The value of <c>Sec-WebSocket-Protocol</c>, if any.</param>
+internal sealed record RawUpgrade(
+    int Length,
+    string Query,
+    byte[] Key,
+    string Host,
+    string? Origin,
+    string? FetchSite,
+    string? ForwardedFor,
+    string? Authorization,
+    string? Protocols)
 {
     /// <summary>The longest head that is read here.</summary>
     public const int MaxBytes = 8 * 1024;
-
-    private RawUpgrade(
-        int length,
-        string query,
-        byte[] key,
-        string host,
-        string? origin,
-        string? fetchSite,
-        string? forwardedFor,
-        string? authorization,
-        string? protocols)
-    {
-        Length = length;
-        Query = query;
-        Key = key;
-        Host = host;
-        Origin = origin;
-        FetchSite = fetchSite;
-        ForwardedFor = forwardedFor;
-        Authorization = authorization;
-        Protocols = protocols;
-    }
-
-    /// <summary>Length of the head in bytes, with its blank line; frames follow.</summary>
-    public int Length { get; }
-
-    /// <summary>The raw query, without the question mark.</summary>
-    public string Query { get; }
-
-    /// <summary>The value of <c>Sec-WebSocket-Key</c>.</summary>
-    public byte[] Key { get; }
-
-    /// <summary>The value of <c>Host</c>.</summary>
-    public string Host { get; }
-
-    /// <summary>The value of <c>Origin</c>, if any.</summary>
-    public string? Origin { get; }
-
-    /// <summary>The value of <c>Sec-Fetch-Site</c>, if any.</summary>
-    public string? FetchSite { get; }
-
-    /// <summary>The value of <c>X-Forwarded-For</c>, if any.</summary>
-    public string? ForwardedFor { get; }
-
-    /// <summary>The value of <c>Authorization</c>, if any.</summary>
-    public string? Authorization { get; }
-
-    /// <summary>The value of <c>Sec-WebSocket-Protocol</c>, if any.</summary>
-    public string? Protocols { get; }
 
     /// <summary>
     /// Whether these first bytes may be an incomplete head: they begin with a method's first letter and have no empty line. Lines may end

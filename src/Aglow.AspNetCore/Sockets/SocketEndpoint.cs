@@ -1,9 +1,5 @@
 using System.IO.Pipelines;
 using Aglow.AspNetCore.Access;
-using Aglow.AspNetCore.Http;
-using Aglow.Model;
-using System.Text;
-using Microsoft.AspNetCore.Http;
 
 namespace Aglow.AspNetCore.Sockets;
 
@@ -21,9 +17,9 @@ internal static class SocketEndpoint
         var upgrade = SocketUpgrade.Read(context);
         var hello = SocketHello.Read(context.Request.QueryString.Value ?? "");
         var who = await WhoAsync(context, hello, callers);
-        var arrival = await host.ArriveAsync(
-            who,
-            new Client(Callers.Current(context), ClientAddress.Of(context), hello.Device ?? Device.Unnamed(), callers.SessionOf(context)));
+        var client = new Client(
+            Callers.Current(context), context.Connection.RemoteIpAddress, hello.Device ?? Device.Unnamed(), callers.SessionOf(context));
+        var arrival = await host.ArriveAsync(who, client);
         Stream stream;
         try
         {

@@ -1,6 +1,3 @@
-using Aglow.AspNetCore.Http;
-using Aglow.Model;
-
 namespace Aglow.AspNetCore.Sockets;
 
 /// <summary>

@@ -3,13 +3,10 @@ using System.IO.Pipelines;
 using System.Net;
 using System.Text;
 using Aglow.AspNetCore.Access;
-using Aglow.AspNetCore.Http;
 using Aglow.Heartbeats;
-using Aglow.Model;
 using Aglow.Storage;
 using Aglow.Users;
 using Aglow.Watching;
-using Microsoft.AspNetCore.Http;
 
 namespace Aglow.AspNetCore.Sockets;
 
@@ -45,18 +42,17 @@ internal sealed class SocketHost
             else if (kind is TransitionKind.Left or TransitionKind.DeviceLeft)
                 Contradict(users);
             else if (kind == TransitionKind.Disconnected)
-                Disconnect(users);
+                EndAll(users);
         });
         presence.Accounts.Changed += HearAccount;
-        presence.KeyRegistered += HearRegistered;
+        // streams that the person of a new key opened before see as a stranger, and miss changes of the account
+        presence.KeyRegistered += (key, _) => EndAll(Sockets.Unknown(key).Select(static one => one.Connection));
         if (tokens is not null)
-            tokens.Revoked += HearRevoked;
+            tokens.Revoked += caller => EndAll(Sockets.Of(caller));
     }
 
     /// <summary>The gate that charges messages; null in tests of a socket alone.</summary>
     public Gate? Gate { get; }
-
-    public AglowOptions Options => _options;
 
     /// <summary>The callers whose tokens were checked; null if the server takes no tokens.</summary>
     public KnownCallers? Tokens { get; }
@@ -177,27 +173,16 @@ internal sealed class SocketHost
         }
     }
 
-    // Ends the connections of a revoked credential.
-    private void HearRevoked(Caller caller)
-    {
-        foreach (var connection in Sockets.Of(caller))
-            End(connection, SocketClose.TokenEnded);
-    }
-
-    // A new key was registered. Streams that its person opened before see as a stranger and miss changes of the account, so they end.
-    private void HearRegistered(string key, uint user)
-    {
-        foreach (var (connection, _) in Sockets.Unknown(key))
-            End(connection, SocketClose.TokenEnded);
-    }
-
-    private void Disconnect(ReadOnlySpan<uint> users)
+    private void EndAll(ReadOnlySpan<uint> users)
     {
         foreach (var user in users)
-        {
-            foreach (var connection in Sockets.Of(user))
-                End(connection, SocketClose.TokenEnded);
-        }
+            EndAll(Sockets.Of(user));
+    }
+
+    private void EndAll(IEnumerable<WatchConnection> connections)
+    {
+        foreach (var connection in connections)
+            End(connection, SocketClose.TokenEnded);
     }
 
     // The close code if the user's account forbids the connection; null: it may stay open.

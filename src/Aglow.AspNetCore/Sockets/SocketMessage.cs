@@ -1,10 +1,7 @@
 using System.Text.Json;
 using Aglow.AspNetCore.Bodies;
-using Aglow.AspNetCore.Http;
-using Aglow.Model;
 using Aglow.Users;
 using Aglow.Watching;
-using Microsoft.AspNetCore.Http;
 
 namespace Aglow.AspNetCore.Sockets;
 

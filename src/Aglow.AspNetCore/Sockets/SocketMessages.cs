@@ -2,12 +2,8 @@ using System.Text;
 using System.Text.Json;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Bodies;
-using Aglow.AspNetCore.Http;
-using Aglow.Model;
-using Aglow.Storage;
 using Aglow.Users;
 using Aglow.Watching;
-using Microsoft.AspNetCore.Http;
 
 namespace Aglow.AspNetCore.Sockets;
 

@@ -1,8 +1,6 @@
 using System.Buffers;
 using System.IO.Pipelines;
-using Aglow.AspNetCore.Http;
 using Aglow.Storage;
-using Microsoft.AspNetCore.Http;
 
 namespace Aglow.AspNetCore.Sockets;
 

@@ -1,7 +1,5 @@
 using System.Text;
 using Aglow.AspNetCore.Access;
-using Aglow.AspNetCore.Http;
-using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
 
 namespace Aglow.AspNetCore.Sockets;

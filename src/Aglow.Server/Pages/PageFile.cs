@@ -1,6 +1,4 @@
 using System.Reflection;
-using Aglow.AspNetCore.Http;
-using Microsoft.AspNetCore.Http;
 
 namespace Aglow.Server.Pages;
 

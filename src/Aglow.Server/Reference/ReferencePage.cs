@@ -1,11 +1,6 @@
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Endpoints;
-using Aglow.AspNetCore.Http;
 using Aglow.Server.Pages;
-using Microsoft.AspNetCore.Builder;
-using Microsoft.AspNetCore.Http;
-using Microsoft.AspNetCore.Routing;
-using Microsoft.Extensions.DependencyInjection;
 using Swashbuckle.AspNetCore.SwaggerUI;
 
 namespace Aglow.Server.Reference;

@@ -1,5 +1,3 @@
-using System.Text.Json.Nodes;
-
 namespace Aglow.Client.Tests.Behaviour;
 
 /// <summary>Every scenario of the behaviour suite that is not about another client.</summary>

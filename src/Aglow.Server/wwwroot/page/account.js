@@ -1,5 +1,5 @@
 // A person's account: changes the user name and the display name, and signs out everywhere.
-import { announce } from './announcer.js';
+import { announce, attempt } from './announcer.js';
 import * as directory from './directory.js';
 import { signOut } from './session.js';
 import { nameOf } from './words.js';
@@ -17,9 +17,9 @@ export class Account {
         this.#onSignedOut = onSignedOut;
         byId('rename').addEventListener('submit', (submit) => {
             submit.preventDefault();
-            this.#try(() => this.#rename());
+            attempt(byId('account-problem'), () => this.#rename());
         });
-        byId('sign-out').addEventListener('click', () => this.#try(() => this.#signOut()));
+        byId('sign-out').addEventListener('click', () => attempt(byId('account-problem'), () => this.#signOut()));
     }
 
     /** Sets the user of this tab; undefined if there is none. */
@@ -49,16 +49,5 @@ export class Account {
         await directory.revoke(this.#user.user_id);
         signOut();
         this.#onSignedOut();
-    }
-
-    async #try(change) {
-        byId('account-problem').hidden = true;
-        try {
-            await change();
-        } catch (refused) {
-            byId('account-problem').textContent = refused.message;
-            byId('account-problem').hidden = false;
-            announce(refused.message);
-        }
     }
 }

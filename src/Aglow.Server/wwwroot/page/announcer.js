@@ -13,6 +13,18 @@ export function announce(words) {
     timer ??= setTimeout(say, waiting.length === 1 ? 250 : EVERY_MS);
 }
 
+/** Makes a change. A refusal is shown in this element, and announced. */
+export async function attempt(problem, change) {
+    problem.hidden = true;
+    try {
+        await change();
+    } catch (refused) {
+        problem.textContent = refused.message;
+        problem.hidden = false;
+        announce(refused.message);
+    }
+}
+
 function say() {
     if (waiting.length === 0) {
         timer = undefined;

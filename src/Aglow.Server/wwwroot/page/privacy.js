@@ -1,5 +1,5 @@
 // Who may see this tab's person: visibility, people who wait for approval, blocked people.
-import { announce } from './announcer.js';
+import { announce, attempt } from './announcer.js';
 import * as directory from './directory.js';
 import { nameOf } from './words.js';
 
@@ -41,7 +41,7 @@ export class Privacy {
     }
 
     async #set(change) {
-        await this.#try(async () => {
+        await attempt(byId('privacy-problem'), async () => {
             const shows = await directory.setVisibility(this.#user, change);
             this.#show(shows);
             announce(`Seen by ${WORDS[shows.online]}`);
@@ -101,23 +101,12 @@ export class Privacy {
     }
 
     async #answer(row, name, words, act) {
-        await this.#try(async () => {
+        await attempt(byId('privacy-problem'), async () => {
             await act(this.#user, row.user);
             byId('privacy-summary').focus();
             row.remove();
             announce(`${words}: ${name}`);
         });
         await this.#refresh();
-    }
-
-    async #try(change) {
-        byId('privacy-problem').hidden = true;
-        try {
-            await change();
-        } catch (refused) {
-            byId('privacy-problem').textContent = refused.message;
-            byId('privacy-problem').hidden = false;
-            announce(refused.message);
-        }
     }
 }
