@@ -3,7 +3,6 @@ using Aglow.Heartbeats;
 using Aglow.Model;
 using Aglow.Redis;
 using Aglow.Redis.Connections;
-using Aglow.Watching;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Benchmarks;

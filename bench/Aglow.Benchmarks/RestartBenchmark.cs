@@ -5,7 +5,6 @@ using Aglow.Diagnostics;
 using Aglow.Durable;
 using Aglow.Model;
 using Aglow.Storage;
-using Aglow.Sweeping;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Benchmarks;

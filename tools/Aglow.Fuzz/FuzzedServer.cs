@@ -1,5 +1,4 @@
 using Aglow.AspNetCore.Access;
-using Aglow.AspNetCore.Endpoints;
 using Aglow.AspNetCore.Http;
 using Aglow.Model;
 using Aglow.Watching;

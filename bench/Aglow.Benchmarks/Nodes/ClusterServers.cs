@@ -2,7 +2,6 @@ using System.Diagnostics;
 using Aglow.Model;
 using Aglow.Redis;
 using Aglow.Redis.Connections;
-using Aglow.Watching;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Benchmarks.Nodes;

@@ -2,7 +2,6 @@ using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Net.Http.Json;
 using Aglow.Model;
-using Aglow.Redis;
 using Aglow.Redis.Connections;
 
 namespace Aglow.Benchmarks.Nodes;

@@ -1,5 +1,3 @@
-using System.Diagnostics;
-
 namespace Aglow.Benchmarks.Nodes;
 
 /// <summary>A node as in <c>./aglow serve --redis …</c>, on a free port; killed after the measurement.</summary>

@@ -1,4 +1,3 @@
-using Aglow.AspNetCore.Hosting;
 using Aglow.AspNetCore.Http;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;

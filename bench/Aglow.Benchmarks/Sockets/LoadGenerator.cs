@@ -4,7 +4,6 @@ using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization;
-using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Endpoints;
 using Aglow.AspNetCore.Http;
 using Aglow.AspNetCore.Sockets;

@@ -1,4 +1,3 @@
-using Aglow.AspNetCore.Access;
 using Aglow.Benchmarks.Baselines;
 using Aglow.Heartbeats;
 using Aglow.Model;

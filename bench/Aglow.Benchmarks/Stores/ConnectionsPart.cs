@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using System.Text;
-using Aglow.AspNetCore.Access;
 using Aglow.Benchmarks.Baselines;
 
 namespace Aglow.Benchmarks.Stores;

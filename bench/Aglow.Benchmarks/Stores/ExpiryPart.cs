@@ -2,7 +2,6 @@ using System.Collections.Concurrent;
 using System.Diagnostics;
 using Aglow.Benchmarks.Baselines;
 using Aglow.Heartbeats;
-using Aglow.Model;
 using Aglow.Redis;
 using Aglow.Sweeping;
 using StackExchange.Redis;

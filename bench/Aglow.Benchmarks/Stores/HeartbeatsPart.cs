@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using Aglow.AspNetCore.Access;
 using Aglow.Benchmarks.Baselines;
 
 namespace Aglow.Benchmarks.Stores;

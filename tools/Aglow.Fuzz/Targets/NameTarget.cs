@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Text;
-using Aglow.AspNetCore;
 using Aglow.AspNetCore.Http;
 using Aglow.Model;
 using Aglow.Users;

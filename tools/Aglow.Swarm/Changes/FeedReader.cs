@@ -1,5 +1,3 @@
-using System.Globalization;
-
 namespace Aglow.Swarm.Changes;
 
 /// <summary>A backend that follows <c>GET /changes</c>, at any node that answers.</summary>
