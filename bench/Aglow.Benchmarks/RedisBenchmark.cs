@@ -68,12 +68,10 @@ internal sealed class RedisBenchmark : Benchmark
         bench.Fill(packed, people.Count / 64);
         var pairs = await bench.RunAsync(sets, packed);
         run.Add(
-            $"heartbeats a Redis CPU second, {aof}: 64 words a BITFIELD against SET EX x 100", pairs, s => s.CpuNanoseconds,
-            durable ? Goal.Least(3) : null, operation: "heartbeat");
+            $"heartbeats a Redis CPU second, {aof}: 64 words a BITFIELD against SET EX x 100", pairs, "heartbeat",
+            durable ? Goal.Least(3) : null);
         pairs = await bench.RunAsync(new RedisSingleBitfields(people, 100), packed);
-        run.Add(
-            $"heartbeats a Redis CPU second, {aof}: 64 words a BITFIELD against a BITFIELD each x 100", pairs, s => s.CpuNanoseconds,
-            operation: "heartbeat");
+        run.Add($"heartbeats a Redis CPU second, {aof}: 64 words a BITFIELD against a BITFIELD each x 100", pairs, "heartbeat");
     }
 
     private static async Task ReadsAsync(Run run)
@@ -85,13 +83,9 @@ internal sealed class RedisBenchmark : Benchmark
         foreach (var users in (int[])[20, 1000])
         {
             var pairs = await bench.RunAsync(new RedisGets(people, users), new RedisBitfieldGets(people, users));
-            run.Add(
-                $"{users:#,0} users at once, a Redis CPU second: BITFIELD_RO by page against MGET", pairs, s => s.CpuNanoseconds,
-                operation: "user");
+            run.Add($"{users:#,0} users at once, a Redis CPU second: BITFIELD_RO by page against MGET", pairs, "user");
             pairs = await bench.RunAsync(new RedisRanges(people, users), new RedisBitfieldGets(people, users));
-            run.Add(
-                $"{users:#,0} users at once, a Redis CPU second: BITFIELD_RO by page against GETRANGE of each", pairs,
-                s => s.CpuNanoseconds, operation: "user");
+            run.Add($"{users:#,0} users at once, a Redis CPU second: BITFIELD_RO by page against GETRANGE of each", pairs, "user");
         }
     }
 
@@ -179,8 +173,8 @@ internal sealed class RedisBenchmark : Benchmark
             run.PairCount,
             TimeSpan.FromSeconds(run.Settings.Number("warm-up")));
         run.Add(
-            "heartbeats a Redis CPU second through a node, 10,000/s: against SET EX x 100 at the same pace", pairs, s => s.CpuNanoseconds,
-            Goal.Least(1.5), operation: "heartbeat");
+            "heartbeats a Redis CPU second through a node, 10,000/s: against SET EX x 100 at the same pace", pairs, "heartbeat",
+            Goal.Least(1.5));
         run.Add("allocated by a heartbeat of who is online, in the node", "bytes", [.. calling.TakeLast((int)run.PairCount)], Goal.Most(0));
         run.Add("allocated by the node for everything, sweeps included, a heartbeat", "bytes", [.. whole.TakeLast((int)run.PairCount)]);
         run.Add("share of heartbeats that were written at once", "of 1", [.. atOnce.TakeLast((int)run.PairCount)]);

@@ -99,16 +99,14 @@ internal sealed class RestartBenchmark : Benchmark
         journal.Writer.CheckpointNow();
         var took = Stopwatch.GetElapsedTime(began);
         run.Add(
-            Figure.Of(
-                $"{title}: a checkpoint of every page, without its pauses",
-                "MB/s",
-                [store.Pages(Plane.Pulse).Length * 0.26112 / took.TotalSeconds]));
+            $"{title}: a checkpoint of every page, without its pauses", "MB/s",
+            [store.Pages(Plane.Pulse).Length * 0.26112 / took.TotalSeconds]);
 
         began = Stopwatch.GetTimestamp();
         await ArriveAsync(store, clock.Now, users, active, journal);
-        run.Add(Figure.Of($"{title}: journal, large commits", "M words/s", [active / 1e6 / Stopwatch.GetElapsedTime(began).TotalSeconds]));
-        run.Add(Figure.Of($"{title}: on disk", "bytes/user", [(double)BytesIn(folder) / users]));
-        run.Add(Figure.Of($"{title}: on disk", "MiB", [BytesIn(folder) / 1048576.0]));
+        run.Add($"{title}: journal, large commits", "M words/s", [active / 1e6 / Stopwatch.GetElapsedTime(began).TotalSeconds]);
+        run.Add($"{title}: on disk", "bytes/user", [(double)BytesIn(folder) / users]);
+        run.Add($"{title}: on disk", "MiB", [BytesIn(folder) / 1048576.0]);
         if (measureCommits)
         {
             await MeasureCommitsAsync(run, title, journal, store, clock, users);
@@ -146,7 +144,7 @@ internal sealed class RestartBenchmark : Benchmark
         journal.Writer.Rows.BeginCheckpoint();
         journal.Start();
         await MeasureAsync("during a checkpoint", together: 1, took => journal.Checkpoints > before || took == 20_000);
-        run.Add(Figure.Of($"{title}: a checkpoint of every page, with its pauses", "s", [journal.LastCheckpointTook.TotalSeconds]));
+        run.Add($"{title}: a checkpoint of every page, with its pauses", "s", [journal.LastCheckpointTook.TotalSeconds]);
         await MeasureAsync("alone", together: 1, took => took == 2000);
         await MeasureAsync("100 at once", together: 100, took => took == 500);
 
@@ -161,8 +159,8 @@ internal sealed class RestartBenchmark : Benchmark
             }
 
             took.Sort();
-            run.Add(Figure.Of($"{title}: a word to the disk, {how}, median", "ms", [took[took.Count / 2]]));
-            run.Add(Figure.Of($"{title}: a word to the disk, {how}, p99", "ms", [took[took.Count * 99 / 100]]));
+            run.Add($"{title}: a word to the disk, {how}, median", "ms", [took[took.Count / 2]]);
+            run.Add($"{title}: a word to the disk, {how}, p99", "ms", [took[took.Count * 99 / 100]]);
         }
 
         async Task OneAsync(uint number)
@@ -201,8 +199,8 @@ internal sealed class RestartBenchmark : Benchmark
                 loads.Add(double.Parse(answer[0], CultureInfo.InvariantCulture));
             }
 
-            run.Add(Figure.Of($"{title}: words read from the {from}", "s", loads));
-            run.Add(Figure.Of($"{title}: process start to words read from the {from}", "s", ready, goal));
+            run.Add($"{title}: words read from the {from}", "s", loads);
+            run.Add($"{title}: process start to words read from the {from}", "s", ready, goal);
         }
 
         if (!cold)
@@ -234,8 +232,7 @@ internal sealed class RestartBenchmark : Benchmark
                 ready.Add(took);
         }
 
-        run.Add(
-            Figure.Of($"{title}: process start of the server to ready", "s", ready, users <= 10_000_000 ? Goal.Most(1) : Goal.Most(15)));
+        run.Add($"{title}: process start of the server to ready", "s", ready, users <= 10_000_000 ? Goal.Most(1) : Goal.Most(15));
     }
 
     /// <summary>Waits until a server is ready; returns the seconds since it began.</summary>

@@ -80,7 +80,7 @@ internal sealed class ChangesBenchmark : Benchmark
         run.AddLeg("feed off", off, "transition");
         run.AddLeg("feed on", on, "transition");
         var ratios = on.Zip(off, static (a, b) => a.CpuNanoseconds / b.CpuNanoseconds).ToArray();
-        run.Add(Figure.Of("CPU of a transition, feed on over off", "ratio", ratios, Goal.Most(1.25)));
+        run.Add("CPU of a transition, feed on over off", "ratio", ratios, Goal.Most(1.25));
     }
 
     private static async Task<Sample> FeedLegAsync(int users, int hours)
@@ -128,13 +128,10 @@ internal sealed class ChangesBenchmark : Benchmark
 
         run.AddLeg("no webhook", without, "transition");
         run.AddLeg("a webhook for all", with, "transition");
-        run.Add(Figure.Of(
-            $"CPU of a transition with a webhook for all, {run.Settings.Number("rate"):#,0}/s, all of it",
-            "us",
-            [.. with.Select(static s => s.CpuNanoseconds / 1000)],
-            Goal.Most(15)));
-        run.Add(Figure.Of(
-            "of it for the webhook", "us", [.. with.Zip(without, static (a, b) => (a.CpuNanoseconds - b.CpuNanoseconds) / 1000)]));
+        run.Add(
+            $"CPU of a transition with a webhook for all, {run.Settings.Number("rate"):#,0}/s, all of it", "us",
+            [.. with.Select(static s => s.CpuNanoseconds / 1000)], Goal.Most(15));
+        run.Add("of it for the webhook", "us", [.. with.Zip(without, static (a, b) => (a.CpuNanoseconds - b.CpuNanoseconds) / 1000)]);
     }
 
     private static async Task<Sample> WebhookLegAsync(Run run, ServeProcess server, HttpClient http, bool isWith)
@@ -189,10 +186,10 @@ internal sealed class ChangesBenchmark : Benchmark
             offline.Add(Stopwatch.GetElapsedTime(sent[i], receiver.HeardAt((uint)i, isOnline: false)!.Value).TotalSeconds - leaseSeconds);
         }
 
-        run.Add(Figure.Of($"{where}: online, at the receiver, p50", "ms", [online.Quantile(0.5, 0)]));
-        run.Add(Figure.Of($"{where}: online, at the receiver, p99", "ms", [online.Quantile(0.99, 0)], Goal.Most(250)));
-        run.Add(Figure.Of($"{where}: offline, at the receiver, after the lease, p50", "ms", [offline.Quantile(0.5, 0)]));
-        run.Add(Figure.Of($"{where}: offline, at the receiver, after the lease, p99", "ms", [offline.Quantile(0.99, 0)], Goal.Most(1500)));
+        run.Add($"{where}: online, at the receiver, p50", "ms", [online.Quantile(0.5, 0)]);
+        run.Add($"{where}: online, at the receiver, p99", "ms", [online.Quantile(0.99, 0)], Goal.Most(250));
+        run.Add($"{where}: offline, at the receiver, after the lease, p50", "ms", [offline.Quantile(0.5, 0)]);
+        run.Add($"{where}: offline, at the receiver, after the lease, p99", "ms", [offline.Quantile(0.99, 0)], Goal.Most(1500));
     }
 
     // ---- burst ------------------------------------------------------------------------------------------------------------------
@@ -213,7 +210,7 @@ internal sealed class ChangesBenchmark : Benchmark
             seconds.Add(Stopwatch.GetElapsedTime(expires, receiver.LastAt).TotalSeconds);
         }
 
-        run.Add(Figure.Of($"{users:#,0} leases expire at once: the last at the receiver, after the lease", "s", seconds, Goal.Most(10)));
+        run.Add($"{users:#,0} leases expire at once: the last at the receiver, after the lease", "s", seconds, Goal.Most(10));
     }
 
     private static async Task AloneAsync(string[] flags, Func<ServeProcess, Task> measure)

@@ -84,8 +84,7 @@ internal sealed class DoorBenchmark : Benchmark
             var before = callers.Mistaken;
             await callers.RunAsync(
                 new Uri($"http://127.0.0.1:{port}"), version, (int)run.Settings.Number("connections"), requests, seed: port);
-            run.Add(
-                Figure.Of($"callers taken for others, {way}, of {requests:#,0} requests", "", [callers.Mistaken - before], Goal.Most(0)));
+            run.Add($"callers taken for others, {way}, of {requests:#,0} requests", "", [callers.Mistaken - before], Goal.Most(0));
         }
 
         if (callers.First is { } first)
@@ -125,8 +124,8 @@ internal sealed class DoorBenchmark : Benchmark
                 await AttackAsync(address, method, path, body, length);
                 share = (Cpu.Of(server.Process) - before) / Stopwatch.GetElapsedTime(began).TotalSeconds;
             });
-            run.Add(Figure.Of($"CPU that one token takes by {call}", "cores", [share], Goal.Most(0.25)));
-            run.Add(Figure.Of("  others' p99, over its usual", "", [p99 / quiet], Goal.Most(2)));
+            run.Add($"CPU that one token takes by {call}", "cores", [share], Goal.Most(0.25));
+            run.Add("  others' p99, over its usual", "", [p99 / quiet], Goal.Most(2));
             await Task.Delay(TimeSpan.FromSeconds(3), TimeProvider.System);
         }
     }
@@ -164,7 +163,7 @@ internal sealed class DoorBenchmark : Benchmark
 
         await ChurnAsync(http);
         var megabytes = (Cpu.ResidentBytes(server.Process) - before) / 1e6;
-        run.Add(Figure.Of($"memory that one token holds by {open.Count} event streams of {kind}", "MB", [megabytes], Goal.Most(32)));
+        run.Add($"memory that one token holds by {open.Count} event streams of {kind}", "MB", [megabytes], Goal.Most(32));
         open.ForEach(static answer => answer.Dispose());
     }
 
@@ -193,7 +192,7 @@ internal sealed class DoorBenchmark : Benchmark
             await guesses.SetUpAsync(new Uri($"http://127.0.0.1:{http1}"));
         using var again = await StartAsync(folder, http1, http2, flags);
         foreach (var (read, percent) in await guesses.GuessAsync(new Uri($"http://127.0.0.1:{http1}")))
-            run.Add(Figure.Of($"guesses right, whether a hidden user came back, by a first {read}", "%", [percent], Goal.Most(53)));
+            run.Add($"guesses right, whether a hidden user came back, by a first {read}", "%", [percent], Goal.Most(53));
     }
 
     // the 99th percentile of other users' heartbeats, in milliseconds, while something else runs

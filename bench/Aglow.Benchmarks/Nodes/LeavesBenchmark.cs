@@ -77,8 +77,8 @@ internal sealed class LeavesBenchmark : Benchmark
         }
 
         var title = $"a primary fails just after its replica was cut off, --wait-for-replica {wait}";
-        run.Add(Figure.Of($"{title}: leaves acknowledged, of {count}", "leaves", acknowledged));
-        run.Add(Figure.Of($"{title}: of those, undone", "leaves", undone, wait == "off" ? null : Goal.Most(0)));
+        run.Add($"{title}: leaves acknowledged, of {count}", "leaves", acknowledged);
+        run.Add($"{title}: of those, undone", "leaves", undone, wait == "off" ? null : Goal.Most(0));
     }
 
     private static async Task LeaveAsync(HttpClient http, uint[] users, ConcurrentBag<uint> left) =>
@@ -111,13 +111,13 @@ internal sealed class LeavesBenchmark : Benchmark
             waitLate.Add(with.Late);
         }
 
-        run.Add(Figure.Of("CPU of a heartbeat and a leave, node and Redis: waiting against not waiting", "ratio", cpu));
-        run.Add(Figure.Of("CPU of a heartbeat and a leave, not waiting", "us", offCpu));
-        run.Add(Figure.Of("CPU of a heartbeat and a leave, waiting", "us", waitCpu));
-        run.Add(Figure.Of("a leave, not waiting: median", "ms", offMedian));
-        run.Add(Figure.Of("a leave, waiting: median", "ms", waitMedian));
-        run.Add(Figure.Of("a leave, not waiting: 99 of 100 within", "ms", offLate));
-        run.Add(Figure.Of("a leave, waiting: 99 of 100 within", "ms", waitLate));
+        run.Add("CPU of a heartbeat and a leave, node and Redis: waiting against not waiting", "ratio", cpu);
+        run.Add("CPU of a heartbeat and a leave, not waiting", "us", offCpu);
+        run.Add("CPU of a heartbeat and a leave, waiting", "us", waitCpu);
+        run.Add("a leave, not waiting: median", "ms", offMedian);
+        run.Add("a leave, waiting: median", "ms", waitMedian);
+        run.Add("a leave, not waiting: 99 of 100 within", "ms", offLate);
+        run.Add("a leave, waiting: 99 of 100 within", "ms", waitLate);
 
         async Task<(double Cpu, double Median, double Late)> LegAsync(NodeProcess node, double seconds)
         {

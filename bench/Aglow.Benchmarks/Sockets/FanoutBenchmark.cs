@@ -90,22 +90,15 @@ internal sealed class FanoutBenchmark : Benchmark
                 TimeSpan.FromSeconds(run.IsQuick ? 1 : 40));
             var goal = name switch { Server.Ws => Goal.Least(1.3), Server.SignalR => Goal.Least(1.8), _ => null };
             run.Add(
-                $"{Rate(run):#,0} changes/s: deliveries per server CPU second, times those of {Server.Title(name)}",
-                pairs,
-                s => s.CpuNanoseconds,
-                goal,
-                inverse: true,
-                "delivery");
+                $"{Rate(run):#,0} changes/s: deliveries per server CPU second, times those of {Server.Title(name)}", pairs, "delivery",
+                goal, inverse: true);
             foreach (var side in new[] { aglow, peer })
             {
                 var legs = side.Legs.TakeLast((int)run.PairCount).ToArray();
-                run.Add(Figure.Of($"  {Server.Title(side.Name)}, server on one core: lag p50", "ms", [.. legs.Select(l => l.ArrivalP50)]));
-                run.Add(Figure.Of($"  {Server.Title(side.Name)}, server on one core: lag p99", "ms", [.. legs.Select(l => l.ArrivalP99)]));
+                run.Add($"  {Server.Title(side.Name)}, server on one core: lag p50", "ms", [.. legs.Select(l => l.ArrivalP50)]);
+                run.Add($"  {Server.Title(side.Name)}, server on one core: lag p99", "ms", [.. legs.Select(l => l.ArrivalP99)]);
                 run.Add(
-                    Figure.Of(
-                        $"  load generator at {Server.Title(side.Name)}",
-                        "% of its core",
-                        [.. legs.Select(l => 100 * l.LoadCpu / l.Seconds)]));
+                    $"  load generator at {Server.Title(side.Name)}", "% of its core", [.. legs.Select(l => 100 * l.LoadCpu / l.Seconds)]);
             }
         }
     }
@@ -132,13 +125,13 @@ internal sealed class FanoutBenchmark : Benchmark
                 await side.RunAsync(rate, Seconds(run), quantum: 0);
             var legs = side.Legs;
             var title = $"{Server.Title(name)}, {rate:#,0} changes/s, 2 cores shared with the clients";
-            run.Add(Figure.Of($"{title}: lag p50", "ms", [.. legs.Select(l => l.ArrivalP50)], isGoal ? Goal.Most(p50) : null));
-            run.Add(Figure.Of($"{title}: lag p99", "ms", [.. legs.Select(l => l.ArrivalP99)], isGoal ? Goal.Most(p99) : null));
-            run.Add(Figure.Of($"{title}: lag p99.9", "ms", [.. legs.Select(l => l.ArrivalP999)]));
-            run.Add(Figure.Of($"{title}: lag, longest", "ms", [.. legs.Select(l => l.ArrivalMax)]));
-            run.Add(Figure.Of($"{title}: lag of a goodbye p99, the second of grace included", "ms", [.. legs.Select(l => l.GoodbyeP99)]));
-            run.Add(Figure.Of($"{title}: records a frame", "records", [.. legs.Select(l => (double)l.Deliveries / l.Frames)]));
-            run.Add(Figure.Of($"{title}: server CPU", "% of a core", [.. legs.Select(l => 100 * l.ServerCpu / l.Seconds)]));
+            run.Add($"{title}: lag p50", "ms", [.. legs.Select(l => l.ArrivalP50)], isGoal ? Goal.Most(p50) : null);
+            run.Add($"{title}: lag p99", "ms", [.. legs.Select(l => l.ArrivalP99)], isGoal ? Goal.Most(p99) : null);
+            run.Add($"{title}: lag p99.9", "ms", [.. legs.Select(l => l.ArrivalP999)]);
+            run.Add($"{title}: lag, longest", "ms", [.. legs.Select(l => l.ArrivalMax)]);
+            run.Add($"{title}: lag of a goodbye p99, the second of grace included", "ms", [.. legs.Select(l => l.GoodbyeP99)]);
+            run.Add($"{title}: records a frame", "records", [.. legs.Select(l => (double)l.Deliveries / l.Frames)]);
+            run.Add($"{title}: server CPU", "% of a core", [.. legs.Select(l => 100 * l.ServerCpu / l.Seconds)]);
         }
     }
 
@@ -168,11 +161,9 @@ internal sealed class FanoutBenchmark : Benchmark
             }
 
             var goal = name switch { Server.Ws => Goal.Least(5), Server.Before => Goal.Least(1), _ => null };
-            run.Add(Figure.Of(
-                $"saturated, p99 under 1 s: deliveries/s, times those of {Server.Title(name)}",
-                "ratio",
-                [.. best.Zip(peerBest, (a, b) => a.DeliveriesPerSecond / b.DeliveriesPerSecond)],
-                goal));
+            run.Add(
+                $"saturated, p99 under 1 s: deliveries/s, times those of {Server.Title(name)}", "ratio",
+                [.. best.Zip(peerBest, (a, b) => a.DeliveriesPerSecond / b.DeliveriesPerSecond)], goal);
             AddSaturated(run, aglow, best);
             AddSaturated(run, peer, peerBest);
             run.Note($"for lags at shares of the highest rate: --parts shares --most {best.Max(l => l.Offered):0}");
@@ -213,27 +204,22 @@ internal sealed class FanoutBenchmark : Benchmark
     {
         var (legs, title) = (side.Legs, $"{Server.Title(side.Name)}, {what}");
         var most = side.Name == Server.Aglow ? Goal.Most(goal) : null;
-        run.Add(Figure.Of($"{title}: lag p50", "ms", [.. legs.Select(l => l.ArrivalP50)]));
-        run.Add(Figure.Of($"{title}: lag p99", "ms", [.. legs.Select(l => l.ArrivalP99)], most));
-        run.Add(Figure.Of($"{title}: server CPU", "% of its core", [.. legs.Select(l => 100 * l.ServerCpu / l.Seconds)]));
-        run.Add(Figure.Of($"{title}: load generator", "% of its core", [.. legs.Select(l => 100 * l.LoadCpu / l.Seconds)]));
-        run.Add(Figure.Of($"{title}: records a frame", "records", [.. legs.Select(l => (double)l.Deliveries / l.Frames)]));
+        run.Add($"{title}: lag p50", "ms", [.. legs.Select(l => l.ArrivalP50)]);
+        run.Add($"{title}: lag p99", "ms", [.. legs.Select(l => l.ArrivalP99)], most);
+        run.Add($"{title}: server CPU", "% of its core", [.. legs.Select(l => 100 * l.ServerCpu / l.Seconds)]);
+        run.Add($"{title}: load generator", "% of its core", [.. legs.Select(l => 100 * l.LoadCpu / l.Seconds)]);
+        run.Add($"{title}: records a frame", "records", [.. legs.Select(l => (double)l.Deliveries / l.Frames)]);
     }
 
     private static void AddSaturated(Run run, Side side, List<FanoutLeg> best)
     {
-        run.Add(Figure.Of($"  {Server.Title(side.Name)}, saturated", "deliveries/s", [.. best.Select(l => l.DeliveriesPerSecond)]));
-        run.Add(Figure.Of($"  {Server.Title(side.Name)}, saturated: lag p99", "ms", [.. best.Select(l => l.ArrivalP99)]));
+        run.Add($"  {Server.Title(side.Name)}, saturated", "deliveries/s", [.. best.Select(l => l.DeliveriesPerSecond)]);
+        run.Add($"  {Server.Title(side.Name)}, saturated: lag p99", "ms", [.. best.Select(l => l.ArrivalP99)]);
         run.Add(
-            Figure.Of(
-                $"  {Server.Title(side.Name)}, saturated: server CPU",
-                "ns/delivery",
-                [.. best.Select(l => l.ServerCpu * 1e9 / l.Deliveries)]));
+            $"  {Server.Title(side.Name)}, saturated: server CPU", "ns/delivery", [.. best.Select(l => l.ServerCpu * 1e9 / l.Deliveries)]);
         run.Add(
-            Figure.Of(
-                $"  load generator at {Server.Title(side.Name)}, saturated",
-                "% of its core",
-                [.. best.Select(l => 100 * l.LoadCpu / l.Seconds)]));
+            $"  load generator at {Server.Title(side.Name)}, saturated", "% of its core",
+            [.. best.Select(l => 100 * l.LoadCpu / l.Seconds)]);
     }
 
     // Raises the rate by a fifth at a time until deliveries are late; returns the last leg in time.
@@ -268,8 +254,8 @@ internal sealed class FanoutBenchmark : Benchmark
             await using var side = await Side.StartAsync(name, pinned: false, sockets, watching, users);
             await side.Load.AskAsync("flip 3");
             var leg = await side.Load.AskAsync<FlipLeg>($"flip {rounds}");
-            run.Add(Figure.Of($"{what}, {Server.Title(name)}", "ms", leg.Arrivals, name == Server.Aglow ? goal : null));
-            run.Add(Figure.Of($"  the longest of {rounds}, {Server.Title(name)}", "ms", [leg.Arrivals.Max()]));
+            run.Add($"{what}, {Server.Title(name)}", "ms", leg.Arrivals, name == Server.Aglow ? goal : null);
+            run.Add($"  the longest of {rounds}, {Server.Title(name)}", "ms", [leg.Arrivals.Max()]);
         }
     }
 
@@ -289,14 +275,11 @@ internal sealed class FanoutBenchmark : Benchmark
         if (legs.Sum(l => l.Wrong) is > 0 and var wrong)
             throw new BenchmarkException($"{wrong} watchers missed a user who went offline.");
         var title = $"{online:#,0} online: offline notice";
-        run.Add(Figure.Of($"{title} after the lease ran out, p50", "ms", [.. legs.Select(l => l.LapseP50)]));
-        run.Add(Figure.Of($"{title} after the lease ran out, p99", "ms", [.. legs.Select(l => l.LapseP99)], Goal.Most(1500)));
-        run.Add(Figure.Of($"{title} after the lease ran out, longest", "ms", [.. legs.Select(l => l.LapseMax)]));
+        run.Add($"{title} after the lease ran out, p50", "ms", [.. legs.Select(l => l.LapseP50)]);
+        run.Add($"{title} after the lease ran out, p99", "ms", [.. legs.Select(l => l.LapseP99)], Goal.Most(1500));
+        run.Add($"{title} after the lease ran out, longest", "ms", [.. legs.Select(l => l.LapseMax)]);
         run.Add(
-            Figure.Of(
-                $"{title} 30 s after the heartbeat's own moment (a word holds whole seconds), p99",
-                "ms",
-                [.. legs.Select(l => l.ExactP99)]));
+            $"{title} 30 s after the heartbeat's own moment (a word holds whole seconds), p99", "ms", [.. legs.Select(l => l.ExactP99)]);
     }
 
     private static string[] Peers =>

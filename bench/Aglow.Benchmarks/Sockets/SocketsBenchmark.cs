@@ -57,9 +57,9 @@ internal sealed class SocketsBenchmark : Benchmark
                 slopes.Add(await SlopeAsync(run, name, watching));
             var title = $"{Server.Title(name)}, a connection {(watching == 0 ? "that is idle" : $"watching {watching}")}";
             var goal = name == Server.Aglow && watching > 0 ? Goal.Most(7.5) : null;
-            run.Add(Figure.Of($"{title}: resident", "KB", [.. slopes.Select(s => s.Resident / 1000)], goal));
-            run.Add(Figure.Of($"{title}: managed heap", "KB", [.. slopes.Select(s => s.Heap / 1000)]));
-            run.Add(Figure.Of($"{title}: kernel, both ends", "KB", [.. slopes.Select(s => s.Kernel / 1000)]));
+            run.Add($"{title}: resident", "KB", [.. slopes.Select(s => s.Resident / 1000)], goal);
+            run.Add($"{title}: managed heap", "KB", [.. slopes.Select(s => s.Heap / 1000)]);
+            run.Add($"{title}: kernel, both ends", "KB", [.. slopes.Select(s => s.Kernel / 1000)]);
         }
     }
 
@@ -80,10 +80,9 @@ internal sealed class SocketsBenchmark : Benchmark
         if (name == Server.Aglow)
             title += $", ping every {Server.PingSeconds} s";
         var goal = name == Server.Aglow ? Goal.Most(Server.PingSeconds < 25 ? 2 : 1) : null;
-        run.Add(Figure.Of($"{title}: CPU of each a second", "us", [.. cpu.Select(each => each * 1e6 / sockets)], goal));
-        run.Add(Figure.Of($"{title}: CPU of the node", "% of a core", [.. cpu.Select(static each => 100 * each)]));
-        run.Add(
-            Figure.Of($"{Server.Title(name)}, no socket: CPU of the node", "% of a core", [.. alone.Select(static each => 100 * each)]));
+        run.Add($"{title}: CPU of each a second", "us", [.. cpu.Select(each => each * 1e6 / sockets)], goal);
+        run.Add($"{title}: CPU of the node", "% of a core", [.. cpu.Select(static each => 100 * each)]);
+        run.Add($"{Server.Title(name)}, no socket: CPU of the node", "% of a core", [.. alone.Select(static each => 100 * each)]);
 
         // CPU seconds a second, once for each sample
         async Task<List<double>> BusyAsync()
@@ -110,7 +109,7 @@ internal sealed class SocketsBenchmark : Benchmark
             bytes.Add((many.Resident - few.Resident) / 180);
         }
 
-        run.Add(Figure.Of("Aglow, a watch more (watching 200 against 20): resident", "bytes", bytes, Goal.Most(24)));
+        run.Add("Aglow, a watch more (watching 200 against 20): resident", "bytes", bytes, Goal.Most(24));
     }
 
     private static async Task<Slope> SlopeAsync(Run run, string name, int watching)
@@ -154,12 +153,12 @@ internal sealed class SocketsBenchmark : Benchmark
         var churn = await load.AskAsync($"churn {count} 20");
         var after = await MeasureAsync(run, server);
         var title = $"Aglow, {count:#,0} connects and disconnects, watching 20";
-        run.Add(Figure.Of($"{title}: heap before", "KB", [before.Heap / 1000]));
-        run.Add(Figure.Of($"{title}: heap after", "KB", [after.Heap / 1000]));
+        run.Add($"{title}: heap before", "KB", [before.Heap / 1000]);
+        run.Add($"{title}: heap after", "KB", [after.Heap / 1000]);
         // the smallest object has 24 bytes, so less than half of that means that nothing of a connection remains
-        run.Add(Figure.Of($"{title}: left of each", "bytes", [(after.Heap - before.Heap) / count], Goal.Most(12)));
-        run.Add(Figure.Of($"{title}: resident after", "MB", [after.Resident / 1e6]));
-        run.Add(Figure.Of($"{title}", "connections/s", [count / churn.GetProperty("seconds").GetDouble()]));
+        run.Add($"{title}: left of each", "bytes", [(after.Heap - before.Heap) / count], Goal.Most(12));
+        run.Add($"{title}: resident after", "MB", [after.Resident / 1e6]);
+        run.Add($"{title}", "connections/s", [count / churn.GetProperty("seconds").GetDouble()]);
     }
 
     private static int Step(Run run) => (int)run.Settings.Number("step");
