@@ -44,22 +44,14 @@ internal sealed class DirectoryBenchmark : Benchmark
         }
 
         KeyCacheMemory(run, (int)run.Settings.Number("keys"));
-        var folder = run.Settings.Text("folder");
-        var temporary = folder.Length == 0 ? Directory.CreateTempSubdirectory("aglow-bench-").FullName : null;
-        try
-        {
-            await using var directory = SqliteUserDirectory.Open(temporary ?? folder, TimeProvider.System);
-            await MeasureAsync(
-                run,
-                directory,
-                least: 5_000,
-                () => Task.FromResult(Directory.EnumerateFiles(temporary ?? folder, "users.db*").Sum(file => new FileInfo(file).Length)));
-        }
-        finally
-        {
-            if (temporary is not null)
-                Directory.Delete(temporary, recursive: true);
-        }
+        using var temporary = run.Settings.Text("folder").Length == 0 ? new TemporaryFolder() : null;
+        var folder = temporary?.Path ?? run.Settings.Text("folder");
+        await using var directory = SqliteUserDirectory.Open(folder, TimeProvider.System);
+        await MeasureAsync(
+            run,
+            directory,
+            least: 5_000,
+            () => Task.FromResult(Directory.EnumerateFiles(folder, "users.db*").Sum(file => new FileInfo(file).Length)));
     }
 
     private static async Task MeasureAsync(Run run, string connection)

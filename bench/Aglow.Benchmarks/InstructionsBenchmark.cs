@@ -92,8 +92,7 @@ internal sealed class InstructionsBenchmark : Benchmark
                 "--urls", $"http://127.0.0.1:{port}", "--data", Path.Combine(folder, "data"), "--page", "off", "--lease-seconds", "86400",
                 "--heartbeat-seconds", "600",
             ]);
-        server.Process.OutputDataReceived += static (_, _) => { };
-        server.Process.BeginOutputReadLine();
+        server.DiscardOutput();
         WaitFor(server, port);
         var heartbeats =
             Enumerable.Repeat(Request("/heartbeat", "application/json", "{\"user_id\":7}"u8), 200).SelectMany(static r => r).ToArray();

@@ -224,7 +224,7 @@ internal sealed class RedisBenchmark : Benchmark
     }
 
     /// <summary>A server, and connections to it.</summary>
-    private sealed class Bench(Run run, RedisServer server, string folder) : IAsyncDisposable
+    private sealed class Bench(Run run, RedisServer server, TemporaryFolder folder) : IAsyncDisposable
     {
         private readonly Connection[] _connections = Connection.Open(server.Port, (int)run.Settings.Number("connections"));
 
@@ -234,8 +234,8 @@ internal sealed class RedisBenchmark : Benchmark
 
         public static async Task<Bench> StartAsync(Run run, bool durable)
         {
-            var folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
-            return new Bench(run, await RedisServer.StartAsync(ServerCore, folder, durable), folder);
+            var folder = new TemporaryFolder();
+            return new Bench(run, await RedisServer.StartAsync(ServerCore, folder.Path, durable), folder);
         }
 
         public Task<RedisCluster> ConnectAsync() => RedisCluster.ConnectAsync(
@@ -259,7 +259,7 @@ internal sealed class RedisBenchmark : Benchmark
             foreach (var connection in _connections)
                 connection.Dispose();
             server.Dispose();
-            Directory.Delete(folder, recursive: true);
+            folder.Dispose();
             return default;
         }
     }

@@ -25,8 +25,7 @@ internal sealed class ServeProcess : IDisposable
         var url = $"http://127.0.0.1:{port}";
         var child = Child.Start(
             Path.Combine(Machine.Root(), "aglow"), cores, ["serve", "--data", folder, "--urls", url, .. lease, .. flags]);
-        child.Process.OutputDataReceived += static (_, _) => { };
-        child.Process.BeginOutputReadLine();
+        child.DiscardOutput();
         await RestartBenchmark.ReadyAsync(child.Process, url, Stopwatch.GetTimestamp());
         return new ServeProcess(child, port);
     }

@@ -57,12 +57,9 @@ internal sealed class PostgresServer : IAsyncDisposable
     public void Pause(bool pause)
     {
         // the server first, so that it starts no more processes
-        string[] processes = [$"{_child.Process.Id}", .. Cpu.ChildrenOf(_child.Process.Id).Select(static child => $"{child}")];
+        int[] processes = [_child.Process.Id, .. Cpu.ChildrenOf(_child.Process.Id)];
         foreach (var process in processes)
-        {
-            using var kill = System.Diagnostics.Process.Start("kill", [pause ? "-STOP" : "-CONT", process]);
-            kill.WaitForExit();
-        }
+            Child.Pause(process, pause);
     }
 
     /// <summary>CPU seconds of the server and of the processes for its connections.</summary>

@@ -85,28 +85,21 @@ internal sealed class ChangesBenchmark : Benchmark
 
     private static async Task<Sample> FeedLegAsync(int users, int hours)
     {
-        var folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
-        try
+        using var folder = new TemporaryFolder();
+        var options = new AglowOptions { DataDirectory = folder.Path, ChangesHours = hours };
+        await using var opened = await EmbeddedPresence.OpenAsync(options, TimeProvider.System, NullLoggerFactory.Instance);
+        var batches = Enumerable.Range(0, users).Select(static i => (uint)i).Chunk(Batch).ToArray();
+        var (cpu, began) = (Cpu.OfThisProcess(), Stopwatch.GetTimestamp());
+        foreach (var batch in batches)
         {
-            var options = new AglowOptions { DataDirectory = folder, ChangesHours = hours };
-            await using var opened = await EmbeddedPresence.OpenAsync(options, TimeProvider.System, NullLoggerFactory.Instance);
-            var batches = Enumerable.Range(0, users).Select(static i => (uint)i).Chunk(Batch).ToArray();
-            var (cpu, began) = (Cpu.OfThisProcess(), Stopwatch.GetTimestamp());
-            foreach (var batch in batches)
-            {
-                await opened.Presence.HeartbeatAsync(batch);
-                await opened.Presence.LeaveAsync(batch);
-            }
+            await opened.Presence.HeartbeatAsync(batch);
+            await opened.Presence.LeaveAsync(batch);
+        }
 
-            var sample = new Sample(users * 2, Stopwatch.GetElapsedTime(began).TotalSeconds, Cpu.OfThisProcess() - cpu);
-            if (opened.Presence.Changes is { } feed && (await feed.ReadAsync(null, 1)).Changes.Count == 0)
-                throw new BenchmarkException("the feed recorded nothing");
-            return sample;
-        }
-        finally
-        {
-            Directory.Delete(folder, recursive: true);
-        }
+        var sample = new Sample(users * 2, Stopwatch.GetElapsedTime(began).TotalSeconds, Cpu.OfThisProcess() - cpu);
+        if (opened.Presence.Changes is { } feed && (await feed.ReadAsync(null, 1)).Changes.Count == 0)
+            throw new BenchmarkException("the feed recorded nothing");
+        return sample;
     }
 
     // ---- webhook ----------------------------------------------------------------------------------------------------------------
@@ -215,16 +208,9 @@ internal sealed class ChangesBenchmark : Benchmark
 
     private static async Task AloneAsync(string[] flags, Func<ServeProcess, Task> measure)
     {
-        var folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
-        try
-        {
-            using var server = await ServeProcess.StartAsync(0, folder, flags);
-            await measure(server);
-        }
-        finally
-        {
-            Directory.Delete(folder, recursive: true);
-        }
+        using var folder = new TemporaryFolder();
+        using var server = await ServeProcess.StartAsync(0, folder.Path, flags);
+        await measure(server);
     }
 
     private static HttpClient Client(int port) => new() { BaseAddress = new Uri($"http://127.0.0.1:{port}") };

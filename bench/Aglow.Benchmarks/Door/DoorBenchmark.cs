@@ -43,25 +43,18 @@ internal sealed class DoorBenchmark : Benchmark
 
     public override async Task RunAsync(Run run)
     {
-        var folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
-        try
+        using var folder = new TemporaryFolder();
+        foreach (var part in run.Settings.Choices("parts", "callers", "cpu", "memory", "hidden"))
         {
-            foreach (var part in run.Settings.Choices("parts", "callers", "cpu", "memory", "hidden"))
-            {
-                var data = Path.Combine(folder, part);
-                if (part == "callers")
-                    await CallersAsync(run, data);
-                else if (part == "cpu")
-                    await CpuAsync(run, data);
-                else if (part == "memory")
-                    await MemoryAsync(run, data);
-                else
-                    await HiddenAsync(run, data);
-            }
-        }
-        finally
-        {
-            Directory.Delete(folder, recursive: true);
+            var data = Path.Combine(folder.Path, part);
+            if (part == "callers")
+                await CallersAsync(run, data);
+            else if (part == "cpu")
+                await CpuAsync(run, data);
+            else if (part == "memory")
+                await MemoryAsync(run, data);
+            else
+                await HiddenAsync(run, data);
         }
     }
 
@@ -119,10 +112,10 @@ internal sealed class DoorBenchmark : Benchmark
             double share = 0;
             var p99 = await OthersAsync(address, length, async () =>
             {
-                var before = Cpu.Of(server.Process);
+                var before = Cpu.Of(server.Process.Id);
                 var began = Stopwatch.GetTimestamp();
                 await AttackAsync(address, method, path, body, length);
-                share = (Cpu.Of(server.Process) - before) / Stopwatch.GetElapsedTime(began).TotalSeconds;
+                share = (Cpu.Of(server.Process.Id) - before) / Stopwatch.GetElapsedTime(began).TotalSeconds;
             });
             run.Add($"CPU that one token takes by {call}", "cores", [share], Goal.Most(0.25));
             run.Add("  others' p99, over its usual", "", [p99 / quiet], Goal.Most(2));
@@ -146,7 +139,7 @@ internal sealed class DoorBenchmark : Benchmark
         using var http = new HttpClient(handler) { BaseAddress = new Uri($"http://127.0.0.1:{http1}") };
         await SendAsync(http, "mallory", "POST", "/heartbeat", null);
         await ChurnAsync(http);
-        var before = Cpu.ResidentBytes(server.Process);
+        var before = Cpu.ResidentBytes(server.Process.Id);
         var open = new List<HttpResponseMessage>();
         var watches = 10_000;
         // halves the number of watches when the server refuses them as too many
@@ -162,7 +155,7 @@ internal sealed class DoorBenchmark : Benchmark
         }
 
         await ChurnAsync(http);
-        var megabytes = (Cpu.ResidentBytes(server.Process) - before) / 1e6;
+        var megabytes = (Cpu.ResidentBytes(server.Process.Id) - before) / 1e6;
         run.Add($"memory that one token holds by {open.Count} event streams of {kind}", "MB", [megabytes], Goal.Most(32));
         open.ForEach(static answer => answer.Dispose());
     }
@@ -250,7 +243,7 @@ internal sealed class DoorBenchmark : Benchmark
     private AuthenticationHeaderValue Authorization(string user) =>
         _tokens.GetOrAdd(user, name => new AuthenticationHeaderValue("Bearer", MistakenCallers.TokenOf(_secret, name)));
 
-    private async Task<Served> StartAsync(string folder, int http1, int http2, params string[] flags)
+    private async Task<Child> StartAsync(string folder, int http1, int http2, params string[] flags)
     {
         Directory.CreateDirectory(folder);
         var settings = Path.Combine(folder, "settings.json");
@@ -262,10 +255,9 @@ internal sealed class DoorBenchmark : Benchmark
             Path.Combine(Machine.Root(), "aglow"), 0, [
                 "serve", "--data", folder, "--settings", settings, "--auth", "token", "--jwt-secret", Convert.ToBase64String(_secret),
                 .. flags]);
-        child.Process.OutputDataReceived += static (_, _) => { };
-        child.Process.BeginOutputReadLine();
+        child.DiscardOutput();
         await RestartBenchmark.ReadyAsync(child.Process, $"http://127.0.0.1:{http1}", Stopwatch.GetTimestamp());
-        return new Served(child);
+        return child;
     }
 
     // starts a balancer before one server; all clients share its connections
@@ -289,12 +281,5 @@ internal sealed class DoorBenchmark : Benchmark
         var child = Child.Start("haproxy", 0, ["-db", "-q", "-f", file]);
         await RestartBenchmark.ReadyAsync(child.Process, $"http://127.0.0.1:{port}", Stopwatch.GetTimestamp());
         return child;
-    }
-
-    private sealed class Served(Child child) : IDisposable
-    {
-        public int Process => child.Process.Id;
-
-        public void Dispose() => child.Dispose();
     }
 }

@@ -51,40 +51,36 @@ internal sealed class MillionBenchmark : Benchmark
         var ping = (int)run.Settings.Number("ping");
         var users = Math.Max(1, sockets / Watchers);
         var counts = new MillionCounts(users);
+        using var folder = new TemporaryFolder();
         var options = new AglowOptions
         {
             OpenMode = true,
-            DataDirectory = Directory.CreateTempSubdirectory("aglow-bench-").FullName,
+            DataDirectory = folder.Path,
             HeartbeatSeconds = ping,
             LeaseSeconds = 3 * ping,
             MaxConnectionsPerAddress = int.MaxValue,
         };
-        var opened = await EmbeddedPresence.OpenAsync(options, TimeProvider.System, NullLoggerFactory.Instance);
-        await using (opened)
+        await using var opened = await EmbeddedPresence.OpenAsync(options, TimeProvider.System, NullLoggerFactory.Instance);
+        var (app, connect) = await StartAsync(options, opened.Presence);
+        await using (app)
         {
-            var (app, connect) = await StartAsync(options, opened.Presence);
-            await using (app)
-            {
-                // of Kestrel's own blocks, as on its connections
-                using var pool = app.Services.GetRequiredService<IMemoryPoolFactory<byte>>().Create();
-                var pipes = new PipeOptions(
-                    pool,
-                    readerScheduler: PipeScheduler.ThreadPool,
-                    writerScheduler: PipeScheduler.Inline,
-                    useSynchronizationContext: false);
-                var half = await OpenAsync(run, connect, pipes, counts, sockets / 2, users, ping);
-                var all = await OpenAsync(run, connect, pipes, counts, sockets - (sockets / 2), users, ping);
-                var title = $"{sockets:#,0} sockets, each watches one user";
-                var added = sockets - (sockets / 2);
-                run.Add($"{title}: managed heap of each", "KB", [(all.Heap - half.Heap) / 1000.0 / added], Goal.Most(4));
-                run.Add($"{title}: resident, of each", "KB", [(all.Resident - half.Resident) / 1000.0 / added], Goal.Most(4));
-                await MeasureIdleAsync(run, title, sockets, ping);
-                await MeasureChangesAsync(run, title, opened.Presence, counts, users);
-                await MeasureDrainAsync(run, title, opened.Presence, counts);
-            }
+            // of Kestrel's own blocks, as on its connections
+            using var pool = app.Services.GetRequiredService<IMemoryPoolFactory<byte>>().Create();
+            var pipes = new PipeOptions(
+                pool,
+                readerScheduler: PipeScheduler.ThreadPool,
+                writerScheduler: PipeScheduler.Inline,
+                useSynchronizationContext: false);
+            var half = await OpenAsync(run, connect, pipes, counts, sockets / 2, users, ping);
+            var all = await OpenAsync(run, connect, pipes, counts, sockets - (sockets / 2), users, ping);
+            var title = $"{sockets:#,0} sockets, each watches one user";
+            var added = sockets - (sockets / 2);
+            run.Add($"{title}: managed heap of each", "KB", [(all.Heap - half.Heap) / 1000.0 / added], Goal.Most(4));
+            run.Add($"{title}: resident, of each", "KB", [(all.Resident - half.Resident) / 1000.0 / added], Goal.Most(4));
+            await MeasureIdleAsync(run, title, sockets, ping);
+            await MeasureChangesAsync(run, title, opened.Presence, counts, users);
+            await MeasureDrainAsync(run, title, opened.Presence, counts);
         }
-
-        Directory.Delete(options.DataDirectory, recursive: true);
     }
 
     private static async Task<(WebApplication App, ConnectionDelegate Connect)> StartAsync(AglowOptions options, PresenceService presence)

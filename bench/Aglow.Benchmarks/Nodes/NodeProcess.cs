@@ -48,7 +48,7 @@ internal sealed class NodeProcess : IDisposable
     /// <summary>Asks the process to stop, and waits until it has.</summary>
     public async Task StopAsync()
     {
-        using var kill = System.Diagnostics.Process.Start("kill", [$"{Process}"]);
+        _child.Terminate();
         await _child.Process.WaitForExitAsync();
     }
 
@@ -59,11 +59,7 @@ internal sealed class NodeProcess : IDisposable
     }
 
     /// <summary>Pauses the process, or resumes it.</summary>
-    public void Pause(bool pause)
-    {
-        using var kill = System.Diagnostics.Process.Start("kill", [pause ? "-STOP" : "-CONT", $"{Process}"]);
-        kill.WaitForExit();
-    }
+    public void Pause(bool pause) => Child.Pause(Process, pause);
 
     /// <summary>Kills the process, like a machine that dies.</summary>
     public void Kill()

@@ -13,7 +13,7 @@ internal sealed class StoreServers(bool waitsForDisk) : IAsyncDisposable
 
     private const int ServerCore = 1;
 
-    private readonly string _folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
+    private readonly TemporaryFolder _folder = new();
     private readonly List<RedisCluster> _clusters = [];
     private PostgresServer? _postgres;
     private MariaServer? _maria;
@@ -102,8 +102,8 @@ internal sealed class StoreServers(bool waitsForDisk) : IAsyncDisposable
         _redis?.Dispose();
         _redisOfAglow?.Dispose();
         _dynalite?.Dispose();
-        Directory.Delete(_folder, recursive: true);
+        _folder.Dispose();
     }
 
-    private string Folder() => Directory.CreateDirectory(Path.Combine(_folder, $"{++_made}")).FullName;
+    private string Folder() => Directory.CreateDirectory(Path.Combine(_folder.Path, $"{++_made}")).FullName;
 }
