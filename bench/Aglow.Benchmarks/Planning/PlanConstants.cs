@@ -146,7 +146,7 @@ internal sealed class PlanConstants(Run run)
     {
         const uint users = 10_000_000;
         const int small = 500, large = 16_384;
-        await using var servers = new StoreServers(waitsForDisk: true);
+        await using var servers = new StoreServers(hasRedisFile: true);
         var design = (AglowRedis)(await servers.DesignsAsync(StoreServers.AglowOnRedis, TimeSpan.FromHours(1)))[0];
         await design.FillAsync(users);
         var people = EngineBenchmark.RandomUsers(users, 4_000_000);

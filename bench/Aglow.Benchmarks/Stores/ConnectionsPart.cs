@@ -16,7 +16,7 @@ internal static class ConnectionsPart
     public static async Task RunAsync(Run run)
     {
         var stores = StoresBenchmark.StoresOf(run);
-        await using var servers = StoresBenchmark.ServersOf(run);
+        await using var servers = new StoreServers();
         if (stores.Contains(StoreServers.Postgres))
         {
             var server = await servers.PostgresAsync();
