@@ -41,7 +41,7 @@ internal sealed partial class Person
                 // the server refuses a claim that has ended by now; no claim looks the same
                 var removes = change.Removes || !said.IsInForce((long)(swarm.Promises.Clock.UnixAtZero + swarm.Clock.Now));
                 await (removes ? at.RemoveClaimAsync(user, said.Source, stop) : at.SetClaimAsync(user, said, stop));
-                swarm.Measures.CountClaim();
+                swarm.Measures.Claims.Add();
                 break;
             }
             catch (Exception lost) when (SwarmRun.IsLoss(lost, stop))
@@ -66,7 +66,7 @@ internal sealed partial class Person
             try
             {
                 await ChangeAsync(swarm.Nodes[change.Node], change, stop);
-                swarm.Measures.CountAccountChange();
+                swarm.Measures.AccountChanges.Add();
             }
             catch (Exception lost) when (SwarmRun.IsLoss(lost, stop))
             {

@@ -25,7 +25,7 @@ internal sealed class Watcher(SwarmRun swarm, Node node, uint user, uint[] users
     private async Task WatchAsync(CancellationToken stop)
     {
         using var connection = await SocketConnection.OpenAsync(node.Address, user, stop);
-        swarm.Measures.CountConnect();
+        swarm.Measures.Connects.Add();
         var watches = new Watches(swarm, $"user {user} at {node.Address.Authority}");
         using var listening = swarm.Listen(watches);
         await connection.SendAsync(

@@ -17,7 +17,7 @@ internal sealed class FeedReader(SwarmRun swarm, Ledger ledger)
             {
                 var page = await swarm.Nodes[turn % swarm.Nodes.Count].ChangesAsync(_after, 5, stop);
                 if (page.IsGap)
-                    ledger.HearGap();
+                    ledger.Gaps.Add();
                 foreach (var change in page.Changes)
                     ledger.Hear(change);
                 _after = page.Next;
