@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Text;
 using System.Text.Json;
 
@@ -165,9 +164,9 @@ internal static class Report
 
         private static string Span(double seconds) => seconds switch
         {
-            < 120 => $"{seconds.ToString(CultureInfo.InvariantCulture)} s",
-            < 7200 => $"{(seconds / 60).ToString("0.#", CultureInfo.InvariantCulture)} min",
-            _ => $"{(seconds / 3600).ToString("0.#", CultureInfo.InvariantCulture)} h",
+            < 120 => $"{seconds} s",
+            < 7200 => $"{seconds / 60:0.#} min",
+            _ => $"{seconds / 3600:0.#} h",
         };
     }
 }

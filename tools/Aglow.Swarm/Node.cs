@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Net;
 using System.Net.Http.Headers;
 using System.Runtime.InteropServices;
@@ -51,7 +50,7 @@ internal sealed class Node : IDisposable
     /// <summary>Sets a claim.</summary>
     public Task SetClaimAsync(uint user, Said said, CancellationToken stop)
     {
-        var until = said.Until is { } end ? string.Create(CultureInfo.InvariantCulture, $",\"until\":{end}") : "";
+        var until = said.Until is { } end ? $",\"until\":{end}" : "";
         var text = said.Text is null ? "" : $",\"text\":\"{said.Text}\"";
         var emoji = said.Emoji is null ? "" : $",\"emoji\":\"{said.Emoji}\"";
         var json = $"{{\"status\":\"{said.Status}\",\"source\":\"{said.Source}\",\"priority\":{said.Priority}{text}{emoji}{until}}}";
@@ -173,7 +172,7 @@ internal sealed class Node : IDisposable
             return figures;
         foreach (var line in (await answer.Content.ReadAsStringAsync(stop)).Split('\n'))
         {
-            if (line.Split(' ') is [var name, var value] && double.TryParse(value, CultureInfo.InvariantCulture, out var figure))
+            if (line.Split(' ') is [var name, var value] && double.TryParse(value, out var figure))
                 figures[name] = figure;
         }
 

@@ -1,4 +1,3 @@
-using System.Globalization;
 using Aglow.Swarm.Claims;
 using Aglow.Swarm.Devices;
 
@@ -79,7 +78,7 @@ internal sealed partial class Person
     {
         if (change.Kind == AccountChangeKind.Rename)
         {
-            var name = string.Create(CultureInfo.InvariantCulture, $"swarm-{user}-{change.At:0}");
+            var name = $"swarm-{user}-{change.At:0}";
             await node.RenameAsync(user, name, stop);
             await RequireNameAsync(node, name, stop);
             return;

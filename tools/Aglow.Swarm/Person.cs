@@ -1,4 +1,3 @@
-using System.Globalization;
 using Aglow.Swarm.Claims;
 using Aglow.Swarm.Devices;
 
@@ -257,9 +256,7 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
         var reading = session.ReadAsync(ends.Token);
         if (plan.Follows.Count > 0)
             await session.SayAsync(
-                $"{{\"type\":\"watch\",\"users\":["
-                    + $"{string.Join(',', plan.Follows.Select(f => swarm.UserOf(f).ToString(CultureInfo.InvariantCulture)))}]}}",
-                stop);
+                $"{{\"type\":\"watch\",\"users\":[{string.Join(',', plan.Follows.Select(swarm.UserOf))}]}}", stop);
         var until = Math.Min(device.EndAt, outage?.At ?? double.PositiveInfinity);
         foreach (var at in device.ActiveAt)
         {

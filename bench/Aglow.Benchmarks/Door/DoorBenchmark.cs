@@ -1,6 +1,5 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
-using System.Globalization;
 using System.Net;
 using System.Net.Http.Headers;
 using System.Security.Cryptography;
@@ -248,7 +247,7 @@ internal sealed class DoorBenchmark : Benchmark
         Directory.CreateDirectory(folder);
         var settings = Path.Combine(folder, "settings.json");
         string Endpoint(string name, int port, string protocol) =>
-            string.Create(CultureInfo.InvariantCulture, $"\"{name}\":{{\"Url\":\"http://127.0.0.1:{port}\",\"Protocols\":\"{protocol}\"}}");
+            $"\"{name}\":{{\"Url\":\"http://127.0.0.1:{port}\",\"Protocols\":\"{protocol}\"}}";
         await File.WriteAllTextAsync(
             settings, $"{{\"Kestrel\":{{\"Endpoints\":{{{Endpoint("A", http1, "Http1")},{Endpoint("B", http2, "Http2")}}}}}}}");
         var child = Child.Start(
@@ -264,7 +263,7 @@ internal sealed class DoorBenchmark : Benchmark
     private static async Task<Child> BalanceAsync(string folder, int port, int server)
     {
         var file = Path.Combine(folder, "haproxy.cfg");
-        await File.WriteAllTextAsync(file, string.Create(CultureInfo.InvariantCulture, $"""
+        await File.WriteAllTextAsync(file, $"""
             defaults
                 mode http
                 timeout connect 5s
@@ -277,7 +276,7 @@ internal sealed class DoorBenchmark : Benchmark
             backend out
                 server one 127.0.0.1:{server} maxconn 50
 
-            """));
+            """);
         var child = Child.Start("haproxy", 0, ["-db", "-q", "-f", file]);
         await RestartBenchmark.ReadyAsync(child.Process, $"http://127.0.0.1:{port}", Stopwatch.GetTimestamp());
         return child;

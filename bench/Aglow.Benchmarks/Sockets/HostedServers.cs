@@ -1,4 +1,3 @@
-using System.Globalization;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.Extensions.Logging;
@@ -13,9 +12,9 @@ internal static class HostedServers
 
     public static async Task<int> RunAsync(string[] args)
     {
-        var port = int.Parse(args[1], CultureInfo.InvariantCulture);
+        var port = int.Parse(args[1]);
         await using var app = args[0] == Server.Aglow
-            ? AglowServer.Build(port, args[2], int.Parse(args[3], CultureInfo.InvariantCulture))
+            ? AglowServer.Build(port, args[2], int.Parse(args[3]))
             : SignalRServer.Build(port);
         await app.StartAsync();
         Console.WriteLine("ready");

@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Globalization;
 
 namespace Aglow.Benchmarks.Sockets;
 
@@ -91,7 +90,7 @@ internal sealed class Server : IAsyncDisposable
     public async Task<long> CollectAsync()
     {
         await _process.StandardInput.WriteLineAsync("collect");
-        return long.Parse(await ReadAsync(TimeSpan.FromSeconds(60)), CultureInfo.InvariantCulture);
+        return long.Parse(await ReadAsync(TimeSpan.FromSeconds(60)));
     }
 
     public async ValueTask DisposeAsync()

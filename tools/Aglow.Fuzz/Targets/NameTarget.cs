@@ -61,7 +61,7 @@ internal sealed class NameTarget : RuleTarget
         var isNumber = UserId.TryParseNumber(bytes, out var number);
         var canonical = uint.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var plain)
             && plain < UserId.FirstDirectoryNumber
-            && plain.ToString(CultureInfo.InvariantCulture) == text;
+            && plain.ToString() == text;
         if (isNumber != canonical || (isNumber && number != plain))
             throw new FindingException($"the number {text} is read as {number}");
         if (!UserId.TryParse(text, out var user))

@@ -27,7 +27,7 @@ internal sealed class WebhookReceiver(SwarmRun swarm, Ledger ledger) : IDisposab
     /// <summary>Listens, and adds a webhook to the deployment.</summary>
     public async Task BeginAsync(int port, CancellationToken stop)
     {
-        var address = string.Create(System.Globalization.CultureInfo.InvariantCulture, $"http://127.0.0.1:{port}/");
+        var address = $"http://127.0.0.1:{port}/";
         _listener.Prefixes.Add(address);
         _listener.Start();
         string secret;
