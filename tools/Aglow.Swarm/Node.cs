@@ -151,16 +151,21 @@ internal sealed class Node : IDisposable
         answer.Content.ReadAsStream(stop).CopyTo(content);
         if (!answer.IsSuccessStatusCode)
             throw new HttpRequestException($"{(int)answer.StatusCode}: {Encoding.UTF8.GetString(content.ToArray())}");
-        RequireAccepted(content.ToArray(), users.Length);
+        using var json = JsonDocument.Parse(content.ToArray());
+        if (json.RootElement.GetProperty("accepted").GetInt32() is var accepted && accepted != users.Length)
+            throw new HttpRequestException($"of {users.Length} packed heartbeats {accepted} were accepted");
     }
 
     /// <summary>The statuses of these users, packed, in the same order.</summary>
     public async Task<Told[]> ReadPackedAsync(ReadOnlyMemory<uint> users, CancellationToken stop)
     {
-        var answer = await PostPackedAsync("status/batch", users, stop);
-        if (answer.Length != users.Length * sizeof(uint))
-            throw new HttpRequestException($"{users.Length} users were asked for, {answer.Length} bytes answered");
-        return [.. MemoryMarshal.Cast<byte, uint>(answer).ToArray().Select(PresenceMessage.Word)];
+        using var body = Packed(users);
+        using var answer = await _http.PostAsync(new Uri("status/batch", UriKind.Relative), body, stop);
+        await RequireAsync(answer, stop);
+        var words = await answer.Content.ReadAsByteArrayAsync(stop);
+        if (words.Length != users.Length * sizeof(uint))
+            throw new HttpRequestException($"{users.Length} users were asked for, {words.Length} bytes answered");
+        return [.. MemoryMarshal.Cast<byte, uint>(words).ToArray().Select(PresenceMessage.Word)];
     }
 
     /// <summary>The figures of <c>/metrics</c> without labels; none if there is no such page.</summary>
@@ -179,26 +184,11 @@ internal sealed class Node : IDisposable
         return figures;
     }
 
-    private async Task<byte[]> PostPackedAsync(string path, ReadOnlyMemory<uint> numbers, CancellationToken stop)
-    {
-        using var body = Packed(numbers);
-        using var answer = await _http.PostAsync(new Uri(path, UriKind.Relative), body, stop);
-        await RequireAsync(answer, stop);
-        return await answer.Content.ReadAsByteArrayAsync(stop);
-    }
-
     private static ByteArrayContent Packed(ReadOnlyMemory<uint> numbers)
     {
         var body = new ByteArrayContent(MemoryMarshal.AsBytes(numbers.Span).ToArray());
         body.Headers.ContentType = new MediaTypeHeaderValue("application/octet-stream");
         return body;
-    }
-
-    private static void RequireAccepted(byte[] answer, int sent)
-    {
-        using var json = JsonDocument.Parse(answer);
-        if (json.RootElement.GetProperty("accepted").GetInt32() is var accepted && accepted != sent)
-            throw new HttpRequestException($"of {sent} packed heartbeats {accepted} were accepted");
     }
 
     public void Dispose() => _http.Dispose();
