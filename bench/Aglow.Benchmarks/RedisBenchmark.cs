@@ -38,21 +38,19 @@ internal sealed class RedisBenchmark : Benchmark
 
     public override async Task RunAsync(Run run)
     {
-        var parts = run.Settings.Choices("parts", "heartbeats", "reads", "memory", "node");
         if (OperatingSystem.IsLinux() && Environment.ProcessorCount > 1)
             Process.GetCurrentProcess().ProcessorAffinity = OurCore;
-        if (parts.Contains("heartbeats"))
-        {
-            await HeartbeatsAsync(run, durable: false);
-            await HeartbeatsAsync(run, durable: true);
-        }
+        await run.RunPartsAsync(
+            ("heartbeats", () => HeartbeatsAsync(run)),
+            ("reads", () => ReadsAsync(run)),
+            ("memory", () => MemoryAsync(run)),
+            ("node", () => NodeAsync(run)));
+    }
 
-        if (parts.Contains("reads"))
-            await ReadsAsync(run);
-        if (parts.Contains("memory"))
-            await MemoryAsync(run);
-        if (parts.Contains("node"))
-            await NodeAsync(run);
+    private static async Task HeartbeatsAsync(Run run)
+    {
+        await HeartbeatsAsync(run, durable: false);
+        await HeartbeatsAsync(run, durable: true);
     }
 
     private static async Task HeartbeatsAsync(Run run, bool durable)

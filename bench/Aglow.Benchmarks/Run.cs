@@ -39,8 +39,13 @@ internal sealed class Run
     /// <summary>The number of pairs per ratio.</summary>
     public long PairCount => Settings.Number("pairs");
 
-    /// <summary>Whether to run a shorter version, if the benchmark has one.</summary>
-    public bool IsQuick => Settings.All.TryGetValue("quick", out var quick) && quick != "no";
+    /// <summary>Runs those of the parts that <c>--parts</c> names, in this order.</summary>
+    public async Task RunPartsAsync(params (string Name, Func<Task> RunAsync)[] parts)
+    {
+        var chosen = Settings.Choices("parts", [.. parts.Select(static part => part.Name)]);
+        foreach (var part in parts.Where(part => chosen.Contains(part.Name)))
+            await part.RunAsync();
+    }
 
     /// <summary>Prints progress on the terminal; not part of the result.</summary>
     public void Progress(string doing) => Console.WriteLine($"  {DateTimeOffset.UtcNow - _startedAt:mm\\:ss} {doing}");

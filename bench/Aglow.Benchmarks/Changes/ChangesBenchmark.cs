@@ -42,23 +42,12 @@ internal sealed class ChangesBenchmark : Benchmark
 
     public override async Task RunAsync(Run run)
     {
-        var parts = run.Settings.Choices("parts", "feed", "webhook", "latency", "burst");
         string[] lease = ["--lease-seconds", run.Settings.Text("lease-seconds")];
-        if (parts.Contains("feed"))
-            await FeedAsync(run);
-        if (parts.Contains("webhook"))
-            await AloneAsync([], server => WebhookAsync(run, server));
-        if (parts.Contains("latency"))
-        {
-            await AloneAsync(lease, server => LatencyAsync(run, "one node", server.Port, server.Port));
-            await using var cluster = await ClusterServers.StartAsync();
-            using var one = await NodeProcess.StartAsync(cluster, lease);
-            using var other = await NodeProcess.StartAsync(cluster, lease);
-            await LatencyAsync(run, "two nodes on a Redis Cluster", one.Port, other.Port);
-        }
-
-        if (parts.Contains("burst"))
-            await AloneAsync(lease, server => BurstAsync(run, server));
+        await run.RunPartsAsync(
+            ("feed", () => FeedAsync(run)),
+            ("webhook", () => AloneAsync([], server => WebhookAsync(run, server))),
+            ("latency", () => LatencyAsync(run, lease)),
+            ("burst", () => AloneAsync(lease, server => BurstAsync(run, server))));
     }
 
     // ---- feed -------------------------------------------------------------------------------------------------------------------
@@ -153,6 +142,15 @@ internal sealed class ChangesBenchmark : Benchmark
     }
 
     // ---- latency ----------------------------------------------------------------------------------------------------------------
+
+    private static async Task LatencyAsync(Run run, string[] lease)
+    {
+        await AloneAsync(lease, server => LatencyAsync(run, "one node", server.Port, server.Port));
+        await using var cluster = await ClusterServers.StartAsync();
+        using var one = await NodeProcess.StartAsync(cluster, lease);
+        using var other = await NodeProcess.StartAsync(cluster, lease);
+        await LatencyAsync(run, "two nodes on a Redis Cluster", one.Port, other.Port);
+    }
 
     private static async Task LatencyAsync(Run run, string where, int port, int other)
     {

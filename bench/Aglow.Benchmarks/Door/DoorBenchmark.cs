@@ -43,18 +43,11 @@ internal sealed class DoorBenchmark : Benchmark
     public override async Task RunAsync(Run run)
     {
         using var folder = new TemporaryFolder();
-        foreach (var part in run.Settings.Choices("parts", "callers", "cpu", "memory", "hidden"))
-        {
-            var data = Path.Combine(folder.Path, part);
-            if (part == "callers")
-                await CallersAsync(run, data);
-            else if (part == "cpu")
-                await CpuAsync(run, data);
-            else if (part == "memory")
-                await MemoryAsync(run, data);
-            else
-                await HiddenAsync(run, data);
-        }
+        await run.RunPartsAsync(
+            ("callers", () => CallersAsync(run, Path.Combine(folder.Path, "callers"))),
+            ("cpu", () => CpuAsync(run, Path.Combine(folder.Path, "cpu"))),
+            ("memory", () => MemoryAsync(run, Path.Combine(folder.Path, "memory"))),
+            ("hidden", () => HiddenAsync(run, Path.Combine(folder.Path, "hidden"))));
     }
 
     private async Task CallersAsync(Run run, string folder)

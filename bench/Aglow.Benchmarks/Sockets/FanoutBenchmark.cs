@@ -46,25 +46,15 @@ internal sealed class FanoutBenchmark : Benchmark
 
     public override async Task RunAsync(Run run)
     {
-        var parts = run.Settings.Choices("parts", "cost", "lag", "saturated", "shares", "one", "offline");
         Server.BeforeFolder = run.Settings.Text("before");
         Server.PingSeconds = (int)run.Settings.Number("ping");
-        if (parts.Contains("cost"))
-            await MeasureCostAsync(run);
-        if (parts.Contains("lag"))
-        {
-            foreach (var name in Ours)
-                await MeasureLagAsync(run, name);
-        }
-
-        if (parts.Contains("saturated"))
-            await MeasureSaturatedAsync(run);
-        if (parts.Contains("shares"))
-            await MeasureSharesAsync(run);
-        if (parts.Contains("one"))
-            await MeasureFlipsAsync(run);
-        if (parts.Contains("offline"))
-            await MeasureOfflineAsync(run);
+        await run.RunPartsAsync(
+            ("cost", () => MeasureCostAsync(run)),
+            ("lag", () => MeasureLagAsync(run)),
+            ("saturated", () => MeasureSaturatedAsync(run)),
+            ("shares", () => MeasureSharesAsync(run)),
+            ("one", () => MeasureFlipsAsync(run)),
+            ("offline", () => MeasureOfflineAsync(run)));
     }
 
     // ---- CPU seconds per delivery, in pairs -----------------------------------------------------------------------------------
@@ -83,7 +73,7 @@ internal sealed class FanoutBenchmark : Benchmark
                 new Leg($"Aglow, beside {Server.Title(name)}", () => RunLegAsync(run, aglow)),
                 new Leg(Server.Title(name), () => RunLegAsync(run, peer)),
                 run.PairCount,
-                TimeSpan.FromSeconds(run.IsQuick ? 1 : 40));
+                TimeSpan.FromSeconds(IsQuick(run) ? 1 : 40));
             var goal = name switch { Server.Ws => Goal.Least(1.3), Server.SignalR => Goal.Least(1.8), _ => null };
             run.Add(
                 $"{Rate(run):#,0} changes/s: deliveries per server CPU second, times those of {Server.Title(name)}", pairs, "delivery",
@@ -107,11 +97,17 @@ internal sealed class FanoutBenchmark : Benchmark
 
     // ---- lags, both cores shared with the clients -----------------------------------------------------------------------------
 
+    private static async Task MeasureLagAsync(Run run)
+    {
+        foreach (var name in Ours)
+            await MeasureLagAsync(run, name);
+    }
+
     private static async Task MeasureLagAsync(Run run, string name)
     {
         await using var side = await Side.StartAsync(
             name, pinned: false, (int)run.Settings.Number("sockets"), (int)run.Settings.Number("watching"));
-        for (var i = 0; i < (run.IsQuick ? 1 : 3); i++)
+        for (var i = 0; i < (IsQuick(run) ? 1 : 3); i++)
             await side.RunAsync(Rate(run), Seconds(run), quantum: 0);
         var isGoal = name == Server.Aglow;
         foreach (var (rate, p50, p99) in new[] { (QuietRate, 2, 5), (Rate(run), 8, 25) })
@@ -145,7 +141,7 @@ internal sealed class FanoutBenchmark : Benchmark
             var peerRate = 2_500;
             List<FanoutLeg> best = [];
             List<FanoutLeg> peerBest = [];
-            for (var i = 0; i < (run.IsQuick ? 1 : Math.Min(5, run.PairCount)); i++)
+            for (var i = 0; i < (IsQuick(run) ? 1 : Math.Min(5, run.PairCount)); i++)
             {
                 if (i % 2 == 0)
                     best.Add(await SaturateAsync(run, aglow, aglowRate));
@@ -177,14 +173,14 @@ internal sealed class FanoutBenchmark : Benchmark
                     name, pinned: true, (int)run.Settings.Number("sockets"), (int)run.Settings.Number("saturated-watching")));
             // until the code of both is compiled
             for (var i = 0; i < 3 * sides.Count; i++)
-                await sides[i % sides.Count].RunAsync((int)(run.Settings.Number("most") / 2), run.IsQuick ? 3 : 6);
+                await sides[i % sides.Count].RunAsync((int)(run.Settings.Number("most") / 2), IsQuick(run) ? 3 : 6);
             foreach (var (share, goal) in new[] { (0.25, 60.0), (0.5, 80), (0.8, 120) })
             {
                 var rate = (int)(share * run.Settings.Number("most"));
                 foreach (var side in sides)
                     side.Legs.Clear();
-                for (var i = 0; i < sides.Count * (run.IsQuick ? 1 : Math.Min(5, run.PairCount)); i++)
-                    await sides[i % sides.Count].RunAsync(rate, run.IsQuick ? 3 : 6);
+                for (var i = 0; i < sides.Count * (IsQuick(run) ? 1 : Math.Min(5, run.PairCount)); i++)
+                    await sides[i % sides.Count].RunAsync(rate, IsQuick(run) ? 3 : 6);
                 foreach (var side in sides)
                     AddShare(run, side, $"{rate:#,0} changes/s, {100 * share:0} % of the highest rate", goal);
             }
@@ -224,7 +220,7 @@ internal sealed class FanoutBenchmark : Benchmark
         FanoutLeg? best = null;
         for (double offered = rate; ; offered *= best is null ? 0.7 : 1.2)
         {
-            var leg = await side.RunAsync((int)offered, run.IsQuick ? 3 : 6);
+            var leg = await side.RunAsync((int)offered, IsQuick(run) ? 3 : 6);
             var bears = leg.Missing == 0 && leg.ArrivalP99 <= WorstLag;
             run.Progress(
                 $"{Server.Title(side.Name)}, {leg.Offered:#,0} changes/s: {leg.DeliveriesPerSecond:#,0} deliveries/s, p99 "
@@ -245,7 +241,7 @@ internal sealed class FanoutBenchmark : Benchmark
     private static async Task MeasureFlipsAsync(Run run)
     {
         const string what = "10,000 watchers of one user: until the last is told";
-        var rounds = run.IsQuick ? 3 : 15;
+        var rounds = IsQuick(run) ? 3 : 15;
         foreach (var name in new[] { Server.Aglow, Server.Ws })
         {
             await using var side = await Side.StartAsync(name, pinned: false, sockets: 10_000, watching: 1, users: 1);
@@ -263,7 +259,7 @@ internal sealed class FanoutBenchmark : Benchmark
         var online = run.Settings.Number("online");
         await using var side = await Side.StartAsync(Server.Aglow, pinned: false, sockets: 100, watching: 20, users: 2000);
         List<LapseLeg> legs = [];
-        for (var i = 0; i < (run.IsQuick ? 1 : 3); i++)
+        for (var i = 0; i < (IsQuick(run) ? 1 : 3); i++)
         {
             run.Progress($"{online:#,0} users online, 2,000 of the watched go silent");
             legs.Add(await side.Load.AskAsync<LapseLeg>($"lapse {online} 30"));
@@ -284,9 +280,11 @@ internal sealed class FanoutBenchmark : Benchmark
 
     private static string[] Ours => Server.BeforeFolder.Length > 0 ? [Server.Aglow, Server.Before] : [Server.Aglow];
 
+    private static bool IsQuick(Run run) => run.Settings.Text("quick") != "no";
+
     private static int Rate(Run run) => (int)run.Settings.Number("rate");
 
-    private static int Seconds(Run run) => run.IsQuick ? 3 : (int)run.Settings.Number("seconds");
+    private static int Seconds(Run run) => IsQuick(run) ? 3 : (int)run.Settings.Number("seconds");
 
     /// <summary>A server, and the load generator whose sockets watch there.</summary>
     private sealed class Side(Server server, Load load) : IAsyncDisposable

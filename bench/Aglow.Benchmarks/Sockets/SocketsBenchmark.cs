@@ -26,7 +26,6 @@ internal sealed class SocketsBenchmark : Benchmark
         new("settle", "12", "seconds between connecting and measuring: longer than the interval of pings"),
         new("ping", "10", "seconds between two pings of an Aglow socket; the lease is three times as long"),
         new("churn", "200k", "connects and disconnects"),
-        new("quick", "no", "one sample of each and shorter waits, to see that it works"),
     ];
 
     public override async Task RunAsync(Run run)
@@ -53,7 +52,7 @@ internal sealed class SocketsBenchmark : Benchmark
         foreach (var watching in new[] { 0, 20 })
         {
             List<Slope> slopes = [];
-            for (var i = 0; i < Samples(run); i++)
+            for (var i = 0; i < run.PairCount; i++)
                 slopes.Add(await SlopeAsync(run, name, watching));
             var title = $"{Server.Title(name)}, a connection {(watching == 0 ? "that is idle" : $"watching {watching}")}";
             var goal = name == Server.Aglow && watching > 0 ? Goal.Most(7.5) : null;
@@ -67,7 +66,7 @@ internal sealed class SocketsBenchmark : Benchmark
     {
         var sockets = 2 * Step(run);
         // whole intervals, because the pings of one socket are an interval apart
-        var seconds = (run.IsQuick ? 1 : 2) * Server.PingSeconds;
+        var seconds = 2 * Server.PingSeconds;
         await using var server = await Server.StartAsync(name);
         using var load = Load.Start(server);
         await Task.Delay(TimeSpan.FromSeconds(run.Settings.Number("settle")));
@@ -88,7 +87,7 @@ internal sealed class SocketsBenchmark : Benchmark
         async Task<List<double>> BusyAsync()
         {
             List<double> busy = [];
-            for (var i = 0; i < Samples(run); i++)
+            for (var i = 0; i < run.PairCount; i++)
             {
                 var before = Cpu.Of(server.Process);
                 await Task.Delay(TimeSpan.FromSeconds(seconds));
@@ -102,7 +101,7 @@ internal sealed class SocketsBenchmark : Benchmark
     private static async Task MeasureWatchAsync(Run run)
     {
         List<double> bytes = [];
-        for (var i = 0; i < Samples(run); i++)
+        for (var i = 0; i < run.PairCount; i++)
         {
             var few = await SlopeAsync(run, Server.Aglow, 20);
             var many = await SlopeAsync(run, Server.Aglow, 200);
@@ -137,14 +136,14 @@ internal sealed class SocketsBenchmark : Benchmark
 
     private static async Task<Slope> MeasureAsync(Run run, Server server)
     {
-        await Task.Delay(TimeSpan.FromSeconds(run.IsQuick ? 3 : Math.Max(run.Settings.Number("settle"), Server.PingSeconds + 2)));
+        await Task.Delay(TimeSpan.FromSeconds(Math.Max(run.Settings.Number("settle"), Server.PingSeconds + 2)));
         var heap = await server.CollectAsync();
         return new Slope(Cpu.ResidentBytes(server.Process), heap, Cpu.KernelBytes());
     }
 
     private static async Task MeasureChurnAsync(Run run)
     {
-        var count = run.IsQuick ? 20_000 : run.Settings.Number("churn");
+        var count = run.Settings.Number("churn");
         await using var server = await Server.StartAsync(Server.Aglow, canCollect: true);
         using var load = Load.Start(server);
         // these warm up what is made once and kept (pools, compiled code)
@@ -162,8 +161,6 @@ internal sealed class SocketsBenchmark : Benchmark
     }
 
     private static int Step(Run run) => (int)run.Settings.Number("step");
-
-    private static long Samples(Run run) => run.IsQuick ? 1 : run.PairCount;
 
     private readonly record struct Slope(double Resident, double Heap, double Kernel);
 }

@@ -41,23 +41,17 @@ internal sealed class StoresBenchmark : Benchmark
 
     public override async Task RunAsync(Run run)
     {
-        var parts = run.Settings.Choices("parts", "heartbeats", "reads", "memory", "connections", "crash", "expiry");
         if (OperatingSystem.IsLinux() && Environment.ProcessorCount > 1)
             Process.GetCurrentProcess().ProcessorAffinity = OurCore;
         run.Note("no server waits for the disk: PostgreSQL synchronous_commit=off, MariaDB innodb_flush_log_at_trx_commit=0, "
             + "SQLite synchronous=NORMAL, Redis without a file");
-        if (parts.Contains("heartbeats"))
-            await HeartbeatsPart.RunAsync(run);
-        if (parts.Contains("reads"))
-            await ReadsPart.RunAsync(run);
-        if (parts.Contains("memory"))
-            await MemoryPart.RunAsync(run);
-        if (parts.Contains("connections"))
-            await ConnectionsPart.RunAsync(run);
-        if (parts.Contains("crash"))
-            await CrashPart.RunAsync(run);
-        if (parts.Contains("expiry"))
-            await ExpiryPart.RunAsync(run);
+        await run.RunPartsAsync(
+            ("heartbeats", () => HeartbeatsPart.RunAsync(run)),
+            ("reads", () => ReadsPart.RunAsync(run)),
+            ("memory", () => MemoryPart.RunAsync(run)),
+            ("connections", () => ConnectionsPart.RunAsync(run)),
+            ("crash", () => CrashPart.RunAsync(run)),
+            ("expiry", () => ExpiryPart.RunAsync(run)));
     }
 
     /// <summary>The requested stores.</summary>
