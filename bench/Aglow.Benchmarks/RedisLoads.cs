@@ -5,20 +5,13 @@ using StackExchange.Redis;
 namespace Aglow.Benchmarks;
 
 /// <summary>Runs our own Redis on a free port. By default without persistence, which is its fastest setting.</summary>
-internal sealed class RedisServer : IDisposable
+internal sealed class RedisServer(Child child, int port) : IDisposable
 {
-    private readonly Child _child;
     private ConnectionMultiplexer? _client;
 
-    private RedisServer(Child child, int port)
-    {
-        _child = child;
-        Port = port;
-    }
+    public int Port => port;
 
-    public int Port { get; }
-
-    public int Process => _child.Process.Id;
+    public int Process => child.Process.Id;
 
     public static async Task<RedisServer> StartAsync(int cores, string folder, bool durable = false, params string[] flags)
     {
@@ -55,7 +48,7 @@ internal sealed class RedisServer : IDisposable
     public void Dispose()
     {
         _client?.Dispose();
-        _child.Dispose();
+        child.Dispose();
     }
 }
 

@@ -3,19 +3,10 @@ using MySqlConnector;
 namespace Aglow.Benchmarks.Baselines;
 
 /// <summary>Runs our own MariaDB on loopback, in a new folder. The folder is deleted afterwards.</summary>
-internal sealed class MariaServer : IDisposable
+internal sealed class MariaServer(Child child, string folder, int port) : IDisposable
 {
-    private readonly Child _child;
-    private readonly string _folder;
-
-    private MariaServer(Child child, string folder, int port)
-    {
-        _child = child;
-        _folder = folder;
-        ConnectionString = $"Server=127.0.0.1;Port={port};User ID=root;Database=aglow;SslMode=None;Maximum Pool Size=20";
-    }
-
-    public string ConnectionString { get; }
+    public string ConnectionString { get; } =
+        $"Server=127.0.0.1;Port={port};User ID=root;Database=aglow;SslMode=None;Maximum Pool Size=20";
 
     /// <summary>Starts a server. <paramref name="core"/>: the only core it may use, as a mask; 0: any.</summary>
     public static async Task<MariaServer> StartAsync(int core)
@@ -40,7 +31,7 @@ internal sealed class MariaServer : IDisposable
         return server;
     }
 
-    public double CpuSeconds() => Cpu.Of(_child.Process.Id);
+    public double CpuSeconds() => Cpu.Of(child.Process.Id);
 
     /// <summary>The number of connections that were opened since the start.</summary>
     public async Task<long> ConnectionsAsync()
@@ -53,11 +44,11 @@ internal sealed class MariaServer : IDisposable
     }
 
     /// <summary>The size of a table's file.</summary>
-    public long TableBytes(string table) => new FileInfo(Path.Combine(_folder, "data", "aglow", $"{table}.ibd")).Length;
+    public long TableBytes(string table) => new FileInfo(Path.Combine(folder, "data", "aglow", $"{table}.ibd")).Length;
 
     public void Dispose()
     {
-        _child.Dispose();
-        Directory.Delete(_folder, recursive: true);
+        child.Dispose();
+        Directory.Delete(folder, recursive: true);
     }
 }

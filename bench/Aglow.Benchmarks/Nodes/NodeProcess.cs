@@ -2,19 +2,11 @@ namespace Aglow.Benchmarks.Nodes;
 
 /// <summary>A node as in <c>./aglow serve --redis …</c>, on a free port; killed after the measurement.</summary>
 /// <remarks>If <c>TEST_SERVER</c> names the native file, that is the node.</remarks>
-internal sealed class NodeProcess : IDisposable
+internal sealed class NodeProcess(Child child, int port) : IDisposable
 {
-    private readonly Child _child;
+    public int Port => port;
 
-    private NodeProcess(Child child, int port)
-    {
-        _child = child;
-        Port = port;
-    }
-
-    public int Port { get; }
-
-    public int Process => _child.Process.Id;
+    public int Process => child.Process.Id;
 
     /// <summary>Starts a node on this cluster and waits until it is ready.</summary>
     public static Task<NodeProcess> StartAsync(ClusterServers cluster, params string[] flags) =>
@@ -48,8 +40,8 @@ internal sealed class NodeProcess : IDisposable
     /// <summary>Asks the process to stop, and waits until it has.</summary>
     public async Task StopAsync()
     {
-        _child.Terminate();
-        await _child.Process.WaitForExitAsync();
+        child.Terminate();
+        await child.Process.WaitForExitAsync();
     }
 
     private static async Task CopyAsync(StreamReader output, string log)
@@ -64,13 +56,13 @@ internal sealed class NodeProcess : IDisposable
     /// <summary>Kills the process, like a machine that dies.</summary>
     public void Kill()
     {
-        _child.Process.Kill();
-        _child.Process.WaitForExit();
+        child.Process.Kill();
+        child.Process.WaitForExit();
     }
 
     public void Dispose()
     {
-        _child.Process.Kill();
-        _child.Dispose();
+        child.Process.Kill();
+        child.Dispose();
     }
 }

@@ -4,12 +4,8 @@ using System.Text.Json;
 namespace Aglow.Benchmarks.Sockets;
 
 /// <summary>A <see cref="LoadGenerator"/> in a separate process, which loads one server.</summary>
-internal sealed class Load : IDisposable
+internal sealed class Load(Process process) : IDisposable
 {
-    private readonly Process _process;
-
-    private Load(Process process) => _process = process;
-
     /// <summary>Starts a load. <paramref name="core"/>: the only core it may use.</summary>
     public static Load Start(Server server, int? core = null) => Start(server.Name, server.Port, server.Process, server.Port, core);
 
@@ -32,8 +28,8 @@ internal sealed class Load : IDisposable
     /// <summary>Sends a command and returns the answer.</summary>
     public async Task<JsonElement> AskAsync(string command)
     {
-        await _process.StandardInput.WriteLineAsync(command);
-        var line = await _process.StandardOutput.ReadLineAsync() ?? throw new BenchmarkException("the load generator has ended.");
+        await process.StandardInput.WriteLineAsync(command);
+        var line = await process.StandardOutput.ReadLineAsync() ?? throw new BenchmarkException("the load generator has ended.");
         var answer = JsonSerializer.Deserialize<JsonElement>(line, LoadGenerator.Json);
         return answer.TryGetProperty("error", out var error) ? throw new BenchmarkException(error.GetString()!) : answer;
     }
@@ -45,16 +41,16 @@ internal sealed class Load : IDisposable
     {
         try
         {
-            _process.StandardInput.Close();
+            process.StandardInput.Close();
         }
         catch (IOException)
         {
             // the process has already ended, and printed the reason
         }
 
-        if (!_process.WaitForExit(5000))
-            _process.Kill();
-        _process.Dispose();
+        if (!process.WaitForExit(5000))
+            process.Kill();
+        process.Dispose();
     }
 }
 

@@ -15,7 +15,7 @@ namespace Aglow.Benchmarks.Sockets;
 /// an open loop: the lag of a delivery counts from when its change was due, even if the change was sent late. Missing deliveries count as
 /// infinitely late. The last record of each watcher is compared with the real state.
 /// </remarks>
-internal sealed class LoadGenerator
+internal sealed class LoadGenerator(Dialect dialect, int port, int server, int firstCallsPort)
 {
     /// <summary>The hidden verb: <c>fanout-load SERVER PORT SERVER_PROCESS [PORT_FOR_CHANGES]</c>.</summary>
     public const string Verb = "fanout-load";
@@ -41,11 +41,8 @@ internal sealed class LoadGenerator
     private const int QuietRate = 100;
     private static readonly TimeSpan KeepAliveInterval = TimeSpan.FromSeconds(10);
 
-    private readonly Dialect _dialect;
-    private readonly int _port;
     // the port for changes: another node's port, if that is measured
-    private int _callsPort;
-    private readonly int _server;
+    private int _callsPort = firstCallsPort;
     private readonly int _poll = Kernel.NewPoll();
     private readonly Kernel.Event[] _events = new Kernel.Event[256];
     private readonly byte[] _buffer = new byte[4 * 1024 * 1024];
@@ -72,14 +69,6 @@ internal sealed class LoadGenerator
     private long _deliveries;
     private long _frames;
     private long _lost;
-
-    private LoadGenerator(Dialect dialect, int port, int server, int callsPort)
-    {
-        _dialect = dialect;
-        _port = port;
-        _callsPort = callsPort;
-        _server = server;
-    }
 
     /// <summary>Runs until standard input ends.</summary>
     public static int Run(string[] args)
@@ -190,7 +179,7 @@ internal sealed class LoadGenerator
         ClearLags();
 
         var (before, frames) = (_deliveries, _frames);
-        var (serverCpu, loadCpu) = (Cpu.Of(_server), Cpu.OfThisProcess());
+        var (serverCpu, loadCpu) = (Cpu.Of(server), Cpu.OfThisProcess());
         var steps = (long)rate * seconds / 2;
         var stepTicks = 2.0 * Stopwatch.Frequency / rate;
         var start = Stopwatch.GetTimestamp();
@@ -233,7 +222,7 @@ internal sealed class LoadGenerator
             Frames: _frames - frames,
             Missing: missing,
             Seconds: sending,
-            ServerCpu: Cpu.Of(_server) - serverCpu,
+            ServerCpu: Cpu.Of(server) - serverCpu,
             LoadCpu: Cpu.OfThisProcess() - loadCpu,
             ArrivalP50: _arrivals.Quantile(0.5, missing / 2),
             ArrivalP99: _arrivals.Quantile(0.99, missing / 2),
@@ -387,7 +376,7 @@ internal sealed class LoadGenerator
     {
         if (users.IsEmpty)
             return;
-        if (_dialect is AglowDialect)
+        if (dialect is AglowDialect)
         {
             for (; !users.IsEmpty; users = users[Math.Min(10 * MostAtOnce, users.Length)..])
                 Call(online ? "/heartbeat" : "/offline", MemoryMarshal.AsBytes(users[..Math.Min(10 * MostAtOnce, users.Length)]));
@@ -396,7 +385,7 @@ internal sealed class LoadGenerator
 
         _publisher ??= OpenPublisher();
         for (; !users.IsEmpty; users = users[Math.Min(MostAtOnce, users.Length)..])
-            Send(_publisher, _dialect.Change(users[..Math.Min(MostAtOnce, users.Length)], online));
+            Send(_publisher, dialect.Change(users[..Math.Min(MostAtOnce, users.Length)], online));
     }
 
     private void SendPacked(ReadOnlySpan<int> users)
@@ -482,7 +471,7 @@ internal sealed class LoadGenerator
     private void OpenSocket(WatchPlan? plan, int socket)
     {
         _connecting++;
-        var connection = Open(_port);
+        var connection = Open(port);
         connection.Plan = plan;
         connection.Socket = socket;
         connection.Awaited = plan?.Watching ?? 0;
@@ -491,7 +480,7 @@ internal sealed class LoadGenerator
     private Connection OpenPublisher()
     {
         _connecting++;
-        var connection = Open(_port);
+        var connection = Open(port);
         var ready = _ready + 1;
         Until(TimeSpan.FromSeconds(10), "the publisher's connection", () => _ready == ready);
         _ready--;
@@ -562,7 +551,7 @@ internal sealed class LoadGenerator
                 Receive(connection);
         }
 
-        if (_dialect.KeepAlive is { } alive && Stopwatch.GetElapsedTime(_keptAliveAt) > KeepAliveInterval)
+        if (dialect.KeepAlive is { } alive && Stopwatch.GetElapsedTime(_keptAliveAt) > KeepAliveInterval)
         {
             _keptAliveAt = Stopwatch.GetTimestamp();
             for (var i = 0; i < _connections.Count; i++)
@@ -584,7 +573,7 @@ internal sealed class LoadGenerator
         }
 
         connection.Phase = Phase.Upgrading;
-        Send(connection, Frames.Upgrade(_dialect.Path(connection.Tag)));
+        Send(connection, Frames.Upgrade(dialect.Path(connection.Tag)));
     }
 
     private void NextCall(Connection connection)
@@ -684,9 +673,9 @@ internal sealed class LoadGenerator
         if (!bytes.StartsWith("HTTP/1.1 101"u8))
             throw new BenchmarkException($"the server does not upgrade: {Encoding.UTF8.GetString(bytes[..head])}");
         connection.Phase = Phase.Opening;
-        if (_dialect.Opening is { } opening)
+        if (dialect.Opening is { } opening)
             Send(connection, opening);
-        if (_dialect.IsOpenAtOnce)
+        if (dialect.IsOpenAtOnce)
             Opened(connection);
         return bytes[(head + 4)..];
     }
@@ -701,7 +690,7 @@ internal sealed class LoadGenerator
         }
 
         for (var users = plan.Of(connection.Socket); !users.IsEmpty; users = users[Math.Min(MostAtOnce, users.Length)..])
-            Send(connection, _dialect.Watch(users[..Math.Min(MostAtOnce, users.Length)]));
+            Send(connection, dialect.Watch(users[..Math.Min(MostAtOnce, users.Length)]));
     }
 
     private void Ready(Connection connection)
@@ -761,7 +750,7 @@ internal sealed class LoadGenerator
 
         if (records > 0)
             return;
-        if (_dialect.Hear(text, out var opens) is { } answer)
+        if (dialect.Hear(text, out var opens) is { } answer)
             Send(connection, answer);
         if (opens && connection.Phase == Phase.Opening)
             Opened(connection);
