@@ -10,28 +10,22 @@ using Aglow.Swarm.Devices;
 namespace Aglow.Swarm;
 
 /// <summary>One address of the deployment, and the calls to it.</summary>
-internal sealed class Node : IDisposable
+internal sealed class Node(Uri address) : IDisposable
 {
-    private readonly HttpClient _http;
-
-    public Node(Uri address)
-    {
-        Address = address;
-        _http = new HttpClient(
-            new SocketsHttpHandler
-            {
-                MaxConnectionsPerServer = 64,
-                UseCookies = false,
-                PooledConnectionIdleTimeout = TimeSpan.FromSeconds(60)
-            })
+    private readonly HttpClient _http = new(
+        new SocketsHttpHandler
         {
-            BaseAddress = new Uri(address.AbsoluteUri.TrimEnd('/') + "/"),
-            Timeout = TimeSpan.FromSeconds(10),
-        };
-    }
+            MaxConnectionsPerServer = 64,
+            UseCookies = false,
+            PooledConnectionIdleTimeout = TimeSpan.FromSeconds(60)
+        })
+    {
+        BaseAddress = new Uri(address.AbsoluteUri.TrimEnd('/') + "/"),
+        Timeout = TimeSpan.FromSeconds(10),
+    };
 
     /// <summary>The address.</summary>
-    public Uri Address { get; }
+    public Uri Address => address;
 
     /// <summary>Sends a heartbeat; returns the server's intervals.</summary>
     public async Task<(int NextHeartbeat, int OfflineAfter)> HeartbeatAsync(
