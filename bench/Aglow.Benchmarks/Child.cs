@@ -6,6 +6,9 @@ namespace Aglow.Benchmarks;
 /// <summary>A process that a benchmark starts: this program with a hidden verb, or a peer. It is killed when disposed.</summary>
 internal sealed partial class Child : IDisposable
 {
+    // numbers of signals
+    private const int Interrupted = 2, Terminated = 15, Continued = 18, Stopped = 19;
+
     private Child(Process process) => Process = process;
 
     /// <summary>The process. Its output can be read; its errors go to the terminal.</summary>
@@ -44,8 +47,21 @@ internal sealed partial class Child : IDisposable
         await Process.StandardOutput.ReadLineAsync()
             ?? throw new BenchmarkException($"{Process.StartInfo.FileName} ended before it was ready.");
 
+    /// <summary>Reads all further output, so that the process never waits for that.</summary>
+    public void DiscardOutput()
+    {
+        Process.OutputDataReceived += static (_, _) => { };
+        Process.BeginOutputReadLine();
+    }
+
     /// <summary>Sends an interrupt like Ctrl-C, for a server that does not end with its input.</summary>
-    public void Interrupt() => _ = kill(Process.Id, 2);
+    public void Interrupt() => _ = kill(Process.Id, Interrupted);
+
+    /// <summary>Asks a process to stop.</summary>
+    public void Terminate() => _ = kill(Process.Id, Terminated);
+
+    /// <summary>Pauses a process, or resumes it.</summary>
+    public static void Pause(int process, bool pause) => _ = kill(process, pause ? Stopped : Continued);
 
     public void Dispose()
     {

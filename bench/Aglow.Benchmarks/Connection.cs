@@ -1,6 +1,5 @@
 using System.Net;
 using System.Net.Sockets;
-using Aglow.AspNetCore.Access;
 
 namespace Aglow.Benchmarks;
 

@@ -23,7 +23,7 @@ internal static class Cpu
         var ticks = Field(14) + Field(15) + (withChildren ? Field(16) + Field(17) : 0);
         return ticks / TicksPerSecond;
 
-        long Field(int number) => long.Parse(fields[number - 3], CultureInfo.InvariantCulture);
+        long Field(int number) => long.Parse(fields[number - 3]);
     }
 
     /// <summary>

@@ -44,22 +44,14 @@ internal sealed class DirectoryBenchmark : Benchmark
         }
 
         KeyCacheMemory(run, (int)run.Settings.Number("keys"));
-        var folder = run.Settings.Text("folder");
-        var temporary = folder.Length == 0 ? Directory.CreateTempSubdirectory("aglow-bench-").FullName : null;
-        try
-        {
-            await using var directory = SqliteUserDirectory.Open(temporary ?? folder, TimeProvider.System);
-            await MeasureAsync(
-                run,
-                directory,
-                least: 5_000,
-                () => Task.FromResult(Directory.EnumerateFiles(temporary ?? folder, "users.db*").Sum(file => new FileInfo(file).Length)));
-        }
-        finally
-        {
-            if (temporary is not null)
-                Directory.Delete(temporary, recursive: true);
-        }
+        using var temporary = run.Settings.Text("folder").Length == 0 ? new TemporaryFolder() : null;
+        var folder = temporary?.Path ?? run.Settings.Text("folder");
+        await using var directory = SqliteUserDirectory.Open(folder, TimeProvider.System);
+        await MeasureAsync(
+            run,
+            directory,
+            least: 5_000,
+            () => Task.FromResult(Directory.EnumerateFiles(folder, "users.db*").Sum(file => new FileInfo(file).Length)));
     }
 
     private static async Task MeasureAsync(Run run, string connection)
@@ -130,7 +122,6 @@ internal sealed class DirectoryBenchmark : Benchmark
         AddRates(run, $"new IDs in batches of {batch}", "IDs/s", await RegisterAsync(directory, users, users + added, batch), 20_000);
         AddRates(run, $"new profiles in batches of {batch}", "profiles/s", await WriteAsync(directory, users, users + added, batch), least);
         AddRates(run, "the same profiles replaced", "profiles/s", await WriteAsync(directory, users, users + added, batch), least: 0);
-        await FindAsync(run, directory, users, users + added, batch);
         if (directory.NextIndex - UserId.FirstDirectoryNumber != users + added)
             throw new BenchmarkException($"{directory.NextIndex - UserId.FirstDirectoryNumber} indexes were given to {users + added} IDs.");
         await SearchAsync(run, directory, users + added);
@@ -175,23 +166,6 @@ internal sealed class DirectoryBenchmark : Benchmark
         }
 
         return rates;
-    }
-
-    /// <summary>Reads the same IDs again, all known, as after a restart of a node.</summary>
-    private static async Task FindAsync(Run run, IUserDirectory directory, int from, int to, int batch)
-    {
-        var rates = new List<double>();
-        foreach (var ids in Enumerable.Range(from, to - from).Select(DirectoryPeople.Uuid).Chunk(batch))
-        {
-            var watch = Stopwatch.StartNew();
-            var indexes = new uint[ids.Length];
-            await directory.FindIndexesAsync(ids, indexes);
-            rates.Add(ids.Length / watch.Elapsed.TotalSeconds);
-            if (indexes.Contains(0u))
-                throw new BenchmarkException("an ID that has an index was not found.");
-        }
-
-        run.Add("looking up known IDs", "IDs/s", rates);
     }
 
     private static async Task SearchAsync(Run run, IUserDirectory directory, int users)
@@ -248,24 +222,6 @@ internal sealed class DirectoryBenchmark : Benchmark
             $"key cache, {keys:#,0} UUIDs: resident, with the word's 4", "bytes/key",
             [((double)(Resident() - before) / keys) + sizeof(uint)], Goal.Most(120));
         run.Add("  its arrays at the least lucky size, with the word's 4", "bytes/key", [worst + sizeof(uint)], Goal.Most(120));
-
-        var random = new Random(3);
-        var samples = new List<double>();
-        var probes = Enumerable.Range(0, 100_000).Select(
-            _ => System.Text.Encoding.UTF8.GetBytes(DirectoryPeople.Uuid(random.Next(keys)))).ToArray();
-        for (var round = 0; round < 20; round++)
-        {
-            var watch = Stopwatch.StartNew();
-            foreach (var probe in probes)
-            {
-                if (!cache.TryGet(probe, out _))
-                    throw new BenchmarkException("a cache that is not full lost a key.");
-            }
-
-            samples.Add(watch.Elapsed.TotalNanoseconds / probes.Length);
-        }
-
-        run.Add("  lookup", "ns/key", samples);
         GC.KeepAlive(cache);
     }
 

@@ -1,4 +1,3 @@
-using System.Globalization;
 using Aglow.Heartbeats;
 using Aglow.Model;
 using Aglow.Storage;
@@ -32,7 +31,7 @@ internal static class EngineMemory
     {
         using var child = Child.Self(cores: 0, Verb, $"{users}", $"{active}", activity ? "both" : "pulse");
         var answer = await child.Process.StandardOutput.ReadToEndAsync();
-        return long.TryParse(answer, CultureInfo.InvariantCulture, out var resident)
+        return long.TryParse(answer, out var resident)
             ? resident
             : throw new BenchmarkException(
                 $"the process for {EngineBenchmark.Title(users)} ended early: it wants {users * (activity ? 9 : 5) >> 30} GiB of memory.");
@@ -41,8 +40,8 @@ internal static class EngineMemory
     /// <summary>Fills a store in this process, sweeps it, and prints its resident bytes.</summary>
     public static async Task<int> FillAsync(string[] args)
     {
-        var users = long.Parse(args[0], CultureInfo.InvariantCulture);
-        var active = long.Parse(args[1], CultureInfo.InvariantCulture);
+        var users = long.Parse(args[0]);
+        var active = long.Parse(args[1]);
         await using var store = new MemoryPlaneStore(new PageBudget(2 * PageLayout.Pages));
         var clock = new Clock(TimeProvider.System, new StallGuard(20));
         using var beliefs = new Beliefs(new Definitions(new AglowOptions()), new LocalTransitionBus());

@@ -83,42 +83,23 @@ internal sealed class HttpBenchmark : Benchmark
         public async Task SingleAsync()
         {
             var pairs = await RunAsync(new OneHeartbeat(people, nothing: false), new OneHeartbeat(people, nothing: true), _http, server);
-            run.Add(
-                "POST /heartbeat of one user: server CPU against POST to nothing",
-                pairs,
-                s => s.CpuNanoseconds,
-                Goal.Most(1.1),
-                operation: "request");
+            run.Add("POST /heartbeat of one user: server CPU against POST to nothing", pairs, "request", Goal.Most(1.1));
         }
 
         /// <summary>The unfavourable comparison: one heartbeat per request, where a binary protocol costs less than HTTP.</summary>
         public async Task UnpipelinedAsync()
         {
             var pairs = await RunAsync(new OneHeartbeat(people, nothing: false), new RedisSets(people, 1), _redis, redis!.Process);
-            run.Add(
-                "POST /heartbeat of one user: server CPU against Redis SET EX, a request each",
-                pairs,
-                s => s.CpuNanoseconds,
-                operation: "heartbeat");
+            run.Add("POST /heartbeat of one user: server CPU against Redis SET EX, a request each", pairs, "heartbeat");
         }
 
         public async Task PackedAsync()
         {
             var packed = new PackedHeartbeats(people, 1000);
             var pairs = await RunAsync(packed, new RedisSets(people, 100), _redis, redis!.Process);
-            run.Add(
-                "heartbeat, 1,000 packed: server CPU against Redis SET EX x 100",
-                pairs,
-                s => s.CpuNanoseconds,
-                Goal.Most(1 / 30.0),
-                operation: "heartbeat");
+            run.Add("heartbeat, 1,000 packed: server CPU against Redis SET EX x 100", pairs, "heartbeat", Goal.Most(1 / 30.0));
             pairs = await RunAsync(packed, new RedisBitfields(people, 100), _redis, redis.Process);
-            run.Add(
-                "heartbeat, 1,000 packed: server CPU against Redis BITFIELD x 100",
-                pairs,
-                s => s.CpuNanoseconds,
-                Goal.Most(0.1),
-                operation: "heartbeat");
+            run.Add("heartbeat, 1,000 packed: server CPU against Redis BITFIELD x 100", pairs, "heartbeat", Goal.Most(0.1));
         }
 
         public Task LargeAsync()
@@ -141,12 +122,7 @@ internal sealed class HttpBenchmark : Benchmark
             {
                 var statuses = new Statuses(people, 1000, form);
                 var pairs = await RunAsync(statuses, gets, _redis, redis!.Process);
-                run.Add(
-                    $"status, {statuses.Name[20..]}: server CPU against Redis MGET x 100",
-                    pairs,
-                    s => s.CpuNanoseconds,
-                    Goal.Most(goal),
-                    operation: "user");
+                run.Add($"status, {statuses.Name[20..]}: server CPU against Redis MGET x 100", pairs, "user", Goal.Most(goal));
             }
         }
 
@@ -170,12 +146,8 @@ internal sealed class HttpBenchmark : Benchmark
                 run.PairCount,
                 _warmUp);
             run.Add(
-                "20 statuses in one batch: times faster than 20 calls, one connection",
-                pairs,
-                s => s.Nanoseconds,
-                Goal.Least(12),
-                inverse: true,
-                operation: "look");
+                "20 statuses in one batch: times faster than 20 calls, one connection", pairs, "look", Goal.Least(12), inverse: true,
+                cost: s => s.Nanoseconds);
             // leaves the warm-up out
             run.Add("20 statuses in one batch, p50", "ms", [.. medians.TakeLast((int)run.PairCount)], Goal.Most(0.15));
             run.Add("20 statuses in one batch, p99", "ms", [.. late.TakeLast((int)run.PairCount)]);
@@ -212,12 +184,7 @@ internal sealed class HttpBenchmark : Benchmark
                     new Leg($"{load.Name}, open mode", () => load.Run(open.Process, without, _leg)),
                     run.PairCount,
                     _warmUp);
-                run.Add(
-                    $"POST /heartbeat with a token ({how}): server CPU against open mode",
-                    pairs,
-                    s => s.CpuNanoseconds,
-                    Goal.Most(1.1),
-                    operation: "heartbeat");
+                run.Add($"POST /heartbeat with a token ({how}): server CPU against open mode", pairs, "heartbeat", Goal.Most(1.1));
                 foreach (var connection in with.Concat(without))
                     connection.Dispose();
             }

@@ -1,10 +1,5 @@
-using System.Net;
-using Aglow.AspNetCore.Http;
+using Aglow.Benchmarks.Sockets;
 using Microsoft.AspNetCore.Builder;
-using Microsoft.AspNetCore.Hosting;
-using Microsoft.AspNetCore.Hosting.Server;
-using Microsoft.AspNetCore.Hosting.Server.Features;
-using Microsoft.Extensions.DependencyInjection;
 
 namespace Aglow.Benchmarks;
 
@@ -22,28 +17,15 @@ internal static class HttpHost
 
     public static async Task<int> RunAsync(string folder)
     {
-        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ContentRootPath = AppContext.BaseDirectory });
-        builder.Services.AddRoutingCore();
-        builder.Services.AddAglow(options =>
+        var port = Programs.FreePort();
+        await using var app = AglowServer.Build(port, options =>
         {
-            options.OpenMode = true;
             options.DataDirectory = folder;
             options.LeaseSeconds = 86_400;
         });
-        builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
-        {
-            kestrel.AddServerHeader = false;
-            kestrel.ConfigureEndpointDefaults(static endpoint => endpoint.UseAglowSockets(isFirst: true));
-            kestrel.Limits.MaxRequestBodySize = 8 << 20;
-            kestrel.Listen(IPAddress.Loopback, 0);
-        });
-
-        await using var app = builder.Build();
-        app.MapAglow();
         app.MapPost("/nothing", static _ => Task.CompletedTask);
         await app.StartAsync();
-        var address = app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First();
-        Console.WriteLine(new Uri(address).Port);
+        Console.WriteLine(port);
         await Console.In.ReadToEndAsync();
         await app.StopAsync();
         return 0;

@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using System.Runtime.InteropServices;
@@ -107,8 +106,7 @@ internal sealed class InstructionsBenchmark : Benchmark
                 "--urls", $"http://127.0.0.1:{port}", "--data", Path.Combine(folder, "data"), "--page", "off", "--lease-seconds", "86400",
                 "--heartbeat-seconds", "600",
             ]);
-        server.Process.OutputDataReceived += static (_, _) => { };
-        server.Process.BeginOutputReadLine();
+        server.DiscardOutput();
         WaitFor(server, port);
         var heartbeats =
             Enumerable.Repeat(Request("/heartbeat", "application/json", "{\"user_id\":7}"u8), 200).SelectMany(static r => r).ToArray();
@@ -185,7 +183,7 @@ internal sealed class InstructionsBenchmark : Benchmark
             if (length >= 0)
             {
                 at = end + 4 + int.Parse(
-                    text.AsSpan(length + Length.Length, text.IndexOf('\r', length) - length - Length.Length), CultureInfo.InvariantCulture);
+                    text.AsSpan(length + Length.Length, text.IndexOf('\r', length) - length - Length.Length));
                 if (at > text.Length)
                     return false;
                 continue;
@@ -265,13 +263,13 @@ internal sealed class InstructionsBenchmark : Benchmark
     private static long Dump(Child server, string folder)
     {
         var before = Directory.GetFiles(folder, "callgrind.*");
-        Programs.RunAsync("callgrind_control", "--dump", server.Process.Id.ToString(CultureInfo.InvariantCulture)).GetAwaiter().GetResult();
+        Programs.RunAsync("callgrind_control", "--dump", server.Process.Id.ToString()).GetAwaiter().GetResult();
         string[] dumps;
         while ((dumps = [.. Directory.GetFiles(folder, "callgrind.*").Except(before)]).Length == 0
             || !File.ReadAllText(dumps[0]).Contains("\ntotals:", StringComparison.Ordinal))
             Thread.Sleep(20);
         var summary = File.ReadLines(dumps[0]).First(static line => line.StartsWith("summary:", StringComparison.Ordinal));
         File.Delete(dumps[0]);
-        return long.Parse(summary["summary:".Length..], CultureInfo.InvariantCulture);
+        return long.Parse(summary["summary:".Length..]);
     }
 }

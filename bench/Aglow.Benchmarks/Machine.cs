@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Globalization;
 using System.Runtime.InteropServices;
 
 namespace Aglow.Benchmarks;
@@ -31,7 +30,7 @@ internal sealed record Machine(
     }
 
     public override string ToString() =>
-        $"{Processor}, {Cores} cores, {MemoryGib.ToString(CultureInfo.InvariantCulture)} GiB; {Kernel}; huge pages {HugePages}; {Runtime}; "
+        $"{Processor}, {Cores} cores, {MemoryGib} GiB; {Kernel}; huge pages {HugePages}; {Runtime}; "
             + $"commit {Commit}";
 
     private static string FirstLine(string file, string key)
@@ -45,7 +44,7 @@ internal sealed record Machine(
     private static string ReadOr(string file, string otherwise) => File.Exists(file) ? File.ReadAllText(file).Trim() : otherwise;
 
     private static long Kilobytes(string text) =>
-        long.TryParse(text.Split(' ')[0], CultureInfo.InvariantCulture, out var number) ? number : 0;
+        long.TryParse(text.Split(' ')[0], out var number) ? number : 0;
 
     private static string CommitOr(string otherwise)
     {

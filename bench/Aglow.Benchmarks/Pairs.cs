@@ -41,17 +41,11 @@ internal sealed record Leg(string Name, Func<Task<Sample>> RunAsync)
 /// <summary>
 /// Runs two legs in turn, A B B A A B …, so that a machine that is slow for a minute is slow for both. Ratios are computed pair by pair.
 /// </summary>
-internal sealed class Pairs
+internal sealed class Pairs(Leg a, Leg b)
 {
-    private Pairs(Leg a, Leg b)
-    {
-        A = a;
-        B = b;
-    }
+    public Leg A => a;
 
-    public Leg A { get; }
-
-    public Leg B { get; }
+    public Leg B => b;
 
     public List<Sample> SamplesA { get; } = [];
 

@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Text;
 
 namespace Aglow.Benchmarks;
@@ -124,12 +123,12 @@ internal sealed record Plot(string Title, string Unit, string Command)
         void Line(string text) => svg.Append(text).Append('\n');
     }
 
-    private static string Number(double value) => value.ToString("0.#", CultureInfo.InvariantCulture);
+    private static string Number(double value) => value.ToString("0.#");
 
     private static string Tick(int power) => power switch
     {
-        >= 0 and < 7 => Math.Pow(10, power).ToString("#,0", CultureInfo.InvariantCulture),
-        < 0 and > -4 => Math.Pow(10, power).ToString("0.###", CultureInfo.InvariantCulture),
+        >= 0 and < 7 => Math.Pow(10, power).ToString("#,0"),
+        < 0 and > -4 => Math.Pow(10, power).ToString("0.###"),
         _ => $"1e{power}",
     };
 

@@ -3,7 +3,6 @@ using Aglow.Heartbeats;
 using Aglow.Model;
 using Aglow.Redis;
 using Aglow.Redis.Connections;
-using Aglow.Watching;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Benchmarks;
@@ -39,21 +38,19 @@ internal sealed class RedisBenchmark : Benchmark
 
     public override async Task RunAsync(Run run)
     {
-        var parts = run.Settings.Choices("parts", "heartbeats", "reads", "memory", "node");
         if (OperatingSystem.IsLinux() && Environment.ProcessorCount > 1)
             Process.GetCurrentProcess().ProcessorAffinity = OurCore;
-        if (parts.Contains("heartbeats"))
-        {
-            await HeartbeatsAsync(run, durable: false);
-            await HeartbeatsAsync(run, durable: true);
-        }
+        await run.RunPartsAsync(
+            ("heartbeats", () => HeartbeatsAsync(run)),
+            ("reads", () => ReadsAsync(run)),
+            ("memory", () => MemoryAsync(run)),
+            ("node", () => NodeAsync(run)));
+    }
 
-        if (parts.Contains("reads"))
-            await ReadsAsync(run);
-        if (parts.Contains("memory"))
-            await MemoryAsync(run);
-        if (parts.Contains("node"))
-            await NodeAsync(run);
+    private static async Task HeartbeatsAsync(Run run)
+    {
+        await HeartbeatsAsync(run, durable: false);
+        await HeartbeatsAsync(run, durable: true);
     }
 
     private static async Task HeartbeatsAsync(Run run, bool durable)
@@ -69,12 +66,10 @@ internal sealed class RedisBenchmark : Benchmark
         bench.Fill(packed, people.Count / 64);
         var pairs = await bench.RunAsync(sets, packed);
         run.Add(
-            $"heartbeats a Redis CPU second, {aof}: 64 words a BITFIELD against SET EX x 100", pairs, s => s.CpuNanoseconds,
-            durable ? Goal.Least(3) : null, operation: "heartbeat");
+            $"heartbeats a Redis CPU second, {aof}: 64 words a BITFIELD against SET EX x 100", pairs, "heartbeat",
+            durable ? Goal.Least(3) : null);
         pairs = await bench.RunAsync(new RedisSingleBitfields(people, 100), packed);
-        run.Add(
-            $"heartbeats a Redis CPU second, {aof}: 64 words a BITFIELD against a BITFIELD each x 100", pairs, s => s.CpuNanoseconds,
-            operation: "heartbeat");
+        run.Add($"heartbeats a Redis CPU second, {aof}: 64 words a BITFIELD against a BITFIELD each x 100", pairs, "heartbeat");
     }
 
     private static async Task ReadsAsync(Run run)
@@ -86,13 +81,9 @@ internal sealed class RedisBenchmark : Benchmark
         foreach (var users in (int[])[20, 1000])
         {
             var pairs = await bench.RunAsync(new RedisGets(people, users), new RedisBitfieldGets(people, users));
-            run.Add(
-                $"{users:#,0} users at once, a Redis CPU second: BITFIELD_RO by page against MGET", pairs, s => s.CpuNanoseconds,
-                operation: "user");
+            run.Add($"{users:#,0} users at once, a Redis CPU second: BITFIELD_RO by page against MGET", pairs, "user");
             pairs = await bench.RunAsync(new RedisRanges(people, users), new RedisBitfieldGets(people, users));
-            run.Add(
-                $"{users:#,0} users at once, a Redis CPU second: BITFIELD_RO by page against GETRANGE of each", pairs,
-                s => s.CpuNanoseconds, operation: "user");
+            run.Add($"{users:#,0} users at once, a Redis CPU second: BITFIELD_RO by page against GETRANGE of each", pairs, "user");
         }
     }
 
@@ -180,8 +171,8 @@ internal sealed class RedisBenchmark : Benchmark
             run.PairCount,
             TimeSpan.FromSeconds(run.Settings.Number("warm-up")));
         run.Add(
-            "heartbeats a Redis CPU second through a node, 10,000/s: against SET EX x 100 at the same pace", pairs, s => s.CpuNanoseconds,
-            Goal.Least(1.5), operation: "heartbeat");
+            "heartbeats a Redis CPU second through a node, 10,000/s: against SET EX x 100 at the same pace", pairs, "heartbeat",
+            Goal.Least(1.5));
         run.Add("allocated by a heartbeat of who is online, in the node", "bytes", [.. calling.TakeLast((int)run.PairCount)], Goal.Most(0));
         run.Add("allocated by the node for everything, sweeps included, a heartbeat", "bytes", [.. whole.TakeLast((int)run.PairCount)]);
         run.Add("share of heartbeats that were written at once", "of 1", [.. atOnce.TakeLast((int)run.PairCount)]);
@@ -231,7 +222,7 @@ internal sealed class RedisBenchmark : Benchmark
     }
 
     /// <summary>A server, and connections to it.</summary>
-    private sealed class Bench(Run run, RedisServer server, string folder) : IAsyncDisposable
+    private sealed class Bench(Run run, RedisServer server, TemporaryFolder folder) : IAsyncDisposable
     {
         private readonly Connection[] _connections = Connection.Open(server.Port, (int)run.Settings.Number("connections"));
 
@@ -241,8 +232,8 @@ internal sealed class RedisBenchmark : Benchmark
 
         public static async Task<Bench> StartAsync(Run run, bool durable)
         {
-            var folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
-            return new Bench(run, await RedisServer.StartAsync(ServerCore, folder, durable), folder);
+            var folder = new TemporaryFolder();
+            return new Bench(run, await RedisServer.StartAsync(ServerCore, folder.Path, durable), folder);
         }
 
         public Task<RedisCluster> ConnectAsync() => RedisCluster.ConnectAsync(
@@ -266,7 +257,7 @@ internal sealed class RedisBenchmark : Benchmark
             foreach (var connection in _connections)
                 connection.Dispose();
             server.Dispose();
-            Directory.Delete(folder, recursive: true);
+            folder.Dispose();
             return default;
         }
     }

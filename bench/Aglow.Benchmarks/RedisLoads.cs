@@ -5,20 +5,13 @@ using StackExchange.Redis;
 namespace Aglow.Benchmarks;
 
 /// <summary>Runs our own Redis on a free port. By default without persistence, which is its fastest setting.</summary>
-internal sealed class RedisServer : IDisposable
+internal sealed class RedisServer(Child child, int port) : IDisposable
 {
-    private readonly Child _child;
     private ConnectionMultiplexer? _client;
 
-    private RedisServer(Child child, int port)
-    {
-        _child = child;
-        Port = port;
-    }
+    public int Port => port;
 
-    public int Port { get; }
-
-    public int Process => _child.Process.Id;
+    public int Process => child.Process.Id;
 
     public static async Task<RedisServer> StartAsync(int cores, string folder, bool durable = false, params string[] flags)
     {
@@ -55,7 +48,7 @@ internal sealed class RedisServer : IDisposable
     public void Dispose()
     {
         _client?.Dispose();
-        _child.Dispose();
+        child.Dispose();
     }
 }
 
@@ -83,6 +76,30 @@ internal ref struct Resp(Span<byte> to)
         before.CopyTo(text);
         Utf8Formatter.TryFormat(number, text[before.Length..], out var digits);
         Text(text[..(before.Length + digits)]);
+    }
+
+    /// <summary>Writes the key of a user's page.</summary>
+    public void Page(uint user) => Text("p:"u8, (uint)PageLayout.Page(user));
+
+    /// <summary>Writes <c>SET u32 #SLOT WORD</c>, a part of <c>BITFIELD</c>.</summary>
+    public void Set(uint user, uint word)
+    {
+        Text("SET"u8);
+        Slot(user);
+        Text(""u8, word);
+    }
+
+    /// <summary>Writes <c>GET u32 #SLOT</c>, a part of <c>BITFIELD</c>.</summary>
+    public void Get(uint user)
+    {
+        Text("GET"u8);
+        Slot(user);
+    }
+
+    private void Slot(uint user)
+    {
+        Text("u32"u8);
+        Text("#"u8, (uint)PageLayout.Slot(user));
     }
 
     private void Line(byte kind, int number)
@@ -142,9 +159,10 @@ internal sealed class RedisSets(People people, int pipelined) : Load
         var users = people.Before(_next, 1000);
         for (var i = 0; i < users.Length; i += 100)
         {
-            connection.Send(RedisGets.Write(connection, users.Slice(i, Math.Min(100, users.Length - i))));
-            var answer = connection.ReceiveLines(1 + (2 * Math.Min(100, users.Length - i)));
-            if (answer.Count(System.Text.Encoding.ASCII.GetBytes($"{_second}\r\n")) != Math.Min(100, users.Length - i))
+            var some = users.Slice(i, Math.Min(100, users.Length - i));
+            connection.Send(RedisGets.Write(connection, some));
+            var answer = connection.ReceiveLines(1 + (2 * some.Length));
+            if (answer.Count(System.Text.Encoding.ASCII.GetBytes($"{_second}\r\n")) != some.Length)
                 throw new BenchmarkException("a SET went missing in Redis.");
         }
     }
@@ -184,15 +202,9 @@ internal sealed class RedisBitfields : Load
         var resp = new Resp(connection.Request);
         resp.Array(2 + (4 * _words));
         resp.Text("BITFIELD"u8);
-        resp.Text("p:"u8, (uint)PageLayout.Page(users[0]));
+        resp.Page(users[0]);
         foreach (var user in users)
-        {
-            resp.Text("SET"u8);
-            resp.Text("u32"u8);
-            resp.Text("#"u8, (uint)PageLayout.Slot(user));
-            resp.Text(""u8, _second);
-        }
-
+            resp.Set(user, _second);
         connection.Send(resp.Length);
     }
 
@@ -209,10 +221,8 @@ internal sealed class RedisBitfields : Load
         var resp = new Resp(connection.Request);
         resp.Array(5);
         resp.Text("BITFIELD"u8);
-        resp.Text("p:"u8, (uint)PageLayout.Page(user));
-        resp.Text("GET"u8);
-        resp.Text("u32"u8);
-        resp.Text("#"u8, (uint)PageLayout.Slot(user));
+        resp.Page(user);
+        resp.Get(user);
         connection.Send(resp.Length);
         if (!connection.ReceiveLines(2).EndsWith(System.Text.Encoding.ASCII.GetBytes($":{_second}\r\n")))
             throw new BenchmarkException("a BITFIELD SET went missing in Redis.");
@@ -236,11 +246,8 @@ internal sealed class RedisSingleBitfields(People people, int pipelined) : Load
         {
             resp.Array(6);
             resp.Text("BITFIELD"u8);
-            resp.Text("p:"u8, (uint)PageLayout.Page(user));
-            resp.Text("SET"u8);
-            resp.Text("u32"u8);
-            resp.Text("#"u8, (uint)PageLayout.Slot(user));
-            resp.Text(""u8, _second);
+            resp.Page(user);
+            resp.Set(user, _second);
         }
 
         connection.Send(resp.Length);
@@ -272,14 +279,9 @@ internal sealed class RedisBitfieldGets(People people, int users) : Load
             var words = page.ToArray();
             resp.Array(2 + (3 * words.Length));
             resp.Text("BITFIELD_RO"u8);
-            resp.Text("p:"u8, (uint)page.Key);
+            resp.Page(words[0]);
             foreach (var user in words)
-            {
-                resp.Text("GET"u8);
-                resp.Text("u32"u8);
-                resp.Text("#"u8, (uint)PageLayout.Slot(user));
-            }
-
+                resp.Get(user);
             lines++;
         }
 
@@ -314,7 +316,7 @@ internal sealed class RedisRanges(People people, int users) : Load
         {
             resp.Array(4);
             resp.Text("GETRANGE"u8);
-            resp.Text("p:"u8, (uint)PageLayout.Page(user));
+            resp.Page(user);
             resp.Text(""u8, (uint)PageLayout.Slot(user) * 4);
             resp.Text(""u8, ((uint)PageLayout.Slot(user) * 4) + 3);
         }

@@ -1,17 +1,15 @@
 using System.Diagnostics;
-using System.Globalization;
 using System.Net;
 using Aglow.Diagnostics;
 using Aglow.Durable;
 using Aglow.Model;
 using Aglow.Storage;
-using Aglow.Sweeping;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Benchmarks;
 
 /// <summary>
-/// The embedded store on its disk: its size, how fast it is written, and how long a start takes to read it.
+/// The embedded store on its disk: its size, and how long a start takes to read it.
 /// </summary>
 /// <remarks>
 /// The folder is built through the store and a checkpoint, with the last <c>--active</c> users as arrivals in the journal, and left as
@@ -25,7 +23,7 @@ internal sealed class RestartBenchmark : Benchmark
 
     public override string Name => "restart";
 
-    public override string Measures => "the data folder: bytes on disk, commits, and seconds from process start to ready";
+    public override string Measures => "the data folder: bytes on disk, and seconds from process start to ready";
 
     public override int DefaultPairs => 5;
 
@@ -33,35 +31,26 @@ internal sealed class RestartBenchmark : Benchmark
     [
         new("users", "10m,1b", "registered users, one folder after the other"),
         new("active", "5m", "users who came online last: the journal that a start replays"),
-        new("parts", "all", "commit, load, server"),
+        new("parts", "all", "load, server"),
         new("folder", "", "the parent of the data folders, kept for ./aglow serve --data FOLDER/USERS; default a temporary one, removed"),
     ];
 
     public override async Task RunAsync(Run run)
     {
-        var parts = run.Settings.Choices("parts", "commit", "load", "server");
+        var parts = run.Settings.Choices("parts", "load", "server");
         foreach (var users in run.Settings.Numbers("users", least: 1_000_000))
         {
             var root = run.Settings.Text("folder");
-            var folder = root.Length > 0
-                ? Directory.CreateDirectory(Path.Combine(root, $"{users}")).FullName
-                : Directory.CreateTempSubdirectory("aglow-bench-").FullName;
-            try
-            {
-                var active = Math.Min(users, run.Settings.Number("active"));
-                await BuildAsync(run, folder, users, active, parts.Contains("commit"));
-                // frees the memory of the built store before the read
-                GC.Collect();
-                if (parts.Contains("load"))
-                    await MeasureLoadsAsync(run, folder, users, active);
-                if (parts.Contains("server"))
-                    await MeasureServerAsync(run, folder, users);
-            }
-            finally
-            {
-                if (root.Length == 0)
-                    Directory.Delete(folder, recursive: true);
-            }
+            using var temporary = root.Length == 0 ? new TemporaryFolder() : null;
+            var folder = temporary?.Path ?? Directory.CreateDirectory(Path.Combine(root, $"{users}")).FullName;
+            var active = Math.Min(users, run.Settings.Number("active"));
+            await BuildAsync(run, folder, users, active);
+            // frees the memory of the built store before the read
+            GC.Collect();
+            if (parts.Contains("load"))
+                await MeasureLoadsAsync(run, folder, users, active);
+            if (parts.Contains("server"))
+                await MeasureServerAsync(run, folder, users);
         }
     }
 
@@ -73,10 +62,7 @@ internal sealed class RestartBenchmark : Benchmark
         var clock = new Clock(new StandingTime(journal.LastAlive + 5), new StallGuard(20));
         await using var store = new JournaledPlaneStore(new PageBudget(2 * PageLayout.Pages), journal);
         var recovery = journal.Load(store, clock, 30);
-        Console.WriteLine(
-            string.Create(
-                CultureInfo.InvariantCulture,
-                $"{recovery.Took.TotalSeconds} {recovery.Registered} {recovery.Online} {Cpu.OfThisProcess()}"));
+        Console.WriteLine($"{recovery.Took.TotalSeconds} {recovery.Registered} {recovery.Online}");
         // ends at once, like a crash, so the next sample reads the same folder
         await journal.AbandonAsync();
         return 0;
@@ -84,7 +70,7 @@ internal sealed class RestartBenchmark : Benchmark
 
     private static AglowLog Log => new(NullLogger.Instance);
 
-    private static async Task BuildAsync(Run run, string folder, long users, long active, bool measureCommits)
+    private static async Task BuildAsync(Run run, string folder, long users, long active)
     {
         var title = EngineBenchmark.Title(users);
         run.Progress($"{title}: building the folder");
@@ -96,32 +82,15 @@ internal sealed class RestartBenchmark : Benchmark
         // one word per page, so that each page is in the journal and its image is due
         journal.Add(Plane.Pulse, [.. store.Pages(Plane.Pulse).Select(page => PageLayout.User(page, 0))]);
         journal.Writer.Commit();
-        var began = Stopwatch.GetTimestamp();
         journal.Writer.CheckpointNow();
-        var took = Stopwatch.GetElapsedTime(began);
-        run.Add(
-            Figure.Of(
-                $"{title}: a checkpoint of every page, without its pauses",
-                "MB/s",
-                [store.Pages(Plane.Pulse).Length * 0.26112 / took.TotalSeconds]));
-
-        began = Stopwatch.GetTimestamp();
-        await ArriveAsync(store, clock.Now, users, active, journal);
-        run.Add(Figure.Of($"{title}: journal, large commits", "M words/s", [active / 1e6 / Stopwatch.GetElapsedTime(began).TotalSeconds]));
-        run.Add(Figure.Of($"{title}: on disk", "bytes/user", [(double)BytesIn(folder) / users]));
-        run.Add(Figure.Of($"{title}: on disk", "MiB", [BytesIn(folder) / 1048576.0]));
-        if (measureCommits)
-        {
-            await MeasureCommitsAsync(run, title, journal, store, clock, users);
-            // the checkpoint has trimmed the journal, which a start should replay
-            await ArriveAsync(store, clock.Now, users, active, journal);
-        }
-
+        Arrive(store, clock.Now, users, active, journal);
+        run.Add($"{title}: on disk", "bytes/user", [(double)BytesIn(folder) / users]);
+        run.Add($"{title}: on disk", "MiB", [BytesIn(folder) / 1048576.0]);
         await journal.AbandonAsync();
     }
 
     // Brings users online on every page: the most expensive distribution.
-    private static async Task ArriveAsync(MemoryPlaneStore store, uint now, long users, long active, Journal journal)
+    private static void Arrive(MemoryPlaneStore store, uint now, long users, long active, Journal journal)
     {
         for (var first = 0L; first < active; first += 1_000_000)
         {
@@ -132,46 +101,7 @@ internal sealed class RestartBenchmark : Benchmark
             words.AsSpan().Fill(now);
             store.Exchange(Plane.Pulse, numbers, words, words);
             store.Keep(Plane.Pulse, numbers);
-            if (journal.IsStarted)
-                await store.KeptAsync();
-            else
-                journal.Writer.Commit();
-        }
-    }
-
-    // Measures callers that wait for one word: during a checkpoint of every page, then alone, then a hundred at once.
-    private static async Task MeasureCommitsAsync(Run run, string title, Journal journal, MemoryPlaneStore store, Clock clock, long users)
-    {
-        uint next = 0;
-        var before = journal.Checkpoints;
-        journal.Writer.Rows.BeginCheckpoint();
-        journal.Start();
-        await MeasureAsync("during a checkpoint", together: 1, took => journal.Checkpoints > before || took == 20_000);
-        run.Add(Figure.Of($"{title}: a checkpoint of every page, with its pauses", "s", [journal.LastCheckpointTook.TotalSeconds]));
-        await MeasureAsync("alone", together: 1, took => took == 2000);
-        await MeasureAsync("100 at once", together: 100, took => took == 500);
-
-        async Task MeasureAsync(string how, int together, Func<int, bool> enough)
-        {
-            var took = new List<double>();
-            while (!enough(took.Count))
-            {
-                var began = Stopwatch.GetTimestamp();
-                await Task.WhenAll(Enumerable.Range(0, together).Select(_ => OneAsync(next += 7919)));
-                took.Add(Stopwatch.GetElapsedTime(began).TotalMilliseconds);
-            }
-
-            took.Sort();
-            run.Add(Figure.Of($"{title}: a word to the disk, {how}, median", "ms", [took[took.Count / 2]]));
-            run.Add(Figure.Of($"{title}: a word to the disk, {how}, p99", "ms", [took[took.Count * 99 / 100]]));
-        }
-
-        async Task OneAsync(uint number)
-        {
-            var user = (uint)(number % users);
-            store.Exchange(Plane.Pulse, user, clock.Now);
-            store.Keep(Plane.Pulse, [user]);
-            await store.KeptAsync();
+            journal.Writer.Commit();
         }
     }
 
@@ -192,18 +122,17 @@ internal sealed class RestartBenchmark : Benchmark
                 var line = await reader.ReadLineAsync();
                 ready.Add(Stopwatch.GetElapsedTime(began).TotalSeconds);
                 await reader.Process.WaitForExitAsync();
-                var answer = line.Split(' ');
-                if (answer.Length != 4
-                    || long.Parse(answer[1], CultureInfo.InvariantCulture) != users
-                    || long.Parse(answer[2], CultureInfo.InvariantCulture) < active)
+                if (line.Split(' ') is not [var took, var registered, var online]
+                    || long.Parse(registered) != users
+                    || long.Parse(online) < active)
                     throw new BenchmarkException(
                         $"the process that read {folder} found \"{line}\" instead of {users} users, {active} of them online: no figure "
                             + "of this run counts.");
-                loads.Add(double.Parse(answer[0], CultureInfo.InvariantCulture));
+                loads.Add(double.Parse(took));
             }
 
-            run.Add(Figure.Of($"{title}: words read from the {from}", "s", loads));
-            run.Add(Figure.Of($"{title}: process start to words read from the {from}", "s", ready, goal));
+            run.Add($"{title}: words read from the {from}", "s", loads);
+            run.Add($"{title}: process start to words read from the {from}", "s", ready, goal);
         }
 
         if (!cold)
@@ -213,13 +142,6 @@ internal sealed class RestartBenchmark : Benchmark
     private static async Task MeasureServerAsync(Run run, string folder, long users)
     {
         var title = EngineBenchmark.Title(users);
-        var command = Path.Combine(Machine.Root(), "aglow");
-        if (!Directory.Exists(Path.Combine(Machine.Root(), "src", "Aglow.Server")))
-        {
-            run.Note("there is no server yet: its start is not measured");
-            return;
-        }
-
         var ready = new List<double>();
         // one more call, which is not counted, so that everything is built
         for (var i = 0; i <= run.PairCount; i++)
@@ -227,16 +149,14 @@ internal sealed class RestartBenchmark : Benchmark
             DropCaches();
             var url = $"http://127.0.0.1:{Programs.FreePort()}";
             var began = Stopwatch.GetTimestamp();
-            using var server = Child.Start(command, cores: 0, "serve", "--data", folder, "--urls", url);
-            server.Process.OutputDataReceived += static (_, _) => { };
-            server.Process.BeginOutputReadLine();
+            using var server = Child.Start(Path.Combine(Machine.Root(), "aglow"), cores: 0, "serve", "--data", folder, "--urls", url);
+            server.DiscardOutput();
             var took = await ReadyAsync(server.Process, url, began);
             if (i > 0)
                 ready.Add(took);
         }
 
-        run.Add(
-            Figure.Of($"{title}: process start of the server to ready", "s", ready, users <= 10_000_000 ? Goal.Most(1) : Goal.Most(15)));
+        run.Add($"{title}: process start of the server to ready", "s", ready, users <= 10_000_000 ? Goal.Most(1) : Goal.Most(15));
     }
 
     /// <summary>Waits until a server is ready; returns the seconds since it began.</summary>

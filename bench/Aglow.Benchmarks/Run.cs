@@ -39,8 +39,13 @@ internal sealed class Run
     /// <summary>The number of pairs per ratio.</summary>
     public long PairCount => Settings.Number("pairs");
 
-    /// <summary>Whether to run a shorter version, if the benchmark has one.</summary>
-    public bool IsQuick => Settings.All.TryGetValue("quick", out var quick) && quick != "no";
+    /// <summary>Runs those of the parts that <c>--parts</c> names, in this order.</summary>
+    public async Task RunPartsAsync(params (string Name, Func<Task> RunAsync)[] parts)
+    {
+        var chosen = Settings.Choices("parts", [.. parts.Select(static part => part.Name)]);
+        foreach (var part in parts.Where(part => chosen.Contains(part.Name)))
+            await part.RunAsync();
+    }
 
     /// <summary>Prints progress on the terminal; not part of the result.</summary>
     public void Progress(string doing) => Console.WriteLine($"  {DateTimeOffset.UtcNow - _startedAt:mm\\:ss} {doing}");
@@ -52,16 +57,13 @@ internal sealed class Run
         Progress(note);
     }
 
-    /// <summary>Adds a figure.</summary>
-    public void Add(Figure figure)
-    {
-        _figures.Add(figure);
-        Progress($"{figure.Name}: {Table.Number(figure.Value.Median)} {figure.Unit}");
-    }
-
     /// <summary>Adds a figure of samples.</summary>
-    public void Add(string name, string unit, IReadOnlyList<double> samples, Goal? goal = null) =>
-        Add(Figure.Of(name, unit, samples, goal));
+    public void Add(string name, string unit, IReadOnlyList<double> samples, Goal? goal = null)
+    {
+        var figure = Figure.Of(name, unit, samples, goal);
+        _figures.Add(figure);
+        Progress($"{name}: {Table.Number(figure.Value.Median)} {unit}");
+    }
 
     /// <summary>
     /// Adds the results of pairs: the ratio of A's cost to B's, and each leg's CPU and rate. With <paramref name="inverse"/> it is the
@@ -69,21 +71,21 @@ internal sealed class Run
     /// </summary>
     /// <param name="name">The name of the ratio.</param>
     /// <param name="pairs">The samples.</param>
-    /// <param name="cost">What is compared: <see cref="Sample.CpuNanoseconds"/> or <see cref="Sample.Nanoseconds"/>.</param>
+    /// <param name="operation">The word for an operation.</param>
     /// <param name="goal">The goal of the ratio.</param>
     /// <param name="inverse">B over A instead of A over B.</param>
-    /// <param name="operation">The word for an operation.</param>
+    /// <param name="cost">What is compared; by default <see cref="Sample.CpuNanoseconds"/>.</param>
     public void Add(
-        string name, Pairs pairs, Func<Sample, double> cost, Goal? goal = null, bool inverse = false, string operation = "operation")
+        string name, Pairs pairs, string operation, Goal? goal = null, bool inverse = false, Func<Sample, double>? cost = null)
     {
-        var ratios = pairs.Ratios(cost);
-        Add(Figure.Of(name, "ratio", inverse ? [.. ratios.Select(r => 1 / r)] : ratios, goal));
+        var ratios = pairs.Ratios(cost ?? (static sample => sample.CpuNanoseconds));
+        Add(name, "ratio", inverse ? [.. ratios.Select(r => 1 / r)] : ratios, goal);
         AddLeg(pairs.A.Name, pairs.SamplesA, operation);
         AddLeg(pairs.B.Name, pairs.SamplesB, operation);
     }
 
     /// <summary>Adds one leg's CPU and rate.</summary>
-    public void AddLeg(string name, IReadOnlyList<Sample> samples, string operation = "operation")
+    public void AddLeg(string name, IReadOnlyList<Sample> samples, string operation)
     {
         _legs.Add(new { name, operation, samples });
         _figures.Add(Figure.Of($"  {name}", $"CPU ns/{operation}", [.. samples.Select(s => s.CpuNanoseconds)]));

@@ -3,19 +3,11 @@ using System.Diagnostics;
 namespace Aglow.Benchmarks;
 
 /// <summary><c>./aglow serve</c> with default settings, on a free port; it ends with the measurement.</summary>
-internal sealed class ServeProcess : IDisposable
+internal sealed class ServeProcess(Child child, int port) : IDisposable
 {
-    private readonly Child _child;
+    public int Port => port;
 
-    private ServeProcess(Child child, int port)
-    {
-        _child = child;
-        Port = port;
-    }
-
-    public int Port { get; }
-
-    public int Process => _child.Process.Id;
+    public int Process => child.Process.Id;
 
     /// <summary>Starts a server on these cores and waits until it is ready. No lease expires, unless the flags set one.</summary>
     public static async Task<ServeProcess> StartAsync(int cores, string folder, params IEnumerable<string> flags)
@@ -25,11 +17,10 @@ internal sealed class ServeProcess : IDisposable
         var url = $"http://127.0.0.1:{port}";
         var child = Child.Start(
             Path.Combine(Machine.Root(), "aglow"), cores, ["serve", "--data", folder, "--urls", url, .. lease, .. flags]);
-        child.Process.OutputDataReceived += static (_, _) => { };
-        child.Process.BeginOutputReadLine();
+        child.DiscardOutput();
         await RestartBenchmark.ReadyAsync(child.Process, url, Stopwatch.GetTimestamp());
         return new ServeProcess(child, port);
     }
 
-    public void Dispose() => _child.Dispose();
+    public void Dispose() => child.Dispose();
 }

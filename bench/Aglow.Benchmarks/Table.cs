@@ -1,4 +1,3 @@
-using System.Globalization;
 
 namespace Aglow.Benchmarks;
 
@@ -34,10 +33,10 @@ internal static class Table
     public static string Number(double value) => Math.Abs(value) switch
     {
         0 => "0",
-        < 0.001 => value.ToString("0.0e+0", CultureInfo.InvariantCulture),
-        < 10 => value.ToString("0.###", CultureInfo.InvariantCulture),
-        < 100 => value.ToString("0.##", CultureInfo.InvariantCulture),
-        < 1000 => value.ToString("0.#", CultureInfo.InvariantCulture),
-        _ => value.ToString("#,0", CultureInfo.InvariantCulture),
+        < 0.001 => value.ToString("0.0e+0"),
+        < 10 => value.ToString("0.###"),
+        < 100 => value.ToString("0.##"),
+        < 1000 => value.ToString("0.#"),
+        _ => value.ToString("#,0"),
     };
 }

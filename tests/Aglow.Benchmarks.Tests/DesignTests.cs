@@ -20,7 +20,7 @@ public sealed class DesignTests
     [InlineData(StoreServers.AglowOnRedis, 1)]
     public async Task Each_design_tells_who_heartbeat_from_who_did_not(string store, int designs)
     {
-        await using var servers = new StoreServers(waitsForDisk: false);
+        await using var servers = new StoreServers();
         var found = await servers.DesignsAsync(store, TimeSpan.FromSeconds(30));
         found.Length.ShouldBe(designs);
         foreach (var design in found)
@@ -33,7 +33,7 @@ public sealed class DesignTests
     [Fact]
     public async Task The_expiry_job_deletes_who_is_over_the_lease_and_nobody_else()
     {
-        await using var servers = new StoreServers(waitsForDisk: false);
+        await using var servers = new StoreServers();
         await using var table = await servers.TableAsync(StoreServers.Sqlite, ExpiringRow.Schema);
         var design = new ExpiringRow(table, TimeSpan.FromSeconds(30));
         var now = DateTimeOffset.UtcNow.ToUnixTimeSeconds();
@@ -48,7 +48,7 @@ public sealed class DesignTests
     [Fact]
     public async Task A_boolean_keeps_everybody_online_however_old_it_is_and_a_timestamp_does_not()
     {
-        await using var servers = new StoreServers(waitsForDisk: false);
+        await using var servers = new StoreServers();
         await using var flags = new BooleanRow(await servers.TableAsync(StoreServers.Sqlite, BooleanRow.Schema));
         await using var rows = await servers.TableAsync(StoreServers.Sqlite, HeartbeatRow.Schema);
         var design = new HeartbeatRow(rows, TimeSpan.FromSeconds(30));

@@ -4,7 +4,7 @@ namespace Aglow.Plan.Tests;
 public sealed class CapacityTests
 {
     /// <summary>Round numbers, so that a pencil is enough.</summary>
-    internal static readonly Constants Round = Constants.Of(
+    internal static readonly Constants Round = new Constants(
         "2026-01-01",
         "a machine of round numbers",
         new Dictionary<string, double>(StringComparer.Ordinal)

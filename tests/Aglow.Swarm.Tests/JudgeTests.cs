@@ -283,7 +283,7 @@ public class JudgeTests
     {
         var truth = Of([.. Enumerable.Range(0, 500).Select(static i => Heartbeat(i * 10, (i * 10) + 0.1))]);
         truth.IsSurelyOnline(5000, 5019).ShouldBeTrue();
-        truth.IsPossiblyOnline(100, 100, 10).ShouldBeTrue();
+        truth.IsPossiblyOnline(100, 100).ShouldBeTrue();
         truth.WhyNeverSeenAt(15, 5000, 5000).ShouldBeNull();
         truth.History().Length.ShouldBeLessThan(100);
     }

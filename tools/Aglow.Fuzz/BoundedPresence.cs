@@ -13,26 +13,12 @@ namespace Aglow.Fuzz;
 /// Presence on one machine like <see cref="EmbeddedPresence"/>, but with a limit on users. Without the limit, millions of hostile first
 /// heartbeats would fill the disk, and memory that grows with users would look like a leak.
 /// </summary>
-internal sealed class BoundedPresence : IOpenPresence
+internal sealed class BoundedPresence(
+    DataFolder folder, MemoryPlaneStore store, IUserDirectory directory, AglowMetrics metrics, PresenceService presence) : IOpenPresence
 {
-    private readonly DataFolder _folder;
-    private readonly MemoryPlaneStore _store;
-    private readonly IUserDirectory _directory;
-    private readonly AglowMetrics _metrics;
+    public PresenceService Presence => presence;
 
-    private BoundedPresence(
-        DataFolder folder, MemoryPlaneStore store, IUserDirectory directory, AglowMetrics metrics, PresenceService presence)
-    {
-        _folder = folder;
-        _store = store;
-        _directory = directory;
-        _metrics = metrics;
-        Presence = presence;
-    }
-
-    public PresenceService Presence { get; }
-
-    public string Where => _folder.FullPath;
+    public string Where => folder.FullPath;
 
     public static async Task<BoundedPresence> OpenAsync(AglowOptions options, TimeProvider time, ILoggerFactory logs)
     {
@@ -52,12 +38,12 @@ internal sealed class BoundedPresence : IOpenPresence
 
     public async ValueTask DisposeAsync()
     {
-        await Presence.StopAsync();
-        await Presence.DisposeAsync();
-        await _store.DisposeAsync();
-        await _directory.DisposeAsync();
-        _metrics.Dispose();
-        _folder.Dispose();
+        await presence.StopAsync();
+        await presence.DisposeAsync();
+        await store.DisposeAsync();
+        await directory.DisposeAsync();
+        metrics.Dispose();
+        folder.Dispose();
     }
 }
 

@@ -39,7 +39,7 @@ internal static class Corpus
                 (byte)'#' when line.Length == 0 => line.Append("\\x23"),
                 (byte)' ' when line.Length == 0 => line.Append("\\x20"),
                 >= (byte)' ' and <= (byte)'~' => line.Append((char)one),
-                _ => line.Append(CultureInfo.InvariantCulture, $"\\x{one:x2}"),
+                _ => line.Append($"\\x{one:x2}"),
             };
         }
 

@@ -1,4 +1,3 @@
-using System.Globalization;
 
 namespace Aglow.Fuzz;
 
@@ -43,7 +42,7 @@ internal sealed class Dice(int seed, bool guesses = false)
 
     /// <summary>A number as text: a boundary value, or small.</summary>
     public string Number() => guesses
-        && OneIn(2) ? $"{SmallUser()}" : OneIn(3) ? _random.Next(300).ToString(CultureInfo.InvariantCulture) : Pick<string>(Numbers);
+        && OneIn(2) ? $"{SmallUser()}" : OneIn(3) ? _random.Next(300).ToString() : Pick<string>(Numbers);
 
     /// <summary>A name, mostly a bad one.</summary>
     public string Name() => OneIn(3) ? $"n{_random.Next(50)}" : Pick<string>(Names);

@@ -24,26 +24,10 @@ internal static class FuzzCommand
     /// <summary>The command, which calls <paramref name="run"/>.</summary>
     public static RootCommand Create(Func<FuzzOptions, Task<int>> run)
     {
-        var seconds =
-            new Option<double>("--seconds") { Description = "the longest time [60]", HelpName = "S", DefaultValueFactory = static _ => 60 };
-        var inputs = new Option<long>("--inputs")
-        {
-            Description = "the most inputs [no limit]",
-            HelpName = "N",
-            DefaultValueFactory = static _ => long.MaxValue
-        };
-        var seed = new Option<int>("--seed")
-        {
-            Description = "the same seed makes the same inputs [1]",
-            HelpName = "K",
-            DefaultValueFactory = static _ => 1
-        };
-        var workers = new Option<int>("--workers")
-        {
-            Description = "tasks that feed at the same time [one per core]",
-            HelpName = "N",
-            DefaultValueFactory = static _ => Environment.ProcessorCount
-        };
+        var seconds = Number("--seconds", "S", "the longest time [60]", 60.0);
+        var inputs = Number("--inputs", "N", "the most inputs [no limit]", long.MaxValue);
+        var seed = Number("--seed", "K", "the same seed makes the same inputs [1]", 1);
+        var workers = Number("--workers", "N", "tasks that feed at the same time [one per core]", Environment.ProcessorCount);
         var corpus = new Option<string?>("--corpus")
         {
             Description = "the folder of kept inputs, which are sent first and to which findings are added [none]",
@@ -68,6 +52,10 @@ internal static class FuzzCommand
             parsed.GetValue(target) ?? [])));
         return command;
     }
+
+    /// <summary>A flag with a number.</summary>
+    public static Option<T> Number<T>(string name, string value, string description, T otherwise) =>
+        new(name) { Description = description, HelpName = value, DefaultValueFactory = _ => otherwise };
 
     private static double Positive(double value, string flag) =>
         value > 0 ? value : throw new UsageException($"{flag} is {value}: write a number above 0.");

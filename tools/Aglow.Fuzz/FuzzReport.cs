@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text;
 
@@ -58,21 +57,19 @@ internal sealed record FuzzReport(
     public override string ToString()
     {
         var text = new StringBuilder();
-        text.AppendLine().AppendLine(CultureInfo.InvariantCulture, $"{"target",-10}{"inputs",15}{"a second",12}{"behaviours",12}  feeds");
+        text.AppendLine().AppendLine($"{"target",-10}{"inputs",15}{"a second",12}{"behaviours",12}  feeds");
         foreach (var one in Targets)
             text.AppendLine(
-                CultureInfo.InvariantCulture,
                 $"{one.Target.Name,-10}{one.Inputs,15:#,0}{one.Inputs / Math.Max(0.001, one.Took.TotalSeconds),12:#,0}"
                     + $"{one.Behaviours,12:#,0}  {one.Target.Feeds}");
         foreach (var (target, input, message) in Findings)
-            text.AppendLine().AppendLine(CultureInfo.InvariantCulture, $"FOUND in {target.Name}: {message}").AppendLine(
-                CultureInfo.InvariantCulture, $"  by {Corpus.Escape(input.AsSpan(0, Math.Min(input.Length, 2000)))}");
+            text.AppendLine().AppendLine($"FOUND in {target.Name}: {message}").AppendLine(
+                $"  by {Corpus.Escape(input.AsSpan(0, Math.Min(input.Length, 2000)))}");
         if (Leak is { } leak)
-            text.AppendLine().AppendLine(CultureInfo.InvariantCulture, $"LEAK: {leak}");
+            text.AppendLine().AppendLine($"LEAK: {leak}");
         var memory = Samples.Count == 0 ? "not weighed" : $"first {Samples[0]}, last {Samples[^1]}";
-        text.AppendLine().AppendLine(CultureInfo.InvariantCulture, $"memory: {memory}");
+        text.AppendLine().AppendLine($"memory: {memory}");
         text.Append(
-            CultureInfo.InvariantCulture,
             $"{Inputs:#,0} inputs in {Seconds:0} s on {Environment.ProcessorCount} cores, {RuntimeInformation.FrameworkDescription}: "
                 + $"{(IsClean ? "no crash, hang, leak or 5xx" : $"{Findings.Count} findings{(Leak is null ? "" : ", a leak")}")}");
         return text.ToString();

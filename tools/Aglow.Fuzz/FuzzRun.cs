@@ -13,25 +13,15 @@ namespace Aglow.Fuzz;
 /// minute after its client disconnected. A leak is memory that keeps growing with the inputs, or connections and watches that remain when
 /// all clients have disconnected. The memory is measured after a full collection, while no worker feeds.
 /// </remarks>
-internal sealed class FuzzRun
+internal sealed class FuzzRun(FuzzedServer[] servers, Worker[] workers, Findings findings)
 {
     private static readonly TimeSpan RuleLimit = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan LettingGo = TimeSpan.FromSeconds(30);
 
-    private readonly FuzzedServer[] _servers;
-    private readonly Worker[] _workers;
-    private readonly Findings _findings;
     private readonly List<MemorySample> _samples = [];
     private readonly long _beganAt = Stopwatch.GetTimestamp();
 
-    private FuzzRun(FuzzedServer[] servers, Worker[] workers, Findings findings)
-    {
-        _servers = servers;
-        _workers = workers;
-        _findings = findings;
-    }
-
-    private long Inputs => _workers.Sum(static worker => worker.Counts.Sum(static one => one.Count));
+    private long Inputs => workers.Sum(static worker => worker.Counts.Sum(static one => one.Count));
 
     /// <summary>Creates all targets for a server that is open and one that takes tokens.</summary>
     private static IReadOnlyList<Target> Targets(FuzzedServer open, FuzzedServer guarded) =>
@@ -78,7 +68,7 @@ internal sealed class FuzzRun
         while (Seconds < options.Seconds && Inputs < options.Inputs && !stop.IsCancellationRequested)
         {
             var until = Math.Min(options.Seconds, Seconds + between);
-            await Task.WhenAll(_workers.Select(worker => Task.Run(
+            await Task.WhenAll(workers.Select(worker => Task.Run(
                 async () =>
                 {
                     while (Seconds < until && Inputs < options.Inputs && !stop.IsCancellationRequested)
@@ -87,7 +77,7 @@ internal sealed class FuzzRun
                 CancellationToken.None)));
             await RequireLetGoAsync();
             _samples.Add(MemorySample.Take(Inputs));
-            await output.WriteLineAsync($"{Seconds,7:0} s  {Inputs,13:#,0} inputs  {_samples[^1]}  {_findings.All.Count} findings");
+            await output.WriteLineAsync($"{Seconds,7:0} s  {Inputs,13:#,0} inputs  {_samples[^1]}  {findings.All.Count} findings");
         }
     }
 
@@ -97,13 +87,13 @@ internal sealed class FuzzRun
     private async Task RequireLetGoAsync()
     {
         var beganAt = Stopwatch.GetTimestamp();
-        while (Array.Find(_servers, static server => server.Held != default) is { } holding)
+        while (Array.Find(servers, static server => server.Held != default) is { } holding)
         {
             if (Stopwatch.GetElapsedTime(beganAt) > LettingGo)
             {
                 var (connections, watchers, watches) = holding.Held;
                 var left = $"{connections} connections, {watchers} watchers with {watches} watches are left when all clients are gone";
-                _findings.Add(new SocketTarget(holding), [], new FindingException(left));
+                findings.Add(new SocketTarget(holding), [], new FindingException(left));
                 return;
             }
 
@@ -114,11 +104,11 @@ internal sealed class FuzzRun
     // A rule that does not return cannot be interrupted: its input is kept, and the run ends.
     private void LookForHangs()
     {
-        foreach (var worker in _workers)
+        foreach (var worker in workers)
         {
             if (worker.Stuck(RuleLimit) is not var (target, input))
                 continue;
-            _findings.Add(target, input, new FindingException($"it hangs: not done after {RuleLimit.TotalSeconds} s"));
+            findings.Add(target, input, new FindingException($"it hangs: not done after {RuleLimit.TotalSeconds} s"));
             Console.Error.WriteLine(Report());
             Environment.Exit(1);
         }
@@ -126,7 +116,7 @@ internal sealed class FuzzRun
 
     private void Keep(string folder)
     {
-        foreach (var found in _workers.SelectMany(static worker => worker.Kept).GroupBy(
+        foreach (var found in workers.SelectMany(static worker => worker.Kept).GroupBy(
             static kept => kept.Target, static kept => kept.Inputs))
         {
             // the short inputs, because people read them and every run of the tests sends them
@@ -140,13 +130,13 @@ internal sealed class FuzzRun
 
     private FuzzReport Report() => new(
         [
-            .. _workers.SelectMany(static worker => worker.Counts).GroupBy(static one => one.Target.Name).Select(group => new FuzzedTarget(
+            .. workers.SelectMany(static worker => worker.Counts).GroupBy(static one => one.Target.Name).Select(group => new FuzzedTarget(
                 group.First().Target,
                 group.Sum(static one => one.Count),
                 TimeSpan.FromTicks(group.Sum(static one => one.Took.Ticks)),
-                _workers.Sum(worker => worker.Kept.Where(kept => kept.Target.Name == group.Key).Sum(static kept => kept.Inputs.Count)))),
+                workers.Sum(worker => worker.Kept.Where(kept => kept.Target.Name == group.Key).Sum(static kept => kept.Inputs.Count)))),
         ],
-        _findings.All,
+        findings.All,
         _samples,
         Seconds);
 }

@@ -1,5 +1,4 @@
 using Aglow.AspNetCore.Access;
-using Aglow.AspNetCore.Endpoints;
 using Aglow.AspNetCore.Http;
 using Aglow.Model;
 using Aglow.Watching;
@@ -17,41 +16,30 @@ namespace Aglow.Fuzz;
 /// The server inside this process: Kestrel, the connection middleware, all calls, a journal and a directory on disk, as in <c>./aglow
 /// serve</c>. Only the kernel's sockets are replaced.
 /// </summary>
-internal sealed class FuzzedServer : IAsyncDisposable
+internal sealed class FuzzedServer(
+    WebApplication app, MemoryTransport network, FuzzedServer.ErrorLog errors, Victims victims, bool takesTokens) : IAsyncDisposable
 {
-    private readonly WebApplication _app;
-    private readonly ErrorLog _errors;
-
-    private FuzzedServer(WebApplication app, MemoryTransport network, ErrorLog errors, Victims victims, bool takesTokens)
-    {
-        TakesTokens = takesTokens;
-        Victims = victims;
-        _app = app;
-        _errors = errors;
-        Network = network;
-    }
-
-    public MemoryTransport Network { get; }
+    public MemoryTransport Network => network;
 
     /// <summary>Whether it takes tokens (<see cref="FuzzTokens"/>); else it is open.</summary>
-    public bool TakesTokens { get; }
+    public bool TakesTokens => takesTokens;
 
     /// <summary>Users whom no input must reach.</summary>
-    public Victims Victims { get; }
+    public Victims Victims => victims;
 
     /// <summary>The errors that the server has logged since the last call. There must be none, whatever the inputs are.</summary>
-    public string? TakeError() => _errors.Take();
+    public string? TakeError() => errors.Take();
 
     /// <summary>The paths of all calls.</summary>
-    public IEnumerable<string> Calls => _app.Services.GetRequiredService<EndpointDataSource>()
+    public IEnumerable<string> Calls => app.Services.GetRequiredService<EndpointDataSource>()
         .Endpoints.OfType<RouteEndpoint>()
         .Where(static endpoint => endpoint.Metadata.GetMetadata<Call>() is not null)
         .Select(static endpoint => endpoint.RoutePattern.RawText!);
 
-    private WatchHub Hub => _app.Services.GetRequiredService<PresenceService>().Watchers;
+    private WatchHub Hub => app.Services.GetRequiredService<PresenceService>().Watchers;
 
     /// <summary>What it holds of clients; nothing when all are gone.</summary>
-    public (int Connections, int Watchers, long Watches) Held => (Network.Open, Hub.Connections, Hub.Watches);
+    public (int Connections, int Watchers, long Watches) Held => (network.Open, Hub.Connections, Hub.Watches);
 
     /// <summary>Starts a server on this folder.</summary>
     public static async Task<FuzzedServer> StartAsync(string folder, bool takesTokens = false)
@@ -92,9 +80,9 @@ internal sealed class FuzzedServer : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        await _app.StopAsync();
-        await _app.DisposeAsync();
-        _errors.Dispose();
+        await app.StopAsync();
+        await app.DisposeAsync();
+        errors.Dispose();
     }
 
     /// <summary>
@@ -108,7 +96,7 @@ internal sealed class FuzzedServer : IAsyncDisposable
     }
 
     /// <summary>Keeps the first logged error.</summary>
-    private sealed class ErrorLog : ILoggerProvider, ILogger
+    internal sealed class ErrorLog : ILoggerProvider, ILogger
     {
         // Logged by the web server for an unread chunked body with trailers that are not text. It has answered, and closes the connection.
         private const string NotDrained = "automatic draining of the request body failed";

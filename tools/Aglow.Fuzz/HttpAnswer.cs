@@ -8,24 +8,17 @@ namespace Aglow.Fuzz;
 /// Reads one HTTP answer strictly. Findings are an answer that a strict client cannot read, a 500, a body that contradicts its head, and a
 /// problem that reveals internal details.
 /// </summary>
-internal readonly ref struct HttpAnswer
+internal readonly ref struct HttpAnswer(int status, ReadOnlySpan<byte> head, ReadOnlySpan<byte> body)
 {
-    private HttpAnswer(int status, ReadOnlySpan<byte> head, ReadOnlySpan<byte> body)
-    {
-        Status = status;
-        Head = head;
-        Body = body;
-    }
-
     // A server that only has HTTP/1.1 refuses HTTP/2 with a frame of that protocol, HTTP_1_1_REQUIRED (RFC 9113, section 7). Nothing
     // follows it.
     private static ReadOnlySpan<byte> GoAway => [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x0D];
 
-    public int Status { get; }
+    public int Status { get; } = status;
 
-    public ReadOnlySpan<byte> Head { get; }
+    public ReadOnlySpan<byte> Head { get; } = head;
 
-    public ReadOnlySpan<byte> Body { get; }
+    public ReadOnlySpan<byte> Body { get; } = body;
 
     /// <summary>
     /// Whether these requests contain a HEAD, whose answer has a length but no body. From outside it is not visible which of several

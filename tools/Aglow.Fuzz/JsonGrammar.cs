@@ -1,5 +1,3 @@
-using Aglow.AspNetCore.Endpoints;
-
 namespace Aglow.Fuzz;
 
 /// <summary>Makes JSON, both valid and invalid for the calls.</summary>

@@ -17,29 +17,17 @@ internal sealed record Constant(string Name, double Value, string Unit, string F
 /// <c>./aglow bench plan --constants tools/Aglow.Plan/constants.json</c> measures them again on your machine. Lines that begin with
 /// <c>//</c> are comments.
 /// </remarks>
-internal sealed class Constants
+internal sealed class Constants(string measuredAt, string machine, Dictionary<string, Constant> byKey)
 {
-    private readonly Dictionary<string, Constant> _byKey;
+    public string MeasuredAt => measuredAt;
 
-    private Constants(string measuredAt, string machine, Dictionary<string, Constant> byKey)
-    {
-        MeasuredAt = measuredAt;
-        Machine = machine;
-        _byKey = byKey;
-    }
+    public string Machine => machine;
 
-    public string MeasuredAt { get; }
-
-    public string Machine { get; }
-
-    public IReadOnlyDictionary<string, Constant> All => _byKey;
+    public IReadOnlyDictionary<string, Constant> All => byKey;
 
     public Term this[string key] => Term.Of(
-        _byKey.GetValueOrDefault(key)
+        byKey.GetValueOrDefault(key)
             ?? throw new UsageException($"the constants lack \"{key}\": measure them with ./aglow bench plan --constants FILE."));
-
-    /// <summary>Creates constants for tests.</summary>
-    public static Constants Of(string measuredAt, string machine, Dictionary<string, Constant> byKey) => new(measuredAt, machine, byKey);
 
     /// <summary>Reads a file.</summary>
     public static Constants Load(string file)

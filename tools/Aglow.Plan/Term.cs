@@ -1,4 +1,3 @@
-using System.Globalization;
 
 namespace Aglow.Plan;
 
@@ -69,11 +68,11 @@ internal sealed class Term
     public static string Show(double value) => Math.Abs(value) switch
     {
         0 => "0",
-        >= 1000 => value.ToString("#,0", CultureInfo.InvariantCulture),
-        >= 100 => value.ToString("0.#", CultureInfo.InvariantCulture),
-        >= 10 => value.ToString("0.##", CultureInfo.InvariantCulture),
-        >= 0.01 => value.ToString("0.####", CultureInfo.InvariantCulture),
-        _ => value.ToString("0.###e+0", CultureInfo.InvariantCulture),
+        >= 1000 => value.ToString("#,0"),
+        >= 100 => value.ToString("0.#"),
+        >= 10 => value.ToString("0.##"),
+        >= 0.01 => value.ToString("0.####"),
+        _ => value.ToString("0.###e+0"),
     };
 
     private static Term Pick(string how, Term[] of, double value) =>

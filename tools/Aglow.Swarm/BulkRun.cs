@@ -146,7 +146,7 @@ internal sealed class BulkRun : SwarmRun
             var standing = TruthOf(user)!.At(now, held);
             ref var looked = ref CollectionsMarshal.GetValueRefOrNullRef(_looked, user);
             if (standing.SurelySince is null != looked.SurelySince is null)
-                Measures.CountTransition();
+                Measures.Transitions.Add();
             looked = standing;
             online += standing.SurelySince is null ? 0 : 1;
         }
@@ -191,7 +191,7 @@ internal sealed class BulkRun : SwarmRun
             Volatile.Write(ref _steps[step], new Step(sent, isHeard ? heard : heard + Trailing, isHeard));
             if (!isHeard)
                 continue;
-            Measures.CountHeartbeats(count);
+            Measures.Heartbeats.Add(count);
             Measures.HeartbeatLatency.Add(heard - due);
             if (due >= SteadyFrom)
                 Measures.SteadyHeartbeatLatency.Add(heard - due);

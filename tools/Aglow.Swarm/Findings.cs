@@ -39,30 +39,28 @@ internal sealed class Findings
 
     private readonly ConcurrentQueue<Violation> _violations = new();
     private readonly long[] _byKind = new long[Enum.GetValues<ViolationKind>().Length];
-    private long _violationCount;
-    private long _read, _readDecisive, _told, _toldDecisive, _changesInTime;
 
     /// <summary>Statuses that were read and checked.</summary>
-    public long Read => Volatile.Read(ref _read);
+    public Counter Read { get; } = new();
 
     /// <summary>How many of these had only one right answer.</summary>
-    public long ReadDecisive => Volatile.Read(ref _readDecisive);
+    public Counter ReadDecisive { get; } = new();
 
     /// <summary>Records that watchers received and that were checked.</summary>
-    public long Told => Volatile.Read(ref _told);
+    public Counter Told { get; } = new();
 
     /// <summary>How many of these had only one right answer.</summary>
-    public long ToldDecisive => Volatile.Read(ref _toldDecisive);
+    public Counter ToldDecisive { get; } = new();
 
     /// <summary>Changes that a watcher received in time.</summary>
-    public long ChangesInTime => Volatile.Read(ref _changesInTime);
+    public Counter ChangesInTime { get; } = new();
 
     /// <summary>Violations of each kind.</summary>
     public IReadOnlyDictionary<string, long> ByKind =>
         Enum.GetValues<ViolationKind>().ToDictionary(Violation.Name, k => Volatile.Read(ref _byKind[(int)k]));
 
     /// <summary>All violations.</summary>
-    public long Count => Volatile.Read(ref _violationCount);
+    public Counter Count { get; } = new();
 
     /// <summary>The first violations.</summary>
     public IReadOnlyCollection<Violation> Violations => _violations;
@@ -73,25 +71,32 @@ internal sealed class Findings
         : ToldDecisive == 0 ? "no watcher was told anything whose truth was sure"
         : null;
 
+    /// <summary>Whether everything was checked, and nothing was wrong.</summary>
+    public bool Passed => Count == 0 && NothingChecked is null;
+
+    /// <summary>The outcome in one sentence.</summary>
+    public string Outcome => (long)Count switch
+    {
+        0 => NothingChecked is { } nothing ? $"nothing proven: {nothing}" : "0 violations",
+        1 => "1 violation",
+        var count => $"{count} violations",
+    };
+
     public void CountRead(bool wasDecisive)
     {
-        Interlocked.Increment(ref _read);
-        if (wasDecisive)
-            Interlocked.Increment(ref _readDecisive);
+        Read.Add();
+        ReadDecisive.Add(wasDecisive ? 1 : 0);
     }
 
     public void CountTold(bool wasDecisive)
     {
-        Interlocked.Increment(ref _told);
-        if (wasDecisive)
-            Interlocked.Increment(ref _toldDecisive);
+        Told.Add();
+        ToldDecisive.Add(wasDecisive ? 1 : 0);
     }
-
-    public void CountChangeInTime() => Interlocked.Increment(ref _changesInTime);
 
     public void Add(Violation violation)
     {
-        Interlocked.Increment(ref _violationCount);
+        Count.Add();
         if (Interlocked.Increment(ref _byKind[(int)violation.Kind]) <= Kept)
             _violations.Enqueue(violation);
     }

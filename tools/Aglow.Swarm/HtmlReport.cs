@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Net;
 using System.Text;
 
@@ -32,16 +31,12 @@ internal static class HtmlReport
     {
         var html = new StringBuilder();
         html.Append(
-            CultureInfo.InvariantCulture,
             $"<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">"
                 + $"<title>Aglow swarm: {Text(run.Outcome)}</title><style>\n{Style}\n</style>"
                 + $"</head><body>\n");
-        html.Append(
-            CultureInfo.InvariantCulture, $"<h1>Swarm: <span class=\"{(run.Passed ? "good" : "bad")}\">{Text(run.Outcome)}</span></h1>\n");
-        html.Append(
-            CultureInfo.InvariantCulture,
-            $"<p>{Text(run.Who)} for {run.Seconds} s, seed {run.Seed}, at {Text(string.Join(", ", run.Urls))}"
-                + $"; lease {run.LeaseSeconds} s; {run.StartedAt:yyyy-MM-dd HH:mm} UTC; {Text(run.Machine)}.</p>\n");
+        html.Append($"<h1>Swarm: <span class=\"{(run.Passed ? "good" : "bad")}\">{Text(run.Outcome)}</span></h1>\n");
+        html.Append($"<p>{Text(run.Who)} for {run.Seconds} s, seed {run.Seed}, at {Text(string.Join(", ", run.Urls))}"
+            + $"; lease {run.LeaseSeconds} s; {run.StartedAt:yyyy-MM-dd HH:mm} UTC; {Text(run.Machine)}.</p>\n");
 
         html.Append("<div class=\"plots\">\n");
         Plot(html, run, $"Online, of {run.LookedAt}", ("surely online", s => s.Online));
@@ -66,7 +61,6 @@ internal static class HtmlReport
         html.Append("</table>\n<h2>How fast</h2>\n<table><tr><th></th><th>count</th><th>p50</th><th>p99</th><th>max</th></tr>\n");
         foreach (var latency in run.Latencies.Where(static l => l.Count > 0))
             html.Append(
-                CultureInfo.InvariantCulture,
                 $"<tr><td>{Text(latency.What)}</td><td class=\"n\">{View.Number(latency.Count)}</td><td class=\"n\">{latency.P50Ms} ms</td>"
                     + $"<td class=\"n\">{latency.P99Ms} ms</td><td class=\"n\">{latency.MaxMs} ms</td></tr>\n");
         html.Append("</table>\n<h2>How much</h2>\n<table>\n");
@@ -75,25 +69,21 @@ internal static class HtmlReport
         Row(html, "transitions", run.Transitions, "");
         Row(html, "deliveries", run.Deliveries, "");
         if (run.ServersCpuPercent is { } cpu)
-            html.Append(
-                CultureInfo.InvariantCulture,
-                $"<tr><td>CPU of the servers, of one core</td><td class=\"n\">{cpu} %</td>"
-                    + $"<td class=\"n\">over {run.ServersCpuSeconds} s</td></tr>\n"
-                    + $"<tr><td>memory of the servers</td><td class=\"n\">{run.ServersMegabytes:#,0} MB</td><td></td></tr>\n");
+            html.Append($"<tr><td>CPU of the servers, of one core</td><td class=\"n\">{cpu} %</td>"
+                + $"<td class=\"n\">over {run.ServersCpuSeconds} s</td></tr>\n"
+                + $"<tr><td>memory of the servers</td><td class=\"n\">{run.ServersMegabytes:#,0} MB</td><td></td></tr>\n");
         Row(html, "errors", run.Errors, Text(run.LastError));
         html.Append("</table>\n");
         if (run.ViolationDetails.Count > 0)
             html.Append("<h2>Violations</h2>\n");
         foreach (var violation in run.ViolationDetails)
-            html.Append(CultureInfo.InvariantCulture, $"<pre>{Text(violation.ToString())}</pre>\n");
+            html.Append($"<pre>{Text(violation.ToString())}</pre>\n");
         return html.Append("</body></html>\n").ToString();
     }
 
     private static void Row(StringBuilder html, string what, long count, string more, bool isBad = false) =>
-        html.Append(
-            CultureInfo.InvariantCulture,
-            $"<tr{(isBad ? " class=\"bad\"" : "")}><td>{what}</td><td class=\"n\">{View.Number(count)}</td>"
-                + $"<td class=\"n\">{more}</td></tr>\n");
+        html.Append($"<tr{(isBad ? " class=\"bad\"" : "")}><td>{what}</td><td class=\"n\">{View.Number(count)}</td>"
+            + $"<td class=\"n\">{more}</td></tr>\n");
 
     private static void Plot(StringBuilder html, Summary run, string title, params (string Name, Func<Sample, double> Of)[] lines)
     {
@@ -102,40 +92,28 @@ internal static class HtmlReport
             return;
         var right = samples.Max(static s => s.At);
         var top = Math.Max(1, lines.Max(l => samples.Max(l.Of)));
-        html.Append(
-            CultureInfo.InvariantCulture,
-            $"<figure><figcaption>{Text(title)}</figcaption><svg viewBox=\"0 0 {Width + 60} {Height + 30}\" "
-                + $"role=\"img\" aria-label=\"{Text(title)}\">");
+        html.Append($"<figure><figcaption>{Text(title)}</figcaption><svg viewBox=\"0 0 {Width + 60} {Height + 30}\" "
+            + $"role=\"img\" aria-label=\"{Text(title)}\">");
         for (var step = 0; step <= 2; step++)
         {
             var y = 10 + (Height * (2 - step) / 2);
-            html.Append(
-                CultureInfo.InvariantCulture,
-                $"<line class=\"grid\" x1=\"50\" x2=\"{Width + 50}\" y1=\"{y}\" y2=\"{y}\"/>"
-                    + $"<text x=\"45\" y=\"{y + 4}\" text-anchor=\"end\">{top * step / 2:0.##}</text>");
-            html.Append(
-                CultureInfo.InvariantCulture,
-                $"<text x=\"{50 + (Width * step / 2)}\" y=\"{Height + 26}\" text-anchor=\"middle\">{right * step / 2:0} s</text>");
+            html.Append($"<line class=\"grid\" x1=\"50\" x2=\"{Width + 50}\" y1=\"{y}\" y2=\"{y}\"/>"
+                + $"<text x=\"45\" y=\"{y + 4}\" text-anchor=\"end\">{top * step / 2:0.##}</text>");
+            html.Append($"<text x=\"{50 + (Width * step / 2)}\" y=\"{Height + 26}\" text-anchor=\"middle\">{right * step / 2:0} s</text>");
         }
 
         for (var line = 0; line < lines.Length; line++)
         {
             var points = samples.Select(
-                s => string.Create(
-                    CultureInfo.InvariantCulture,
-                    $"{50 + (Width * s.At / right):0.#},{10 + (Height * (1 - (lines[line].Of(s) / top))):0.#}"));
-            html.Append(
-                CultureInfo.InvariantCulture,
-                $"<polyline{(line > 0 ? " class=\"second\"" : "")} points=\"{string.Join(' ', points)}\">"
-                    + $"<title>{Text(lines[line].Name)}</title></polyline>");
+                s => $"{50 + (Width * s.At / right):0.#},{10 + (Height * (1 - (lines[line].Of(s) / top))):0.#}");
+            html.Append($"<polyline{(line > 0 ? " class=\"second\"" : "")} points=\"{string.Join(' ', points)}\">"
+                + $"<title>{Text(lines[line].Name)}</title></polyline>");
         }
 
         html.Append("</svg>");
         if (lines.Length > 1)
-            html.Append(
-                CultureInfo.InvariantCulture,
-                $"<small><span style=\"color:var(--line)\">{Text(lines[0].Name)}</span>, "
-                    + $"<span style=\"color:var(--second)\">{Text(lines[1].Name)}</span></small>");
+            html.Append($"<small><span style=\"color:var(--line)\">{Text(lines[0].Name)}</span>, "
+                + $"<span style=\"color:var(--second)\">{Text(lines[1].Name)}</span></small>");
         html.Append("</figure>\n");
     }
 

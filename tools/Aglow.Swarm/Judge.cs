@@ -94,10 +94,9 @@ internal static class Judge
             return Verdict.Broken(ViolationKind.GhostOnline, "told online, but hidden");
         if (!told.IsOnline && !mayHide && truth.SurelyOnlineSince(when.From, when.To) is { } since)
             return Verdict.Broken(ViolationKind.FalseOffline, $"told offline, but surely online since {since:0.000} s");
-        var leaveBound = promises.Bound;
-        if (told.IsOnline && !truth.IsPossiblyOnline(when.From, when.To, leaveBound, when.Held))
+        if (told.IsOnline && !truth.IsPossiblyOnline(when.From, when.To, when.Held))
         {
-            var until = truth.PossiblyOnlineUntil(leaveBound, when.Held);
+            var until = truth.PossiblyOnlineUntil(when.Held);
             return double.IsNegativeInfinity(until)
                 ? Verdict.Broken(ViolationKind.NeverTrue, "told online, but no device was ever there")
                 : Verdict.Broken(ViolationKind.GhostOnline, $"told online, but possible only until {until:0.000} s");
@@ -107,7 +106,7 @@ internal static class Judge
             return Verdict.Broken(ViolationKind.NeverTrue, why);
         if (claims is not null && ClaimJudge.WhyNot(claims, told, when) is { } whyNotClaimed)
             return Verdict.Broken(ViolationKind.NeverTrue, whyNotClaimed);
-        if (DeviceJudge.OfKinds(kinds, promises, told, when, mayHide) is { } ofKinds)
+        if (DeviceJudge.OfKinds(kinds, told, when, mayHide) is { } ofKinds)
             return ofKinds;
         if (told.ActiveAt is { } active && when.IsFresh && !mayHide && WhyNeverActiveAt(truth, active, when) is { } whyNotActive)
             return Verdict.Broken(ViolationKind.NeverTrue, whyNotActive);
@@ -118,7 +117,7 @@ internal static class Judge
         // only one answer was right: the other one would have been a violation
         return Verdict.Fine(
             told.IsOnline ? !mayHide && truth.IsSurelyOnline(when.From, when.To)
-                : mustHide || !truth.IsPossiblyOnline(when.From, when.To, leaveBound, when.Held));
+                : mustHide || !truth.IsPossiblyOnline(when.From, when.To, when.Held));
     }
 
     // Checks last seen in real time: it is never in the future, and true on one of the lines of the server's clock. A user who hides looks
@@ -133,24 +132,20 @@ internal static class Judge
             return null;
         if (when.Clock.IsSettling(when.To) && Math.Abs(unix - when.Clock.UnixAtZero - when.To) <= promises.ClockSlack)
             return null;
-        string? reason = "last seen at a second of a clock that was stepped since";
-        foreach (var moment in when.Clock.MomentsOf(unix))
-        {
-            reason = truth.WhyNeverSeenAt(moment, when.From, when.To);
-            if (reason is null)
-                return null;
-        }
-
-        return reason;
+        return WhyNever(unix, when, "last seen", moment => truth.WhyNeverSeenAt(moment, when.From, when.To));
     }
 
     // Checks that the activity is the newest of the session, and that the person did something at that second.
-    private static string? WhyNeverActiveAt(Truth truth, long unix, Telling when)
+    private static string? WhyNeverActiveAt(Truth truth, long unix, Telling when) =>
+        WhyNever(unix, when, "active", moment => truth.WhyNeverActiveAt(moment, when.From, when.To));
+
+    // Checks a second of the server's clock at each moment for which it may stand; null: it can be true of one of them.
+    private static string? WhyNever(long unix, Telling when, string what, Func<double, string?> whyNotAt)
     {
-        string? reason = "active at a second of a clock that was stepped since";
+        string? reason = $"{what} at a second of a clock that was stepped since";
         foreach (var moment in when.Clock.MomentsOf(unix))
         {
-            reason = truth.WhyNeverActiveAt(moment, when.From, when.To);
+            reason = whyNotAt(moment);
             if (reason is null)
                 return null;
         }

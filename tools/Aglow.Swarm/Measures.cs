@@ -1,9 +1,18 @@
 namespace Aglow.Swarm;
 
+/// <summary>A count. Threading: any thread.</summary>
+internal sealed class Counter
+{
+    private long _value;
+
+    public static implicit operator long(Counter counter) => Volatile.Read(ref counter._value);
+
+    public void Add(int count = 1) => Interlocked.Add(ref _value, count);
+}
+
 /// <summary>Figures besides the truth: counts, latencies and failures. Threading: any thread.</summary>
 internal sealed class Measures
 {
-    private long _deliveries, _transitions, _heartbeats, _errors, _connects, _accountChanges, _claims;
     private string _lastError = "";
 
     /// <summary>From sending the act that brings a user online until each watcher receives the change.</summary>
@@ -18,42 +27,30 @@ internal sealed class Measures
     /// <summary>The latency of batch reads.</summary>
     public Latencies ReadLatency { get; } = new();
 
-    public long Deliveries => Volatile.Read(ref _deliveries);
+    public Counter Deliveries { get; } = new();
 
-    public long Transitions => Volatile.Read(ref _transitions);
+    public Counter Transitions { get; } = new();
 
-    public long Heartbeats => Volatile.Read(ref _heartbeats);
+    public Counter Heartbeats { get; } = new();
 
-    public long Connects => Volatile.Read(ref _connects);
+    public Counter Connects { get; } = new();
 
     /// <summary>Renames, revocations and deletions that were acknowledged.</summary>
-    public long AccountChanges => Volatile.Read(ref _accountChanges);
+    public Counter AccountChanges { get; } = new();
 
     /// <summary>Claims that were set or removed, and acknowledged.</summary>
-    public long Claims => Volatile.Read(ref _claims);
+    public Counter Claims { get; } = new();
 
     /// <summary>
     /// Calls and connections that failed. These are not violations, because the outcome of an unacknowledged call is unknown.
     /// </summary>
-    public long Errors => Volatile.Read(ref _errors);
+    public Counter Errors { get; } = new();
 
     public string LastError => Volatile.Read(ref _lastError);
 
-    public void CountDelivery() => Interlocked.Increment(ref _deliveries);
-
-    public void CountTransition() => Interlocked.Increment(ref _transitions);
-
-    public void CountHeartbeats(int count) => Interlocked.Add(ref _heartbeats, count);
-
-    public void CountConnect() => Interlocked.Increment(ref _connects);
-
-    public void CountAccountChange() => Interlocked.Increment(ref _accountChanges);
-
-    public void CountClaim() => Interlocked.Increment(ref _claims);
-
     public void CountError(Exception error)
     {
-        Interlocked.Increment(ref _errors);
+        Errors.Add();
         Volatile.Write(ref _lastError, error.Message.ReplaceLineEndings(" "));
     }
 }

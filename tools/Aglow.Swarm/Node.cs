@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Net;
 using System.Net.Http.Headers;
 using System.Runtime.InteropServices;
@@ -11,28 +10,22 @@ using Aglow.Swarm.Devices;
 namespace Aglow.Swarm;
 
 /// <summary>One address of the deployment, and the calls to it.</summary>
-internal sealed class Node : IDisposable
+internal sealed class Node(Uri address) : IDisposable
 {
-    private readonly HttpClient _http;
-
-    public Node(Uri address)
-    {
-        Address = address;
-        _http = new HttpClient(
-            new SocketsHttpHandler
-            {
-                MaxConnectionsPerServer = 64,
-                UseCookies = false,
-                PooledConnectionIdleTimeout = TimeSpan.FromSeconds(60)
-            })
+    private readonly HttpClient _http = new(
+        new SocketsHttpHandler
         {
-            BaseAddress = new Uri(address.AbsoluteUri.TrimEnd('/') + "/"),
-            Timeout = TimeSpan.FromSeconds(10),
-        };
-    }
+            MaxConnectionsPerServer = 64,
+            UseCookies = false,
+            PooledConnectionIdleTimeout = TimeSpan.FromSeconds(60)
+        })
+    {
+        BaseAddress = new Uri(address.AbsoluteUri.TrimEnd('/') + "/"),
+        Timeout = TimeSpan.FromSeconds(10),
+    };
 
     /// <summary>The address.</summary>
-    public Uri Address { get; }
+    public Uri Address => address;
 
     /// <summary>Sends a heartbeat; returns the server's intervals.</summary>
     public async Task<(int NextHeartbeat, int OfflineAfter)> HeartbeatAsync(
@@ -51,7 +44,7 @@ internal sealed class Node : IDisposable
     /// <summary>Sets a claim.</summary>
     public Task SetClaimAsync(uint user, Said said, CancellationToken stop)
     {
-        var until = said.Until is { } end ? string.Create(CultureInfo.InvariantCulture, $",\"until\":{end}") : "";
+        var until = said.Until is { } end ? $",\"until\":{end}" : "";
         var text = said.Text is null ? "" : $",\"text\":\"{said.Text}\"";
         var emoji = said.Emoji is null ? "" : $",\"emoji\":\"{said.Emoji}\"";
         var json = $"{{\"status\":\"{said.Status}\",\"source\":\"{said.Source}\",\"priority\":{said.Priority}{text}{emoji}{until}}}";
@@ -152,16 +145,21 @@ internal sealed class Node : IDisposable
         answer.Content.ReadAsStream(stop).CopyTo(content);
         if (!answer.IsSuccessStatusCode)
             throw new HttpRequestException($"{(int)answer.StatusCode}: {Encoding.UTF8.GetString(content.ToArray())}");
-        RequireAccepted(content.ToArray(), users.Length);
+        using var json = JsonDocument.Parse(content.ToArray());
+        if (json.RootElement.GetProperty("accepted").GetInt32() is var accepted && accepted != users.Length)
+            throw new HttpRequestException($"of {users.Length} packed heartbeats {accepted} were accepted");
     }
 
     /// <summary>The statuses of these users, packed, in the same order.</summary>
     public async Task<Told[]> ReadPackedAsync(ReadOnlyMemory<uint> users, CancellationToken stop)
     {
-        var answer = await PostPackedAsync("status/batch", users, stop);
-        if (answer.Length != users.Length * sizeof(uint))
-            throw new HttpRequestException($"{users.Length} users were asked for, {answer.Length} bytes answered");
-        return [.. MemoryMarshal.Cast<byte, uint>(answer).ToArray().Select(PresenceMessage.Word)];
+        using var body = Packed(users);
+        using var answer = await _http.PostAsync(new Uri("status/batch", UriKind.Relative), body, stop);
+        await RequireAsync(answer, stop);
+        var words = await answer.Content.ReadAsByteArrayAsync(stop);
+        if (words.Length != users.Length * sizeof(uint))
+            throw new HttpRequestException($"{users.Length} users were asked for, {words.Length} bytes answered");
+        return [.. MemoryMarshal.Cast<byte, uint>(words).ToArray().Select(PresenceMessage.Word)];
     }
 
     /// <summary>The figures of <c>/metrics</c> without labels; none if there is no such page.</summary>
@@ -173,19 +171,11 @@ internal sealed class Node : IDisposable
             return figures;
         foreach (var line in (await answer.Content.ReadAsStringAsync(stop)).Split('\n'))
         {
-            if (line.Split(' ') is [var name, var value] && double.TryParse(value, CultureInfo.InvariantCulture, out var figure))
+            if (line.Split(' ') is [var name, var value] && double.TryParse(value, out var figure))
                 figures[name] = figure;
         }
 
         return figures;
-    }
-
-    private async Task<byte[]> PostPackedAsync(string path, ReadOnlyMemory<uint> numbers, CancellationToken stop)
-    {
-        using var body = Packed(numbers);
-        using var answer = await _http.PostAsync(new Uri(path, UriKind.Relative), body, stop);
-        await RequireAsync(answer, stop);
-        return await answer.Content.ReadAsByteArrayAsync(stop);
     }
 
     private static ByteArrayContent Packed(ReadOnlyMemory<uint> numbers)
@@ -193,13 +183,6 @@ internal sealed class Node : IDisposable
         var body = new ByteArrayContent(MemoryMarshal.AsBytes(numbers.Span).ToArray());
         body.Headers.ContentType = new MediaTypeHeaderValue("application/octet-stream");
         return body;
-    }
-
-    private static void RequireAccepted(byte[] answer, int sent)
-    {
-        using var json = JsonDocument.Parse(answer);
-        if (json.RootElement.GetProperty("accepted").GetInt32() is var accepted && accepted != sent)
-            throw new HttpRequestException($"of {sent} packed heartbeats {accepted} were accepted");
     }
 
     public void Dispose() => _http.Dispose();

@@ -130,7 +130,7 @@ internal sealed class PeopleRun : SwarmRun
         {
             var standing = i < _people.Length ? _people[i].StandingAt(now, held) : _clients[i - _people.Length].Deeds.Truth.At(now, held);
             if (standing.SurelySince is null != _standings[i].SurelySince is null)
-                Measures.CountTransition();
+                Measures.Transitions.Add();
             _standings[i] = standing;
             _backends.Note(i, standing, now);
             online += standing.SurelySince is null ? 0 : 1;

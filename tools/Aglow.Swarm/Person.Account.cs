@@ -1,4 +1,3 @@
-using System.Globalization;
 using Aglow.Swarm.Claims;
 using Aglow.Swarm.Devices;
 
@@ -41,7 +40,7 @@ internal sealed partial class Person
                 // the server refuses a claim that has ended by now; no claim looks the same
                 var removes = change.Removes || !said.IsInForce((long)(swarm.Promises.Clock.UnixAtZero + swarm.Clock.Now));
                 await (removes ? at.RemoveClaimAsync(user, said.Source, stop) : at.SetClaimAsync(user, said, stop));
-                swarm.Measures.CountClaim();
+                swarm.Measures.Claims.Add();
                 break;
             }
             catch (Exception lost) when (SwarmRun.IsLoss(lost, stop))
@@ -66,7 +65,7 @@ internal sealed partial class Person
             try
             {
                 await ChangeAsync(swarm.Nodes[change.Node], change, stop);
-                swarm.Measures.CountAccountChange();
+                swarm.Measures.AccountChanges.Add();
             }
             catch (Exception lost) when (SwarmRun.IsLoss(lost, stop))
             {
@@ -79,7 +78,7 @@ internal sealed partial class Person
     {
         if (change.Kind == AccountChangeKind.Rename)
         {
-            var name = string.Create(CultureInfo.InvariantCulture, $"swarm-{user}-{change.At:0}");
+            var name = $"swarm-{user}-{change.At:0}";
             await node.RenameAsync(user, name, stop);
             await RequireNameAsync(node, name, stop);
             return;

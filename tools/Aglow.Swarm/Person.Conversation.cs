@@ -1,4 +1,3 @@
-using System.Net.Sockets;
 using Aglow.Swarm.Devices;
 
 namespace Aglow.Swarm;

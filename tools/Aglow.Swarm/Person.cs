@@ -1,5 +1,3 @@
-using System.Globalization;
-using System.Net.Sockets;
 using Aglow.Swarm.Claims;
 using Aglow.Swarm.Devices;
 
@@ -47,8 +45,6 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
 
     /// <summary>What is known of this person besides the acts.</summary>
     public Personal Personal => field ??= new Personal(_claims, Deeds.Kinds);
-
-    public uint User => user;
 
     /// <summary>Follows the plan.</summary>
     public Task RunAsync(CancellationToken stop) => Task.WhenAll(RunSessionsAsync(stop), RunChangesAsync(stop), RunClaimsAsync(stop));
@@ -129,7 +125,7 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
             // activity of a person who hides is not noted, but their heartbeat is
             if (mayHide)
                 Deeds.Add(new Act(ActKind.Heartbeat, device.Number, sent, heard, IsSure: true));
-            swarm.Measures.CountHeartbeats(1);
+            swarm.Measures.Heartbeats.Add();
             swarm.Measures.HeartbeatLatency.Add(heard - sent);
             return true;
         }
@@ -231,7 +227,7 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
             Deeds.Settle(connect, swarm.Clock.Now, isSure: !swarm.Promises.IsDisturbed);
             isConnected = true;
             (held.IsWell, held.OpenedAt) = (true, swarm.Clock.Now);
-            swarm.Measures.CountConnect();
+            swarm.Measures.Connects.Add();
             using var _ = swarm.Listen(watches);
             return await UseAsync(connection, device, outage, watches, held, began, stop);
         }
@@ -260,9 +256,7 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
         var reading = session.ReadAsync(ends.Token);
         if (plan.Follows.Count > 0)
             await session.SayAsync(
-                $"{{\"type\":\"watch\",\"users\":["
-                    + $"{string.Join(',', plan.Follows.Select(f => swarm.UserOf(f).ToString(CultureInfo.InvariantCulture)))}]}}",
-                stop);
+                $"{{\"type\":\"watch\",\"users\":[{string.Join(',', plan.Follows.Select(swarm.UserOf))}]}}", stop);
         var until = Math.Min(device.EndAt, outage?.At ?? double.PositiveInfinity);
         foreach (var at in device.ActiveAt)
         {

@@ -38,7 +38,7 @@ static async Task<int> RunAsync(SwarmOptions options)
         options.Bulk > 0 ? new BulkRun(options, clock, promises, unixAtZero) : new PeopleRun(options, clock, promises, unixAtZero);
     await View.ShowAsync(swarm, swarm.RunAsync(stop.Token));
 
-    var summary = Summary.Of(swarm);
+    var summary = new Summary(swarm);
     View.ShowEnd(swarm, summary);
     if (options.Json is { } json)
         await File.WriteAllTextAsync(json, JsonSerializer.Serialize(summary, Summary.Json), CancellationToken.None);

@@ -21,24 +21,16 @@ internal enum FrameKind : byte
 /// Rejected: the framework's ClientWebSocket. It answers pings by itself, and needs several times the memory at ten thousand sockets.
 /// Frames from servers are whole and unmasked; a long frame grows the buffer. Threading: one reader; writers wait for each other.
 /// </remarks>
-internal sealed class SocketConnection : IDisposable
+internal sealed class SocketConnection(Socket socket, Stream stream) : IDisposable
 {
     // a mask of zero is allowed between machines that trust each other
     private const uint Mask = 0;
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
 
-    private readonly Socket _socket;
-    private readonly Stream _stream;
     private readonly SemaphoreSlim _writing = new(1, 1);
     private byte[] _buffer = new byte[2048];
     private int _from;
     private int _to;
-
-    private SocketConnection(Socket socket, Stream stream)
-    {
-        _socket = socket;
-        _stream = stream;
-    }
 
     /// <summary>Connects and upgrades as this user, with further parameters.</summary>
     public static async Task<SocketConnection> OpenAsync(Uri address, uint user, CancellationToken stop, string query = "")
@@ -97,7 +89,7 @@ internal sealed class SocketConnection : IDisposable
     {
         try
         {
-            _socket.Shutdown(SocketShutdown.Both);
+            socket.Shutdown(SocketShutdown.Both);
         }
         catch (SocketException)
         {
@@ -110,8 +102,8 @@ internal sealed class SocketConnection : IDisposable
     /// <summary>Closes at once.</summary>
     public void Dispose()
     {
-        _socket.Dispose();
-        _stream.Dispose();
+        socket.Dispose();
+        stream.Dispose();
     }
 
     private async Task UpgradeAsync(Uri address, string query, CancellationToken stop)
@@ -119,7 +111,7 @@ internal sealed class SocketConnection : IDisposable
         var path = address.AbsolutePath.TrimEnd('/');
         var request = $"GET {path}/ws?{query} HTTP/1.1\r\nHost: {address.Authority}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             + $"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {Convert.ToBase64String(Guid.NewGuid().ToByteArray())}\r\n\r\n";
-        await _stream.WriteAsync(Encoding.ASCII.GetBytes(request), stop);
+        await stream.WriteAsync(Encoding.ASCII.GetBytes(request), stop);
         int end;
         while ((end = _buffer.AsSpan(_from, _to - _from).IndexOf("\r\n\r\n"u8)) < 0)
             await FillAsync(_to - _from + 1, stop);
@@ -150,7 +142,7 @@ internal sealed class SocketConnection : IDisposable
         await _writing.WaitAsync(stop);
         try
         {
-            await _stream.WriteAsync(frame.AsMemory(0, at + 4 + payload.Length), stop);
+            await stream.WriteAsync(frame.AsMemory(0, at + 4 + payload.Length), stop);
         }
         finally
         {
@@ -169,7 +161,7 @@ internal sealed class SocketConnection : IDisposable
 
         while (_to - _from < bytes)
         {
-            var read = await _stream.ReadAsync(_buffer.AsMemory(_to), stop);
+            var read = await stream.ReadAsync(_buffer.AsMemory(_to), stop);
             if (read == 0)
                 throw new IOException("the server ended the connection");
             _to += read;

@@ -5,7 +5,7 @@ using System.Text.Json.Serialization;
 namespace Aglow.Swarm;
 
 /// <summary>All counts of a run, for the JSON file and the report.</summary>
-internal sealed record Summary
+internal sealed class Summary(SwarmRun swarm)
 {
     public static readonly JsonSerializerOptions Json = new()
     {
@@ -14,130 +14,89 @@ internal sealed record Summary
         Converters = { new JsonStringEnumConverter(JsonNamingPolicy.SnakeCaseLower) },
     };
 
-    public required DateTimeOffset StartedAt { get; init; }
+    public DateTimeOffset StartedAt { get; } = swarm.Clock.BeganAt;
 
-    public required string Machine { get; init; }
+    public string Machine { get; } =
+        $"{Environment.ProcessorCount} cores, {RuntimeInformation.OSDescription}, {RuntimeInformation.FrameworkDescription}";
 
-    public required IReadOnlyList<string> Urls { get; init; }
+    public IReadOnlyList<string> Urls { get; } = [.. swarm.Options.Urls.Select(static u => u.ToString())];
 
     /// <summary>The participants, in words.</summary>
-    public required string Who { get; init; }
+    public string Who { get; } = swarm.Who;
 
     /// <summary>The users whose online state is counted, in words.</summary>
-    public required string LookedAt { get; init; }
+    public string LookedAt { get; } = swarm.LookedAt;
 
-    public required int Seed { get; init; }
+    public int Seed { get; } = swarm.Options.Seed;
 
-    public required double Seconds { get; init; }
+    public double Seconds { get; } = Math.Round(swarm.Clock.Now - swarm.BeganAt, 1);
 
-    public required double LeaseSeconds { get; init; }
+    public double LeaseSeconds { get; } = swarm.Promises.Lease;
 
-    public required bool Passed { get; init; }
+    public bool Passed { get; } = swarm.Findings.Passed;
 
     /// <summary>The outcome in one sentence.</summary>
-    public required string Outcome { get; init; }
+    public string Outcome { get; } = swarm.Findings.Outcome;
 
-    public required long StatusesRead { get; init; }
+    public long StatusesRead { get; } = swarm.Findings.Read;
 
-    public required long StatusesDecisive { get; init; }
+    public long StatusesDecisive { get; } = swarm.Findings.ReadDecisive;
 
-    public required long RecordsTold { get; init; }
+    public long RecordsTold { get; } = swarm.Findings.Told;
 
-    public required long RecordsDecisive { get; init; }
+    public long RecordsDecisive { get; } = swarm.Findings.ToldDecisive;
 
-    public required long ChangesInTime { get; init; }
+    public long ChangesInTime { get; } = swarm.Findings.ChangesInTime;
 
-    public required IReadOnlyDictionary<string, long> Violations { get; init; }
+    public IReadOnlyDictionary<string, long> Violations { get; } = swarm.Findings.ByKind;
 
-    public required long Transitions { get; init; }
+    public long Transitions { get; } = swarm.Measures.Transitions;
 
-    public required long Deliveries { get; init; }
+    public long Deliveries { get; } = swarm.Measures.Deliveries;
 
-    public required long Heartbeats { get; init; }
+    public long Heartbeats { get; } = swarm.Measures.Heartbeats;
 
-    public required long Connects { get; init; }
+    public long Connects { get; } = swarm.Measures.Connects;
 
-    public required long AccountChanges { get; init; }
+    public long AccountChanges { get; } = swarm.Measures.AccountChanges;
 
-    public required long Claims { get; init; }
+    public long Claims { get; } = swarm.Measures.Claims;
 
     /// <summary>The changes that each backend heard, by its name.</summary>
-    public required IReadOnlyDictionary<string, long> ChangesHeard { get; init; }
+    public IReadOnlyDictionary<string, long> ChangesHeard { get; } =
+        swarm.Ledgers.ToDictionary(static l => l.Name, static l => (long)l.Count);
 
     /// <summary>Those that came again, by the same names.</summary>
-    public required IReadOnlyDictionary<string, long> ChangesRepeated { get; init; }
+    public IReadOnlyDictionary<string, long> ChangesRepeated { get; } =
+        swarm.Ledgers.ToDictionary(static l => l.Name, static l => (long)l.Repeated);
 
     /// <summary>How often each backend heard that changes were lost.</summary>
-    public required IReadOnlyDictionary<string, long> Gaps { get; init; }
+    public IReadOnlyDictionary<string, long> Gaps { get; } = swarm.Ledgers.ToDictionary(static l => l.Name, static l => (long)l.Gaps);
 
-    public required long Errors { get; init; }
+    public long Errors { get; } = swarm.Measures.Errors;
 
-    public required string LastError { get; init; }
+    public string LastError { get; } = swarm.Measures.LastError;
 
     /// <summary>CPU of all servers in the steady time, in percent of one core; null if they do not report it.</summary>
-    public required double? ServersCpuPercent { get; init; }
+    public double? ServersCpuPercent { get; } = swarm.Servers.SteadyCpuPercent;
 
     /// <summary>The length of that time in seconds.</summary>
-    public required double ServersCpuSeconds { get; init; }
+    public double ServersCpuSeconds { get; } = Math.Round(swarm.Servers.SteadySeconds, 1);
 
     /// <summary>Memory of all servers at the end.</summary>
-    public required double? ServersMegabytes { get; init; }
+    public double? ServersMegabytes { get; } = swarm.Servers.Megabytes;
 
-    public required IReadOnlyList<LatencyLine> Latencies { get; init; }
+    public IReadOnlyList<LatencyLine> Latencies { get; } =
+    [
+        LatencyLine.Of("came online, told to a watcher", swarm.Measures.NoticeLatency),
+        LatencyLine.Of(swarm.HeartbeatWhat, swarm.Measures.HeartbeatLatency),
+        LatencyLine.Of($"the same, after the first {swarm.SteadyFrom - swarm.BeganAt:0} s", swarm.Measures.SteadyHeartbeatLatency),
+        LatencyLine.Of("batch of statuses", swarm.Measures.ReadLatency),
+    ];
 
-    public required IReadOnlyCollection<Violation> ViolationDetails { get; init; }
+    public IReadOnlyCollection<Violation> ViolationDetails { get; } = swarm.Findings.Violations;
 
-    public required IReadOnlyCollection<Sample> Samples { get; init; }
-
-    public static Summary Of(SwarmRun swarm)
-    {
-        var (findings, measures) = (swarm.Findings, swarm.Measures);
-        var passed = findings.Count == 0 && findings.NothingChecked is null;
-        return new Summary
-        {
-            StartedAt = swarm.Clock.BeganAt,
-            Machine = $"{Environment.ProcessorCount} cores, {RuntimeInformation.OSDescription}, {RuntimeInformation.FrameworkDescription}",
-            Urls = [.. swarm.Options.Urls.Select(static u => u.ToString())],
-            Who = swarm.Who,
-            LookedAt = swarm.LookedAt,
-            Seed = swarm.Options.Seed,
-            Seconds = Math.Round(swarm.Clock.Now - swarm.BeganAt, 1),
-            LeaseSeconds = swarm.Promises.Lease,
-            Passed = passed,
-            Outcome = findings.Count > 0 ? $"{findings.Count} violation{(findings.Count == 1 ? "" : "s")}"
-                : findings.NothingChecked is { } nothing ? $"nothing proven: {nothing}"
-                : "0 violations",
-            StatusesRead = findings.Read,
-            StatusesDecisive = findings.ReadDecisive,
-            RecordsTold = findings.Told,
-            RecordsDecisive = findings.ToldDecisive,
-            ChangesInTime = findings.ChangesInTime,
-            Violations = findings.ByKind,
-            Transitions = measures.Transitions,
-            Deliveries = measures.Deliveries,
-            Heartbeats = measures.Heartbeats,
-            Connects = measures.Connects,
-            AccountChanges = measures.AccountChanges,
-            Claims = measures.Claims,
-            ChangesHeard = swarm.Ledgers.ToDictionary(static l => l.Name, static l => l.Count),
-            ChangesRepeated = swarm.Ledgers.ToDictionary(static l => l.Name, static l => l.Repeated),
-            Gaps = swarm.Ledgers.ToDictionary(static l => l.Name, static l => l.Gaps),
-            Errors = measures.Errors,
-            LastError = measures.LastError,
-            ServersCpuPercent = swarm.Servers.SteadyCpuPercent,
-            ServersCpuSeconds = Math.Round(swarm.Servers.SteadySeconds, 1),
-            ServersMegabytes = swarm.Servers.Megabytes,
-            Latencies =
-            [
-                LatencyLine.Of("came online, told to a watcher", measures.NoticeLatency),
-                LatencyLine.Of(swarm.HeartbeatWhat, measures.HeartbeatLatency),
-                LatencyLine.Of($"the same, after the first {swarm.SteadyFrom - swarm.BeganAt:0} s", measures.SteadyHeartbeatLatency),
-                LatencyLine.Of("batch of statuses", measures.ReadLatency),
-            ],
-            ViolationDetails = findings.Violations,
-            Samples = swarm.Samples,
-        };
-    }
+    public IReadOnlyCollection<Sample> Samples { get; } = swarm.Samples;
 }
 
 /// <summary>A latency, in milliseconds.</summary>

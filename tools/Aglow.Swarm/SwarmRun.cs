@@ -1,5 +1,4 @@
 using System.Collections.Concurrent;
-using System.Globalization;
 using System.Net.Sockets;
 using System.Text.Json;
 using Aglow.Swarm.Changes;
@@ -297,7 +296,7 @@ internal abstract class SwarmRun : IDisposable
             var ahead = HoursAhead[step % HoursAhead.Length] * 3600;
             // The file is renamed into place, because the server reads it all the time. The step is recorded here first, so that the
             // server's reaction is not a violation.
-            await File.WriteAllTextAsync($"{file}.next", ahead.ToString("+0;-0;+0", CultureInfo.InvariantCulture) + "\n", stop);
+            await File.WriteAllTextAsync($"{file}.next", ahead.ToString("+0;-0;+0") + "\n", stop);
             _server.StepTo(Clock.Now, ahead);
             File.Move($"{file}.next", file, overwrite: true);
         }

@@ -95,10 +95,9 @@ internal sealed class Truth(Promises promises)
 
     /// <summary>
     /// Whether the person can be shown online at some moment of [<paramref name="from"/>, <paramref name="to"/>].
-    /// <paramref name="leaveBound"/>: how long a leave may take to be seen. <paramref name="held"/>: for how many seconds the server says
-    /// that it holds expired leases back, after its own stall.
+    /// <paramref name="held"/>: for how many seconds the server says that it holds expired leases back, after its own stall.
     /// </summary>
-    public bool IsPossiblyOnline(double from, double to, double leaveBound, double held = 0)
+    public bool IsPossiblyOnline(double from, double to, double held = 0)
     {
         lock (_gate)
         {
@@ -106,7 +105,7 @@ internal sealed class Truth(Promises promises)
                 return true;
             foreach (var (_, act) in _acts)
             {
-                if (act.MayBeEvidence && act.From <= to && EndOfPossible(act, leaveBound, held) >= from)
+                if (act.MayBeEvidence && act.From <= to && EndOfPossible(act, held) >= from)
                     return true;
             }
 
@@ -115,7 +114,7 @@ internal sealed class Truth(Promises promises)
     }
 
     /// <summary>The moment after which the person cannot be online any more; negative infinity: they never were online.</summary>
-    public double PossiblyOnlineUntil(double leaveBound, double held = 0)
+    public double PossiblyOnlineUntil(double held = 0)
     {
         lock (_gate)
         {
@@ -123,7 +122,7 @@ internal sealed class Truth(Promises promises)
             foreach (var (_, act) in _acts)
             {
                 if (act.MayBeEvidence)
-                    until = Math.Max(until, EndOfPossible(act, leaveBound, held));
+                    until = Math.Max(until, EndOfPossible(act, held));
             }
 
             return until;
@@ -132,7 +131,7 @@ internal sealed class Truth(Promises promises)
 
     /// <summary>Both answers at one moment, for callers that ask about all users once a second.</summary>
     public Standing At(double now, double held) =>
-        new(SurelyOnlineSince(now, now), PossiblyOnlineUntil(promises.Bound, held), IsPossiblyOnline(now, now, promises.Bound, held));
+        new(SurelyOnlineSince(now, now), PossiblyOnlineUntil(held), IsPossiblyOnline(now, now, held));
 
     /// <summary>
     /// Why a last-seen second (of our clock) that was told by <paramref name="toldBy"/> cannot be true; null: it can.
@@ -213,7 +212,7 @@ internal sealed class Truth(Promises promises)
                 if (act.MayBeEvidence && act.From > reach)
                     (session, possible) = (act.From, double.NegativeInfinity);
                 if (act.MayBeEvidence)
-                    reach = Math.Max(reach, EndOfPossible(act, promises.Bound, held) + (2 * promises.Heartbeat));
+                    reach = Math.Max(reach, EndOfPossible(act, held) + (2 * promises.Heartbeat));
                 // users who were online before the run may have been active then
                 if (act.Kind is not (ActKind.Active or ActKind.Before))
                     continue;
@@ -311,25 +310,25 @@ internal sealed class Truth(Promises promises)
         && (leave.Kind is ActKind.Leave or ActKind.Delete
             || (leave.Kind is ActKind.LeaveOne or ActKind.LeaveLast && moment >= leave.From + promises.DeviceLeaveKeeps));
 
-    private double EndOfPossible(Act act, double leaveBound, double held)
+    private double EndOfPossible(Act act, double held)
     {
         // the leave of the last device keeps the person online for a while, even if the lease would have ended before
         if (act is { Kind: ActKind.LeaveLast, IsSure: true })
-            return act.To + Math.Max(leaveBound, promises.DeviceLeaveSettles + held);
+            return act.To + EndOfLeave(held);
         var end = act.To + promises.Lease + promises.Bound + held;
         foreach (var (_, leave) in _acts)
         {
             // A connection keeps the order of messages. For other devices, only acts that were complete before the leave began are older.
             var isBefore = act.To <= leave.From || (act.Device == leave.Device && act.From < leave.From);
             if (leave is { EndsAll: true, IsSure: true } && isBefore)
-            {
-                var bound = leave.Kind == ActKind.LeaveLast ? Math.Max(leaveBound, promises.DeviceLeaveSettles + held) : leaveBound;
-                end = Math.Min(end, leave.To + bound);
-            }
+                end = Math.Min(end, leave.To + (leave.Kind == ActKind.LeaveLast ? EndOfLeave(held) : promises.Bound));
         }
 
         return end;
     }
+
+    // how long after the leave of the last device the person may still be shown online
+    private double EndOfLeave(double held) => Math.Max(promises.Bound, promises.DeviceLeaveSettles + held);
 }
 
 /// <summary>The truth about a person at one moment.</summary>

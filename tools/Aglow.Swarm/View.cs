@@ -1,4 +1,3 @@
-using System.Globalization;
 using Spectre.Console;
 
 namespace Aglow.Swarm;
@@ -65,7 +64,7 @@ internal static class View
                 + $"{Number(summary.Deliveries)} deliveries, {Number(summary.Errors)} "
                 + $"errors{(summary.Errors > 0 ? $" (the last: {summary.LastError})" : "")}");
         Console.WriteLine(
-            $"{summary.Outcome} ({summary.Who}, {summary.Seconds.ToString(CultureInfo.InvariantCulture)} s, seed {summary.Seed}).");
+            $"{summary.Outcome} ({summary.Who}, {summary.Seconds} s, seed {summary.Seed}).");
     }
 
     private static async Task RefreshAsync(SwarmRun swarm, LiveDisplayContext context, Task run)
@@ -117,5 +116,5 @@ internal static class View
         return new Panel(grid).Header(" aglow swarm ").RoundedBorder();
     }
 
-    public static string Number(long number) => number.ToString("#,0", CultureInfo.InvariantCulture);
+    public static string Number(long number) => number.ToString("#,0");
 }

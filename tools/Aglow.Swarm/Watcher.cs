@@ -1,4 +1,3 @@
-using System.Globalization;
 
 namespace Aglow.Swarm;
 
@@ -25,12 +24,10 @@ internal sealed class Watcher(SwarmRun swarm, Node node, uint user, uint[] users
     private async Task WatchAsync(CancellationToken stop)
     {
         using var connection = await SocketConnection.OpenAsync(node.Address, user, stop);
-        swarm.Measures.CountConnect();
+        swarm.Measures.Connects.Add();
         var watches = new Watches(swarm, $"user {user} at {node.Address.Authority}");
         using var listening = swarm.Listen(watches);
-        await connection.SendAsync(
-            $"{{\"type\":\"watch\",\"users\":[{string.Join(',', users.Select(static u => u.ToString(CultureInfo.InvariantCulture)))}]}}",
-            stop);
+        await connection.SendAsync($"{{\"type\":\"watch\",\"users\":[{string.Join(',', users)}]}}", stop);
         while (true)
         {
             var (kind, payload) = await connection.ReadAsync(stop);

@@ -123,7 +123,7 @@ internal sealed class Watches(SwarmRun swarm, string watcher)
         if (watch.History.Count == HistoryKept)
             watch.History.RemoveAt(0);
         watch.History.Add((now, told));
-        swarm.Measures.CountDelivery();
+        swarm.Measures.Deliveries.Add();
 
         var when = swarm.TellingAt(now - swarm.Promises.Slack, now) with { IsFresh = isFresh };
         var verdict = Judge.OfTelling(truth, swarm.Promises, told, when, swarm.PersonalOf(user));
@@ -135,7 +135,7 @@ internal sealed class Watches(SwarmRun swarm, string watcher)
             if (watch.Overdue is { } deadline)
                 Report(user, watch, now, Judge.OfOverdue(swarm.Promises, told.IsOnline, deadline, now, now, isEnd: false)!.Value);
             else
-                swarm.Findings.CountChangeInTime();
+                swarm.Findings.ChangesInTime.Add();
             if (told.IsOnline && swarm.SeesActs(user) && truth.CameOnlineAt(now) is { } came && came >= watch.Since)
                 swarm.Measures.NoticeLatency.Add(now - came);
         }

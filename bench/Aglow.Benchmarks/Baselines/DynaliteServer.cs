@@ -5,18 +5,9 @@ using Amazon.Runtime;
 namespace Aglow.Benchmarks.Baselines;
 
 /// <summary>Starts our own <c>dynalite</c> on loopback: an emulator of DynamoDB on Node, in memory.</summary>
-internal sealed class DynaliteServer : IDisposable
+internal sealed class DynaliteServer(Child child, int port) : IDisposable
 {
-    private readonly Child _child;
-    private readonly int _port;
-    private readonly long _bytesAtStart;
-
-    private DynaliteServer(Child child, int port)
-    {
-        _child = child;
-        _port = port;
-        _bytesAtStart = Cpu.ResidentBytes(child.Process.Id);
-    }
+    private readonly long _bytesAtStart = Cpu.ResidentBytes(child.Process.Id);
 
     /// <summary>Starts a server. <paramref name="core"/>: the only core it may use, as a mask; 0: any.</summary>
     public static async Task<DynaliteServer> StartAsync(int core)
@@ -36,16 +27,16 @@ internal sealed class DynaliteServer : IDisposable
         new BasicAWSCredentials("nobody", "nothing"),
         new AmazonDynamoDBConfig
         {
-            ServiceURL = $"http://127.0.0.1:{_port}",
+            ServiceURL = $"http://127.0.0.1:{port}",
             AuthenticationRegion = "us-east-1",
             MaxErrorRetry = 2,
             Timeout = TimeSpan.FromSeconds(30)
         });
 
-    public double CpuSeconds() => Cpu.Of(_child.Process.Id);
+    public double CpuSeconds() => Cpu.Of(child.Process.Id);
 
     /// <summary>Growth of resident bytes since the start: the items, and memory that is not collected yet.</summary>
-    public long GrownBytes() => Cpu.ResidentBytes(_child.Process.Id) - _bytesAtStart;
+    public long GrownBytes() => Cpu.ResidentBytes(child.Process.Id) - _bytesAtStart;
 
-    public void Dispose() => _child.Dispose();
+    public void Dispose() => child.Dispose();
 }

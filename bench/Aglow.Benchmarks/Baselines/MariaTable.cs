@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Text;
 using MySqlConnector;
 
@@ -47,7 +46,7 @@ internal sealed class MariaTable : SqlTable
         Array.Sort(sorted);
         var sql = new StringBuilder($"INSERT INTO {_schema.Name} VALUES ", 32 + (24 * sorted.Length));
         for (var i = 0; i < sorted.Length; i++)
-            sql.Append(CultureInfo.InvariantCulture, $"{(i == 0 ? "" : ",")}({sorted[i]},{value})");
+            sql.Append($"{(i == 0 ? "" : ",")}({sorted[i]},{value})");
         return RunAsync(sql.Append(" ON DUPLICATE KEY UPDATE value=VALUES(value)").ToString());
     }
 

@@ -3,22 +3,12 @@ using Npgsql;
 namespace Aglow.Benchmarks.Baselines;
 
 /// <summary>Runs our own PostgreSQL on loopback, in a new folder. The folder is deleted afterwards.</summary>
-internal sealed class PostgresServer : IAsyncDisposable
+internal sealed class PostgresServer(Child child, string folder, int port) : IAsyncDisposable
 {
-    private readonly Child _child;
-    private readonly string _folder;
+    public int Port => port;
 
-    private PostgresServer(Child child, string folder, int port)
-    {
-        _child = child;
-        _folder = folder;
-        Port = port;
-        ConnectionString = $"Host=127.0.0.1;Port={port};Username=aglow;Database=postgres;Maximum Pool Size=20;Timeout=10";
-    }
-
-    public int Port { get; }
-
-    public string ConnectionString { get; }
+    public string ConnectionString { get; } =
+        $"Host=127.0.0.1;Port={port};Username=aglow;Database=postgres;Maximum Pool Size=20;Timeout=10";
 
     /// <summary>Starts a server.</summary>
     /// <param name="core">The only core it may use, as a mask; 0: any.</param>
@@ -44,8 +34,9 @@ internal sealed class PostgresServer : IAsyncDisposable
             "-c", "log_min_messages=fatal", "-c", "shared_buffers=1GB", "-c", "max_wal_size=8GB", "-c", "checkpoint_timeout=15min", "-c",
             $"synchronous_commit={(waitsForDisk ? "on" : "off")}",
         ];
-        var server = new PostgresServer(Child.Start(command[0], core, command[1..]), folder, port);
-        await Programs.UntilAsync("PostgreSQL", server._child, async () =>
+        var child = Child.Start(command[0], core, command[1..]);
+        var server = new PostgresServer(child, folder, port);
+        await Programs.UntilAsync("PostgreSQL", child, async () =>
         {
             await using var connection = new NpgsqlConnection($"{server.ConnectionString};Pooling=false");
             await connection.OpenAsync();
@@ -57,16 +48,13 @@ internal sealed class PostgresServer : IAsyncDisposable
     public void Pause(bool pause)
     {
         // the server first, so that it starts no more processes
-        string[] processes = [$"{_child.Process.Id}", .. Cpu.ChildrenOf(_child.Process.Id).Select(static child => $"{child}")];
+        int[] processes = [child.Process.Id, .. Cpu.ChildrenOf(child.Process.Id)];
         foreach (var process in processes)
-        {
-            using var kill = System.Diagnostics.Process.Start("kill", [pause ? "-STOP" : "-CONT", process]);
-            kill.WaitForExit();
-        }
+            Child.Pause(process, pause);
     }
 
     /// <summary>CPU seconds of the server and of the processes for its connections.</summary>
-    public double CpuSeconds() => Cpu.OfTree(_child.Process.Id);
+    public double CpuSeconds() => Cpu.OfTree(child.Process.Id);
 
     /// <summary>
     /// The number of connections that were opened since the start. The server counts a connection when it ends, or after a second.
@@ -92,9 +80,9 @@ internal sealed class PostgresServer : IAsyncDisposable
     public ValueTask DisposeAsync()
     {
         NpgsqlConnection.ClearAllPools();
-        _child.Interrupt();
-        _child.Dispose();
-        Directory.Delete(_folder, recursive: true);
+        child.Interrupt();
+        child.Dispose();
+        Directory.Delete(folder, recursive: true);
         return default;
     }
 

@@ -1,5 +1,3 @@
-using Aglow.AspNetCore.Access;
-
 namespace Aglow.Benchmarks.Baselines;
 
 /// <summary>The status of one user, as a reader gets it.</summary>

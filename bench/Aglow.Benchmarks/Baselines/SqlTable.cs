@@ -1,5 +1,3 @@
-using Aglow.AspNetCore.Access;
-
 namespace Aglow.Benchmarks.Baselines;
 
 /// <summary>

@@ -1,5 +1,4 @@
 using System.Text.Json;
-using Aglow.AspNetCore.Access;
 using Microsoft.Data.Sqlite;
 
 namespace Aglow.Benchmarks.Baselines;

@@ -42,23 +42,12 @@ internal sealed class ChangesBenchmark : Benchmark
 
     public override async Task RunAsync(Run run)
     {
-        var parts = run.Settings.Choices("parts", "feed", "webhook", "latency", "burst");
         string[] lease = ["--lease-seconds", run.Settings.Text("lease-seconds")];
-        if (parts.Contains("feed"))
-            await FeedAsync(run);
-        if (parts.Contains("webhook"))
-            await AloneAsync([], server => WebhookAsync(run, server));
-        if (parts.Contains("latency"))
-        {
-            await AloneAsync(lease, server => LatencyAsync(run, "one node", server.Port, server.Port));
-            await using var cluster = await ClusterServers.StartAsync();
-            using var one = await NodeProcess.StartAsync(cluster, lease);
-            using var other = await NodeProcess.StartAsync(cluster, lease);
-            await LatencyAsync(run, "two nodes on a Redis Cluster", one.Port, other.Port);
-        }
-
-        if (parts.Contains("burst"))
-            await AloneAsync(lease, server => BurstAsync(run, server));
+        await run.RunPartsAsync(
+            ("feed", () => FeedAsync(run)),
+            ("webhook", () => AloneAsync([], server => WebhookAsync(run, server))),
+            ("latency", () => LatencyAsync(run, lease)),
+            ("burst", () => AloneAsync(lease, server => BurstAsync(run, server))));
     }
 
     // ---- feed -------------------------------------------------------------------------------------------------------------------
@@ -80,33 +69,26 @@ internal sealed class ChangesBenchmark : Benchmark
         run.AddLeg("feed off", off, "transition");
         run.AddLeg("feed on", on, "transition");
         var ratios = on.Zip(off, static (a, b) => a.CpuNanoseconds / b.CpuNanoseconds).ToArray();
-        run.Add(Figure.Of("CPU of a transition, feed on over off", "ratio", ratios, Goal.Most(1.25)));
+        run.Add("CPU of a transition, feed on over off", "ratio", ratios, Goal.Most(1.25));
     }
 
     private static async Task<Sample> FeedLegAsync(int users, int hours)
     {
-        var folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
-        try
+        using var folder = new TemporaryFolder();
+        var options = new AglowOptions { DataDirectory = folder.Path, ChangesHours = hours };
+        await using var opened = await EmbeddedPresence.OpenAsync(options, TimeProvider.System, NullLoggerFactory.Instance);
+        var batches = Enumerable.Range(0, users).Select(static i => (uint)i).Chunk(Batch).ToArray();
+        var (cpu, began) = (Cpu.OfThisProcess(), Stopwatch.GetTimestamp());
+        foreach (var batch in batches)
         {
-            var options = new AglowOptions { DataDirectory = folder, ChangesHours = hours };
-            await using var opened = await EmbeddedPresence.OpenAsync(options, TimeProvider.System, NullLoggerFactory.Instance);
-            var batches = Enumerable.Range(0, users).Select(static i => (uint)i).Chunk(Batch).ToArray();
-            var (cpu, began) = (Cpu.OfThisProcess(), Stopwatch.GetTimestamp());
-            foreach (var batch in batches)
-            {
-                await opened.Presence.HeartbeatAsync(batch);
-                await opened.Presence.LeaveAsync(batch);
-            }
+            await opened.Presence.HeartbeatAsync(batch);
+            await opened.Presence.LeaveAsync(batch);
+        }
 
-            var sample = new Sample(users * 2, Stopwatch.GetElapsedTime(began).TotalSeconds, Cpu.OfThisProcess() - cpu);
-            if (opened.Presence.Changes is { } feed && (await feed.ReadAsync(null, 1)).Changes.Count == 0)
-                throw new BenchmarkException("the feed recorded nothing");
-            return sample;
-        }
-        finally
-        {
-            Directory.Delete(folder, recursive: true);
-        }
+        var sample = new Sample(users * 2, Stopwatch.GetElapsedTime(began).TotalSeconds, Cpu.OfThisProcess() - cpu);
+        if (opened.Presence.Changes is { } feed && (await feed.ReadAsync(null, 1)).Changes.Count == 0)
+            throw new BenchmarkException("the feed recorded nothing");
+        return sample;
     }
 
     // ---- webhook ----------------------------------------------------------------------------------------------------------------
@@ -128,13 +110,10 @@ internal sealed class ChangesBenchmark : Benchmark
 
         run.AddLeg("no webhook", without, "transition");
         run.AddLeg("a webhook for all", with, "transition");
-        run.Add(Figure.Of(
-            $"CPU of a transition with a webhook for all, {run.Settings.Number("rate"):#,0}/s, all of it",
-            "us",
-            [.. with.Select(static s => s.CpuNanoseconds / 1000)],
-            Goal.Most(15)));
-        run.Add(Figure.Of(
-            "of it for the webhook", "us", [.. with.Zip(without, static (a, b) => (a.CpuNanoseconds - b.CpuNanoseconds) / 1000)]));
+        run.Add(
+            $"CPU of a transition with a webhook for all, {run.Settings.Number("rate"):#,0}/s, all of it", "us",
+            [.. with.Select(static s => s.CpuNanoseconds / 1000)], Goal.Most(15));
+        run.Add("of it for the webhook", "us", [.. with.Zip(without, static (a, b) => (a.CpuNanoseconds - b.CpuNanoseconds) / 1000)]);
     }
 
     private static async Task<Sample> WebhookLegAsync(Run run, ServeProcess server, HttpClient http, bool isWith)
@@ -164,6 +143,15 @@ internal sealed class ChangesBenchmark : Benchmark
 
     // ---- latency ----------------------------------------------------------------------------------------------------------------
 
+    private static async Task LatencyAsync(Run run, string[] lease)
+    {
+        await AloneAsync(lease, server => LatencyAsync(run, "one node", server.Port, server.Port));
+        await using var cluster = await ClusterServers.StartAsync();
+        using var one = await NodeProcess.StartAsync(cluster, lease);
+        using var other = await NodeProcess.StartAsync(cluster, lease);
+        await LatencyAsync(run, "two nodes on a Redis Cluster", one.Port, other.Port);
+    }
+
     private static async Task LatencyAsync(Run run, string where, int port, int other)
     {
         using var http = Client(port);
@@ -189,10 +177,10 @@ internal sealed class ChangesBenchmark : Benchmark
             offline.Add(Stopwatch.GetElapsedTime(sent[i], receiver.HeardAt((uint)i, isOnline: false)!.Value).TotalSeconds - leaseSeconds);
         }
 
-        run.Add(Figure.Of($"{where}: online, at the receiver, p50", "ms", [online.Quantile(0.5, 0)]));
-        run.Add(Figure.Of($"{where}: online, at the receiver, p99", "ms", [online.Quantile(0.99, 0)], Goal.Most(250)));
-        run.Add(Figure.Of($"{where}: offline, at the receiver, after the lease, p50", "ms", [offline.Quantile(0.5, 0)]));
-        run.Add(Figure.Of($"{where}: offline, at the receiver, after the lease, p99", "ms", [offline.Quantile(0.99, 0)], Goal.Most(1500)));
+        run.Add($"{where}: online, at the receiver, p50", "ms", [online.Quantile(0.5, 0)]);
+        run.Add($"{where}: online, at the receiver, p99", "ms", [online.Quantile(0.99, 0)], Goal.Most(250));
+        run.Add($"{where}: offline, at the receiver, after the lease, p50", "ms", [offline.Quantile(0.5, 0)]);
+        run.Add($"{where}: offline, at the receiver, after the lease, p99", "ms", [offline.Quantile(0.99, 0)], Goal.Most(1500));
     }
 
     // ---- burst ------------------------------------------------------------------------------------------------------------------
@@ -213,21 +201,14 @@ internal sealed class ChangesBenchmark : Benchmark
             seconds.Add(Stopwatch.GetElapsedTime(expires, receiver.LastAt).TotalSeconds);
         }
 
-        run.Add(Figure.Of($"{users:#,0} leases expire at once: the last at the receiver, after the lease", "s", seconds, Goal.Most(10)));
+        run.Add($"{users:#,0} leases expire at once: the last at the receiver, after the lease", "s", seconds, Goal.Most(10));
     }
 
     private static async Task AloneAsync(string[] flags, Func<ServeProcess, Task> measure)
     {
-        var folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
-        try
-        {
-            using var server = await ServeProcess.StartAsync(0, folder, flags);
-            await measure(server);
-        }
-        finally
-        {
-            Directory.Delete(folder, recursive: true);
-        }
+        using var folder = new TemporaryFolder();
+        using var server = await ServeProcess.StartAsync(0, folder.Path, flags);
+        await measure(server);
     }
 
     private static HttpClient Client(int port) => new() { BaseAddress = new Uri($"http://127.0.0.1:{port}") };

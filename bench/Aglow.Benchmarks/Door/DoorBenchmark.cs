@@ -1,6 +1,5 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
-using System.Globalization;
 using System.Net;
 using System.Net.Http.Headers;
 using System.Security.Cryptography;
@@ -43,26 +42,12 @@ internal sealed class DoorBenchmark : Benchmark
 
     public override async Task RunAsync(Run run)
     {
-        var folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
-        try
-        {
-            foreach (var part in run.Settings.Choices("parts", "callers", "cpu", "memory", "hidden"))
-            {
-                var data = Path.Combine(folder, part);
-                if (part == "callers")
-                    await CallersAsync(run, data);
-                else if (part == "cpu")
-                    await CpuAsync(run, data);
-                else if (part == "memory")
-                    await MemoryAsync(run, data);
-                else
-                    await HiddenAsync(run, data);
-            }
-        }
-        finally
-        {
-            Directory.Delete(folder, recursive: true);
-        }
+        using var folder = new TemporaryFolder();
+        await run.RunPartsAsync(
+            ("callers", () => CallersAsync(run, Path.Combine(folder.Path, "callers"))),
+            ("cpu", () => CpuAsync(run, Path.Combine(folder.Path, "cpu"))),
+            ("memory", () => MemoryAsync(run, Path.Combine(folder.Path, "memory"))),
+            ("hidden", () => HiddenAsync(run, Path.Combine(folder.Path, "hidden"))));
     }
 
     private async Task CallersAsync(Run run, string folder)
@@ -84,8 +69,7 @@ internal sealed class DoorBenchmark : Benchmark
             var before = callers.Mistaken;
             await callers.RunAsync(
                 new Uri($"http://127.0.0.1:{port}"), version, (int)run.Settings.Number("connections"), requests, seed: port);
-            run.Add(
-                Figure.Of($"callers taken for others, {way}, of {requests:#,0} requests", "", [callers.Mistaken - before], Goal.Most(0)));
+            run.Add($"callers taken for others, {way}, of {requests:#,0} requests", "", [callers.Mistaken - before], Goal.Most(0));
         }
 
         if (callers.First is { } first)
@@ -120,13 +104,13 @@ internal sealed class DoorBenchmark : Benchmark
             double share = 0;
             var p99 = await OthersAsync(address, length, async () =>
             {
-                var before = Cpu.Of(server.Process);
+                var before = Cpu.Of(server.Process.Id);
                 var began = Stopwatch.GetTimestamp();
                 await AttackAsync(address, method, path, body, length);
-                share = (Cpu.Of(server.Process) - before) / Stopwatch.GetElapsedTime(began).TotalSeconds;
+                share = (Cpu.Of(server.Process.Id) - before) / Stopwatch.GetElapsedTime(began).TotalSeconds;
             });
-            run.Add(Figure.Of($"CPU that one token takes by {call}", "cores", [share], Goal.Most(0.25)));
-            run.Add(Figure.Of("  others' p99, over its usual", "", [p99 / quiet], Goal.Most(2)));
+            run.Add($"CPU that one token takes by {call}", "cores", [share], Goal.Most(0.25));
+            run.Add("  others' p99, over its usual", "", [p99 / quiet], Goal.Most(2));
             await Task.Delay(TimeSpan.FromSeconds(3), TimeProvider.System);
         }
     }
@@ -147,7 +131,7 @@ internal sealed class DoorBenchmark : Benchmark
         using var http = new HttpClient(handler) { BaseAddress = new Uri($"http://127.0.0.1:{http1}") };
         await SendAsync(http, "mallory", "POST", "/heartbeat", null);
         await ChurnAsync(http);
-        var before = Cpu.ResidentBytes(server.Process);
+        var before = Cpu.ResidentBytes(server.Process.Id);
         var open = new List<HttpResponseMessage>();
         var watches = 10_000;
         // halves the number of watches when the server refuses them as too many
@@ -163,8 +147,8 @@ internal sealed class DoorBenchmark : Benchmark
         }
 
         await ChurnAsync(http);
-        var megabytes = (Cpu.ResidentBytes(server.Process) - before) / 1e6;
-        run.Add(Figure.Of($"memory that one token holds by {open.Count} event streams of {kind}", "MB", [megabytes], Goal.Most(32)));
+        var megabytes = (Cpu.ResidentBytes(server.Process.Id) - before) / 1e6;
+        run.Add($"memory that one token holds by {open.Count} event streams of {kind}", "MB", [megabytes], Goal.Most(32));
         open.ForEach(static answer => answer.Dispose());
     }
 
@@ -193,7 +177,7 @@ internal sealed class DoorBenchmark : Benchmark
             await guesses.SetUpAsync(new Uri($"http://127.0.0.1:{http1}"));
         using var again = await StartAsync(folder, http1, http2, flags);
         foreach (var (read, percent) in await guesses.GuessAsync(new Uri($"http://127.0.0.1:{http1}")))
-            run.Add(Figure.Of($"guesses right, whether a hidden user came back, by a first {read}", "%", [percent], Goal.Most(53)));
+            run.Add($"guesses right, whether a hidden user came back, by a first {read}", "%", [percent], Goal.Most(53));
     }
 
     // the 99th percentile of other users' heartbeats, in milliseconds, while something else runs
@@ -251,29 +235,28 @@ internal sealed class DoorBenchmark : Benchmark
     private AuthenticationHeaderValue Authorization(string user) =>
         _tokens.GetOrAdd(user, name => new AuthenticationHeaderValue("Bearer", MistakenCallers.TokenOf(_secret, name)));
 
-    private async Task<Served> StartAsync(string folder, int http1, int http2, params string[] flags)
+    private async Task<Child> StartAsync(string folder, int http1, int http2, params string[] flags)
     {
         Directory.CreateDirectory(folder);
         var settings = Path.Combine(folder, "settings.json");
         string Endpoint(string name, int port, string protocol) =>
-            string.Create(CultureInfo.InvariantCulture, $"\"{name}\":{{\"Url\":\"http://127.0.0.1:{port}\",\"Protocols\":\"{protocol}\"}}");
+            $"\"{name}\":{{\"Url\":\"http://127.0.0.1:{port}\",\"Protocols\":\"{protocol}\"}}";
         await File.WriteAllTextAsync(
             settings, $"{{\"Kestrel\":{{\"Endpoints\":{{{Endpoint("A", http1, "Http1")},{Endpoint("B", http2, "Http2")}}}}}}}");
         var child = Child.Start(
             Path.Combine(Machine.Root(), "aglow"), 0, [
                 "serve", "--data", folder, "--settings", settings, "--auth", "token", "--jwt-secret", Convert.ToBase64String(_secret),
                 .. flags]);
-        child.Process.OutputDataReceived += static (_, _) => { };
-        child.Process.BeginOutputReadLine();
+        child.DiscardOutput();
         await RestartBenchmark.ReadyAsync(child.Process, $"http://127.0.0.1:{http1}", Stopwatch.GetTimestamp());
-        return new Served(child);
+        return child;
     }
 
     // starts a balancer before one server; all clients share its connections
     private static async Task<Child> BalanceAsync(string folder, int port, int server)
     {
         var file = Path.Combine(folder, "haproxy.cfg");
-        await File.WriteAllTextAsync(file, string.Create(CultureInfo.InvariantCulture, $"""
+        await File.WriteAllTextAsync(file, $"""
             defaults
                 mode http
                 timeout connect 5s
@@ -286,16 +269,9 @@ internal sealed class DoorBenchmark : Benchmark
             backend out
                 server one 127.0.0.1:{server} maxconn 50
 
-            """));
+            """);
         var child = Child.Start("haproxy", 0, ["-db", "-q", "-f", file]);
         await RestartBenchmark.ReadyAsync(child.Process, $"http://127.0.0.1:{port}", Stopwatch.GetTimestamp());
         return child;
-    }
-
-    private sealed class Served(Child child) : IDisposable
-    {
-        public int Process => child.Process.Id;
-
-        public void Dispose() => child.Dispose();
     }
 }

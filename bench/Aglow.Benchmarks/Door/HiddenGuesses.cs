@@ -120,24 +120,8 @@ internal sealed class HiddenGuesses(byte[] secret, int samples)
         return Stopwatch.GetElapsedTime(sent).TotalMicroseconds;
     }
 
-    private static async Task EachAsync(IEnumerable<string> users, Func<string, Task> act)
-    {
-        var left = new Queue<string>(users);
-        await Task.WhenAll(Enumerable.Range(0, Lanes).Select(async _ =>
-        {
-            while (true)
-            {
-                string? user;
-                lock (left)
-                {
-                    if (!left.TryDequeue(out user))
-                        return;
-                }
-
-                await act(user);
-            }
-        }));
-    }
+    private static Task EachAsync(IEnumerable<string> users, Func<string, Task> act) => Parallel.ForEachAsync(
+        users, new ParallelOptions { MaxDegreeOfParallelism = Lanes }, async (user, _) => await act(user));
 
     private async Task SendAsync(HttpClient http, string user, string method, string path, string? body)
     {

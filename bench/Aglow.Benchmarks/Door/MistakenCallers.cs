@@ -1,5 +1,4 @@
 using System.Buffers.Text;
-using System.Globalization;
 using System.Net;
 using System.Security.Cryptography;
 using System.Text;
@@ -32,7 +31,7 @@ internal sealed class MistakenCallers(byte[] secret, int people)
     public static string TokenOf(byte[] secret, string user)
     {
         var now = DateTimeOffset.UtcNow.ToUnixTimeSeconds();
-        var claims = string.Create(CultureInfo.InvariantCulture, $"{{\"sub\":\"{user}\",\"iat\":{now},\"exp\":{now + 3600}}}");
+        var claims = $"{{\"sub\":\"{user}\",\"iat\":{now},\"exp\":{now + 3600}}}";
         var content = $"{Base64Url.EncodeToString("{\"alg\":\"HS256\",\"typ\":\"JWT\"}"u8)}."
             + $"{Base64Url.EncodeToString(Encoding.UTF8.GetBytes(claims))}";
         return $"{content}.{Base64Url.EncodeToString(HMACSHA256.HashData(secret, Encoding.ASCII.GetBytes(content)))}";

@@ -147,16 +147,16 @@ internal sealed class FaultsBenchmark : Benchmark
     {
         var people = $"{run.Settings.Number("people"):#,0} people";
         foreach (var (kind, count) in swarm["violations"]!.AsObject())
-            run.Add(Figure.Of($"{people}: {kind}", "violations", [count!.GetValue<long>()], Goal.Most(0)));
+            run.Add($"{people}: {kind}", "violations", [count!.GetValue<long>()], Goal.Most(0));
         foreach (var (name, count) in swarm["changes_heard"]!.AsObject())
         {
-            run.Add(Figure.Of($"changes by {name}", "changes", [count!.GetValue<long>()]));
-            run.Add(Figure.Of($"of them again", "changes", [swarm["changes_repeated"]![name]!.GetValue<long>()]));
-            run.Add(Figure.Of($"gaps said by {name}", "gaps", [swarm["gaps"]![name]!.GetValue<long>()]));
+            run.Add($"changes by {name}", "changes", [count!.GetValue<long>()]);
+            run.Add($"of them again", "changes", [swarm["changes_repeated"]![name]!.GetValue<long>()]);
+            run.Add($"gaps said by {name}", "gaps", [swarm["gaps"]![name]!.GetValue<long>()]);
         }
 
         foreach (var name in (string[])["statuses_read", "records_told", "claims", "errors"])
-            run.Add(Figure.Of(name.Replace('_', ' '), "", [swarm[name]!.GetValue<long>()]));
+            run.Add(name.Replace('_', ' '), "", [swarm[name]!.GetValue<long>()]);
         run.Note($"the swarm says: {swarm["outcome"]!.GetValue<string>()}");
     }
 }

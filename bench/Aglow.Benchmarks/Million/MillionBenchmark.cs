@@ -51,40 +51,36 @@ internal sealed class MillionBenchmark : Benchmark
         var ping = (int)run.Settings.Number("ping");
         var users = Math.Max(1, sockets / Watchers);
         var counts = new MillionCounts(users);
+        using var folder = new TemporaryFolder();
         var options = new AglowOptions
         {
             OpenMode = true,
-            DataDirectory = Directory.CreateTempSubdirectory("aglow-bench-").FullName,
+            DataDirectory = folder.Path,
             HeartbeatSeconds = ping,
             LeaseSeconds = 3 * ping,
             MaxConnectionsPerAddress = int.MaxValue,
         };
-        var opened = await EmbeddedPresence.OpenAsync(options, TimeProvider.System, NullLoggerFactory.Instance);
-        await using (opened)
+        await using var opened = await EmbeddedPresence.OpenAsync(options, TimeProvider.System, NullLoggerFactory.Instance);
+        var (app, connect) = await StartAsync(options, opened.Presence);
+        await using (app)
         {
-            var (app, connect) = await StartAsync(options, opened.Presence);
-            await using (app)
-            {
-                // of Kestrel's own blocks, as on its connections
-                using var pool = app.Services.GetRequiredService<IMemoryPoolFactory<byte>>().Create();
-                var pipes = new PipeOptions(
-                    pool,
-                    readerScheduler: PipeScheduler.ThreadPool,
-                    writerScheduler: PipeScheduler.Inline,
-                    useSynchronizationContext: false);
-                var half = await OpenAsync(run, connect, pipes, counts, sockets / 2, users, ping);
-                var all = await OpenAsync(run, connect, pipes, counts, sockets - (sockets / 2), users, ping);
-                var title = $"{sockets:#,0} sockets, each watches one user";
-                var added = sockets - (sockets / 2);
-                run.Add(Figure.Of($"{title}: managed heap of each", "KB", [(all.Heap - half.Heap) / 1000.0 / added], Goal.Most(4)));
-                run.Add(Figure.Of($"{title}: resident, of each", "KB", [(all.Resident - half.Resident) / 1000.0 / added], Goal.Most(4)));
-                await MeasureIdleAsync(run, title, sockets, ping);
-                await MeasureChangesAsync(run, title, opened.Presence, counts, users);
-                await MeasureDrainAsync(run, title, opened.Presence, counts);
-            }
+            // of Kestrel's own blocks, as on its connections
+            using var pool = app.Services.GetRequiredService<IMemoryPoolFactory<byte>>().Create();
+            var pipes = new PipeOptions(
+                pool,
+                readerScheduler: PipeScheduler.ThreadPool,
+                writerScheduler: PipeScheduler.Inline,
+                useSynchronizationContext: false);
+            var half = await OpenAsync(run, connect, pipes, counts, sockets / 2, users, ping);
+            var all = await OpenAsync(run, connect, pipes, counts, sockets - (sockets / 2), users, ping);
+            var title = $"{sockets:#,0} sockets, each watches one user";
+            var added = sockets - (sockets / 2);
+            run.Add($"{title}: managed heap of each", "KB", [(all.Heap - half.Heap) / 1000.0 / added], Goal.Most(4));
+            run.Add($"{title}: resident, of each", "KB", [(all.Resident - half.Resident) / 1000.0 / added], Goal.Most(4));
+            await MeasureIdleAsync(run, title, sockets, ping);
+            await MeasureChangesAsync(run, title, opened.Presence, counts, users);
+            await MeasureDrainAsync(run, title, opened.Presence, counts);
         }
-
-        Directory.Delete(options.DataDirectory, recursive: true);
     }
 
     private static async Task<(WebApplication App, ConnectionDelegate Connect)> StartAsync(AglowOptions options, PresenceService presence)
@@ -142,13 +138,11 @@ internal sealed class MillionBenchmark : Benchmark
         await Task.Delay(TimeSpan.FromSeconds(seconds));
         var passed = Stopwatch.GetElapsedTime(began).TotalSeconds;
         cpu = Cpu.OfThisProcess() - cpu;
-        run.Add(Figure.Of(
-            $"{title}, idle, ping every {ping} s: CPU of each a second, its client included", "us", [cpu * 1e6 / passed / sockets]));
-        run.Add(Figure.Of($"{title}, idle: CPU of the node", "% of a core", [100 * cpu / passed]));
-        run.Add(Figure.Of(
-            $"{title}, idle: allocated for a ping and its pong",
-            "bytes",
-            [(GC.GetTotalAllocatedBytes() - allocated) / (passed / ping * sockets)]));
+        run.Add($"{title}, idle, ping every {ping} s: CPU of each a second, its client included", "us", [cpu * 1e6 / passed / sockets]);
+        run.Add($"{title}, idle: CPU of the node", "% of a core", [100 * cpu / passed]);
+        run.Add(
+            $"{title}, idle: allocated for a ping and its pong", "bytes",
+            [(GC.GetTotalAllocatedBytes() - allocated) / (passed / ping * sockets)]);
     }
 
     private static async Task MeasureChangesAsync(Run run, string title, PresenceService presence, MillionCounts counts, int users)
@@ -181,10 +175,10 @@ internal sealed class MillionBenchmark : Benchmark
         expected = before + (2 * total * Watchers);
         await UntilAsync(() => counts.Deliveries >= expected, TimeSpan.FromSeconds(30), "all changes to be delivered");
         var name = $"{title}, {rate:#,0} changes/s of users whom {Watchers} watch";
-        run.Add(Figure.Of($"{name}: deliveries", "deliveries/s", [delivered / passed]));
-        run.Add(Figure.Of($"{name}: CPU of the node, changes and clients included", "% of a core", [100 * node / passed]));
-        run.Add(Figure.Of($"{name}: lag p50", "ms", [counts.Lags.Quantile(0.5, 0)]));
-        run.Add(Figure.Of($"{name}: lag p99", "ms", [counts.Lags.Quantile(0.99, 0)]));
+        run.Add($"{name}: deliveries", "deliveries/s", [delivered / passed]);
+        run.Add($"{name}: CPU of the node, changes and clients included", "% of a core", [100 * node / passed]);
+        run.Add($"{name}: lag p50", "ms", [counts.Lags.Quantile(0.5, 0)]);
+        run.Add($"{name}: lag p99", "ms", [counts.Lags.Quantile(0.99, 0)]);
     }
 
     private static uint[] Users(long first, int count, int users)
@@ -203,13 +197,12 @@ internal sealed class MillionBenchmark : Benchmark
         await UntilAsync(() => counts.ClosedCount == _connections.Count, TimeSpan.FromSeconds(30), "all to be closed");
         var last = _connections.Max(static one => one.ClosedAt);
         var took = Stopwatch.GetElapsedTime(began, last).TotalSeconds;
-        run.Add(Figure.Of($"{title}: drain of all over {over.TotalSeconds:0} s", "s", [took]));
-        run.Add(Figure.Of($"{title}: closed before their time", "connections", [_connections.Count(IsEarly)], Goal.Most(0)));
-        run.Add(Figure.Of(
-            $"{title}: closed after their time by, p99",
-            "ms",
-            [_connections.Select(Late).Order().ElementAt((int)(0.99 * _connections.Count))]));
-        run.Add(Figure.Of($"{title}: drain, CPU", "s", [Cpu.OfThisProcess() - cpu]));
+        run.Add($"{title}: drain of all over {over.TotalSeconds:0} s", "s", [took]);
+        run.Add($"{title}: closed before their time", "connections", [_connections.Count(IsEarly)], Goal.Most(0));
+        run.Add(
+            $"{title}: closed after their time by, p99", "ms",
+            [_connections.Select(Late).Order().ElementAt((int)(0.99 * _connections.Count))]);
+        run.Add($"{title}: drain, CPU", "s", [Cpu.OfThisProcess() - cpu]);
 
         // a beat is the unit of the hub's times
         static bool IsEarly(MemoryConnection one) => one.ClosesAt == 0 || Late(one) < -20;

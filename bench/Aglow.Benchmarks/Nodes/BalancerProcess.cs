@@ -1,19 +1,9 @@
 namespace Aglow.Benchmarks.Nodes;
 
 /// <summary>HAProxy with <c>deploy/haproxy.cfg</c>, except for the addresses.</summary>
-internal sealed class BalancerProcess : IDisposable
+internal sealed class BalancerProcess(Child child, string file, int port) : IDisposable
 {
-    private readonly Child _child;
-    private readonly string _file;
-
-    private BalancerProcess(Child child, string file, int port)
-    {
-        _child = child;
-        _file = file;
-        Port = port;
-    }
-
-    public int Port { get; }
+    public int Port => port;
 
     /// <summary>Starts it before nodes on these ports, at most three, and waits until it sees all of them as ready.</summary>
     public static async Task<BalancerProcess> StartAsync(params int[] nodes)
@@ -31,17 +21,17 @@ internal sealed class BalancerProcess : IDisposable
         var file = Path.GetTempFileName();
         await File.WriteAllLinesAsync(
             file, lines.Select(line => line.Replace("bind :8080", $"bind 127.0.0.1:{port}", StringComparison.Ordinal)));
-        var balancer = new BalancerProcess(Child.Start(Programs.Find("haproxy", "haproxy"), 0, "-db", "-q", "-f", file), file, port);
-        await Programs.UntilAsync("haproxy", balancer._child, () => new Connection(port).Dispose());
+        var child = Child.Start(Programs.Find("haproxy", "haproxy"), 0, "-db", "-q", "-f", file);
+        await Programs.UntilAsync("haproxy", child, () => new Connection(port).Dispose());
         // its health checks run once a second
         await Task.Delay(TimeSpan.FromSeconds(2.5));
-        return balancer;
+        return new BalancerProcess(child, file, port);
     }
 
     public void Dispose()
     {
-        _child.Process.Kill();
-        _child.Dispose();
-        File.Delete(_file);
+        child.Process.Kill();
+        child.Dispose();
+        File.Delete(file);
     }
 }

@@ -2,7 +2,6 @@ using System.Diagnostics;
 using Aglow.Model;
 using Aglow.Redis;
 using Aglow.Redis.Connections;
-using Aglow.Watching;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Benchmarks.Nodes;
@@ -13,9 +12,9 @@ internal sealed class ClusterServers : IAsyncDisposable
     private const int Primaries = 3;
 
     private readonly RedisServer[] _servers;
-    private readonly string _folder;
+    private readonly TemporaryFolder _folder;
 
-    private ClusterServers(RedisServer[] servers, string folder) => (_servers, _folder) = (servers, folder);
+    private ClusterServers(RedisServer[] servers, TemporaryFolder folder) => (_servers, _folder) = (servers, folder);
 
     public string Address => string.Join(',', _servers.Select(server => $"127.0.0.1:{server.Port}"));
 
@@ -26,12 +25,12 @@ internal sealed class ClusterServers : IAsyncDisposable
     /// <param name="flags">Additional flags of the servers.</param>
     public static async Task<ClusterServers> StartAsync(bool hasReplicas = false, params string[] flags)
     {
-        var folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
+        var folder = new TemporaryFolder();
         var servers = new RedisServer[hasReplicas ? 2 * Primaries : Primaries];
         for (var i = 0; i < servers.Length; i++)
         {
             servers[i] = await RedisServer.StartAsync(
-                0, Directory.CreateDirectory(Path.Combine(folder, $"{i}")).FullName, durable: true,
+                0, Directory.CreateDirectory(Path.Combine(folder.Path, $"{i}")).FullName, durable: true,
                     ["--cluster-enabled", "yes", "--cluster-port", $"{Programs.FreePort()}", .. flags]);
         }
 
@@ -110,11 +109,7 @@ internal sealed class ClusterServers : IAsyncDisposable
     public Task CutReplicasAsync(int place) => CliAsync(["-p", $"{_servers[place].Port}", "CLIENT", "KILL", "TYPE", "replica"]);
 
     /// <summary>Pauses a server, or resumes it.</summary>
-    public void Pause(int server, bool pause)
-    {
-        using var kill = System.Diagnostics.Process.Start("kill", [pause ? "-STOP" : "-CONT", $"{_servers[server].Process}"]);
-        kill.WaitForExit();
-    }
+    public void Pause(int server, bool pause) => Child.Pause(_servers[server].Process, pause);
 
     /// <summary>Waits until a server is a primary, and counts the users of a page whose word meets the condition.</summary>
     public async Task<int> CountAsync(int server, int page, IEnumerable<uint> users, Predicate<uint> isSo)
@@ -144,7 +139,7 @@ internal sealed class ClusterServers : IAsyncDisposable
     {
         foreach (var server in _servers)
             server.Dispose();
-        Directory.Delete(_folder, recursive: true);
+        _folder.Dispose();
         return default;
     }
 

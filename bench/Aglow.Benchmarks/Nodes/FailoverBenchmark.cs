@@ -37,17 +37,16 @@ internal sealed class FailoverBenchmark : Benchmark
 
     public override async Task RunAsync(Run run)
     {
-        var parts = run.Settings.Choices("parts", "primary", "killed", "still");
-        if (parts.Contains("primary"))
-        {
-            foreach (var timeout in run.Settings.Numbers("node-timeouts", least: 100))
-                await PrimaryAsync(run, timeout);
-        }
+        await run.RunPartsAsync(
+            ("primary", () => PrimaryAsync(run)),
+            ("killed", () => NodeAsync(run, "killed", static node => node.Kill())),
+            ("still", () => NodeAsync(run, "that stands still", static node => node.Pause(true))));
+    }
 
-        if (parts.Contains("killed"))
-            await NodeAsync(run, "killed", static node => node.Kill());
-        if (parts.Contains("still"))
-            await NodeAsync(run, "that stands still", static node => node.Pause(true));
+    private static async Task PrimaryAsync(Run run)
+    {
+        foreach (var timeout in run.Settings.Numbers("node-timeouts", least: 100))
+            await PrimaryAsync(run, timeout);
     }
 
     private static async Task PrimaryAsync(Run run, long timeout)

@@ -2,7 +2,6 @@ using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Net.Http.Json;
 using Aglow.Model;
-using Aglow.Redis;
 using Aglow.Redis.Connections;
 
 namespace Aglow.Benchmarks.Nodes;
@@ -37,15 +36,13 @@ internal sealed class LeavesBenchmark : Benchmark
 
     public override async Task RunAsync(Run run)
     {
-        var parts = run.Settings.Choices("parts", "lost", "cost");
-        if (parts.Contains("lost"))
-        {
-            foreach (var wait in (string[])["off", "leaves"])
-                await LostAsync(run, wait);
-        }
+        await run.RunPartsAsync(("lost", () => LostAsync(run)), ("cost", () => CostAsync(run)));
+    }
 
-        if (parts.Contains("cost"))
-            await CostAsync(run);
+    private static async Task LostAsync(Run run)
+    {
+        foreach (var wait in (string[])["off", "leaves"])
+            await LostAsync(run, wait);
     }
 
     private static async Task LostAsync(Run run, string wait)
@@ -78,8 +75,8 @@ internal sealed class LeavesBenchmark : Benchmark
         }
 
         var title = $"a primary fails just after its replica was cut off, --wait-for-replica {wait}";
-        run.Add(Figure.Of($"{title}: leaves acknowledged, of {count}", "leaves", acknowledged));
-        run.Add(Figure.Of($"{title}: of those, undone", "leaves", undone, wait == "off" ? null : Goal.Most(0)));
+        run.Add($"{title}: leaves acknowledged, of {count}", "leaves", acknowledged);
+        run.Add($"{title}: of those, undone", "leaves", undone, wait == "off" ? null : Goal.Most(0));
     }
 
     private static async Task LeaveAsync(HttpClient http, uint[] users, ConcurrentBag<uint> left) =>
@@ -98,27 +95,23 @@ internal sealed class LeavesBenchmark : Benchmark
         var next = 0u;
         await LegAsync(off, 2);
         await LegAsync(waits, 2);
-        List<double> cpu = [], offCpu = [], waitCpu = [], offMedian = [], waitMedian = [], offLate = [], waitLate = [];
+        List<(double Cpu, double Median, double Late)> without = [], with = [];
         for (var pair = 0; pair < run.PairCount; pair++)
         {
             var seconds = run.Settings.Number("seconds", least: 1);
-            var (without, with) = (await LegAsync(off, seconds), await LegAsync(waits, seconds));
-            cpu.Add(with.Cpu / without.Cpu);
-            offCpu.Add(without.Cpu * 1e6);
-            waitCpu.Add(with.Cpu * 1e6);
-            offMedian.Add(without.Median);
-            waitMedian.Add(with.Median);
-            offLate.Add(without.Late);
-            waitLate.Add(with.Late);
+            without.Add(await LegAsync(off, seconds));
+            with.Add(await LegAsync(waits, seconds));
         }
 
-        run.Add(Figure.Of("CPU of a heartbeat and a leave, node and Redis: waiting against not waiting", "ratio", cpu));
-        run.Add(Figure.Of("CPU of a heartbeat and a leave, not waiting", "us", offCpu));
-        run.Add(Figure.Of("CPU of a heartbeat and a leave, waiting", "us", waitCpu));
-        run.Add(Figure.Of("a leave, not waiting: median", "ms", offMedian));
-        run.Add(Figure.Of("a leave, waiting: median", "ms", waitMedian));
-        run.Add(Figure.Of("a leave, not waiting: 99 of 100 within", "ms", offLate));
-        run.Add(Figure.Of("a leave, waiting: 99 of 100 within", "ms", waitLate));
+        run.Add(
+            "CPU of a heartbeat and a leave, node and Redis: waiting against not waiting", "ratio",
+            [.. with.Zip(without, static (a, b) => a.Cpu / b.Cpu)]);
+        run.Add("CPU of a heartbeat and a leave, not waiting", "us", [.. without.Select(static leg => leg.Cpu * 1e6)]);
+        run.Add("CPU of a heartbeat and a leave, waiting", "us", [.. with.Select(static leg => leg.Cpu * 1e6)]);
+        run.Add("a leave, not waiting: median", "ms", [.. without.Select(static leg => leg.Median)]);
+        run.Add("a leave, waiting: median", "ms", [.. with.Select(static leg => leg.Median)]);
+        run.Add("a leave, not waiting: 99 of 100 within", "ms", [.. without.Select(static leg => leg.Late)]);
+        run.Add("a leave, waiting: 99 of 100 within", "ms", [.. with.Select(static leg => leg.Late)]);
 
         async Task<(double Cpu, double Median, double Late)> LegAsync(NodeProcess node, double seconds)
         {

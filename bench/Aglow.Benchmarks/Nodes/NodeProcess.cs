@@ -1,22 +1,12 @@
-using System.Diagnostics;
-
 namespace Aglow.Benchmarks.Nodes;
 
 /// <summary>A node as in <c>./aglow serve --redis …</c>, on a free port; killed after the measurement.</summary>
 /// <remarks>If <c>TEST_SERVER</c> names the native file, that is the node.</remarks>
-internal sealed class NodeProcess : IDisposable
+internal sealed class NodeProcess(Child child, int port) : IDisposable
 {
-    private readonly Child _child;
+    public int Port => port;
 
-    private NodeProcess(Child child, int port)
-    {
-        _child = child;
-        Port = port;
-    }
-
-    public int Port { get; }
-
-    public int Process => _child.Process.Id;
+    public int Process => child.Process.Id;
 
     /// <summary>Starts a node on this cluster and waits until it is ready.</summary>
     public static Task<NodeProcess> StartAsync(ClusterServers cluster, params string[] flags) =>
@@ -50,8 +40,8 @@ internal sealed class NodeProcess : IDisposable
     /// <summary>Asks the process to stop, and waits until it has.</summary>
     public async Task StopAsync()
     {
-        using var kill = System.Diagnostics.Process.Start("kill", [$"{Process}"]);
-        await _child.Process.WaitForExitAsync();
+        child.Terminate();
+        await child.Process.WaitForExitAsync();
     }
 
     private static async Task CopyAsync(StreamReader output, string log)
@@ -61,22 +51,18 @@ internal sealed class NodeProcess : IDisposable
     }
 
     /// <summary>Pauses the process, or resumes it.</summary>
-    public void Pause(bool pause)
-    {
-        using var kill = System.Diagnostics.Process.Start("kill", [pause ? "-STOP" : "-CONT", $"{Process}"]);
-        kill.WaitForExit();
-    }
+    public void Pause(bool pause) => Child.Pause(Process, pause);
 
     /// <summary>Kills the process, like a machine that dies.</summary>
     public void Kill()
     {
-        _child.Process.Kill();
-        _child.Process.WaitForExit();
+        child.Process.Kill();
+        child.Process.WaitForExit();
     }
 
     public void Dispose()
     {
-        _child.Process.Kill();
-        _child.Dispose();
+        child.Process.Kill();
+        child.Dispose();
     }
 }

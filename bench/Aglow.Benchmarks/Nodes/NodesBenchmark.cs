@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using Aglow.AspNetCore.Access;
 using Aglow.Benchmarks.Sockets;
 using SocketLoad = Aglow.Benchmarks.Sockets.Load;
 

@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Globalization;
 using System.Text.Json;
 using Aglow.Benchmarks.Sockets;
 using Aglow.Benchmarks.Stores;
@@ -146,7 +145,7 @@ internal sealed class PlanConstants(Run run)
     {
         const uint users = 10_000_000;
         const int small = 500, large = 16_384;
-        await using var servers = new StoreServers(waitsForDisk: true);
+        await using var servers = new StoreServers(hasRedisFile: true);
         var design = (AglowRedis)(await servers.DesignsAsync(StoreServers.AglowOnRedis, TimeSpan.FromHours(1)))[0];
         await design.FillAsync(users);
         var people = EngineBenchmark.RandomUsers(users, 4_000_000);
@@ -202,7 +201,7 @@ internal sealed class PlanConstants(Run run)
         var machine = Machine.This();
         var record = new
         {
-            MeasuredAt = DateTimeOffset.UtcNow.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture),
+            MeasuredAt = DateTimeOffset.UtcNow.ToString("yyyy-MM-dd"),
             Machine = $"{machine.Processor}, {machine.Cores} cores, {machine.MemoryGib} GiB, {machine.Runtime}, commit {machine.Commit}",
             Constants = all.OrderBy(c => c.Key, StringComparer.Ordinal).ToDictionary(c => c.Key, c => c.Value),
         };
@@ -282,7 +281,7 @@ internal sealed class PlanConstants(Run run)
         var spread = samples.Count > 1 ? $" ({Table.Number(low)} to {Table.Number(high)})" : "";
         _found[key] = new Constant(
             name,
-            double.Parse(Math.Max(0, median).ToString("G5", CultureInfo.InvariantCulture), CultureInfo.InvariantCulture),
+            double.Parse(Math.Max(0, median).ToString("G5")),
             unit,
             $"{Command}{spread}");
     }

@@ -1,5 +1,4 @@
-using Aglow.AspNetCore.Hosting;
-using Aglow.AspNetCore.Http;
+using Aglow.Model;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.Extensions.DependencyInjection;
@@ -10,7 +9,7 @@ namespace Aglow.Benchmarks.Sockets;
 /// <summary>Aglow as in its own server: sockets handled before HTTP, and the journal on.</summary>
 internal static class AglowServer
 {
-    public static WebApplication Build(int port, string folder, int pingSeconds)
+    public static WebApplication Build(int port, Action<AglowOptions> set)
     {
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ApplicationName = "Aglow" });
         // standard output is for the benchmark's answers
@@ -19,8 +18,8 @@ internal static class AglowServer
         builder.Services.AddRoutingCore();
         builder.Services.AddAglow(options =>
         {
-            (options.OpenMode, options.DataDirectory) = (true, folder);
-            (options.SocketPingSeconds, options.LeaseSeconds) = (pingSeconds, Math.Max(30, 3 * pingSeconds));
+            options.OpenMode = true;
+            set(options);
         });
         builder.WebHost.UseKestrelCore().ConfigureKestrel(static kestrel =>
         {

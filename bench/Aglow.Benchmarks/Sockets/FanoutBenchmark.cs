@@ -29,7 +29,7 @@ internal sealed class FanoutBenchmark : Benchmark
 
     public override IReadOnlyList<Option> Options { get; } =
     [
-        new("parts", "all", "cost, lag, saturated, shares, one, ten-thousand, offline"),
+        new("parts", "all", "cost, lag, saturated, shares, one, offline"),
         new("peers", "all", "ws, signalr, socketio: the peers for the comparison of cost"),
         new("sockets", "5000", "watchers"),
         new("watching", "20", "users that each watcher watches; each user is watched by 20"),
@@ -46,29 +46,15 @@ internal sealed class FanoutBenchmark : Benchmark
 
     public override async Task RunAsync(Run run)
     {
-        var parts = run.Settings.Choices("parts", "cost", "lag", "saturated", "shares", "one", "ten-thousand", "offline");
         Server.BeforeFolder = run.Settings.Text("before");
         Server.PingSeconds = (int)run.Settings.Number("ping");
-        if (parts.Contains("cost"))
-            await MeasureCostAsync(run);
-        if (parts.Contains("lag"))
-        {
-            foreach (var name in Ours)
-                await MeasureLagAsync(run, name);
-        }
-
-        if (parts.Contains("saturated"))
-            await MeasureSaturatedAsync(run);
-        if (parts.Contains("shares"))
-            await MeasureSharesAsync(run);
-        if (parts.Contains("one"))
-            await MeasureFlipsAsync(
-                run, "10,000 watchers of one user: until the last is told", sockets: 10_000, watching: 1, users: 1, Goal.Most(300));
-        if (parts.Contains("ten-thousand"))
-            await MeasureFlipsAsync(
-                run, "a watcher of 10,000, who come at once: until all is told", sockets: 1, watching: 10_000, users: 10_000, goal: null);
-        if (parts.Contains("offline"))
-            await MeasureOfflineAsync(run);
+        await run.RunPartsAsync(
+            ("cost", () => MeasureCostAsync(run)),
+            ("lag", () => MeasureLagAsync(run)),
+            ("saturated", () => MeasureSaturatedAsync(run)),
+            ("shares", () => MeasureSharesAsync(run)),
+            ("one", () => MeasureFlipsAsync(run)),
+            ("offline", () => MeasureOfflineAsync(run)));
     }
 
     // ---- CPU seconds per delivery, in pairs -----------------------------------------------------------------------------------
@@ -87,25 +73,18 @@ internal sealed class FanoutBenchmark : Benchmark
                 new Leg($"Aglow, beside {Server.Title(name)}", () => RunLegAsync(run, aglow)),
                 new Leg(Server.Title(name), () => RunLegAsync(run, peer)),
                 run.PairCount,
-                TimeSpan.FromSeconds(run.IsQuick ? 1 : 40));
+                TimeSpan.FromSeconds(IsQuick(run) ? 1 : 40));
             var goal = name switch { Server.Ws => Goal.Least(1.3), Server.SignalR => Goal.Least(1.8), _ => null };
             run.Add(
-                $"{Rate(run):#,0} changes/s: deliveries per server CPU second, times those of {Server.Title(name)}",
-                pairs,
-                s => s.CpuNanoseconds,
-                goal,
-                inverse: true,
-                "delivery");
+                $"{Rate(run):#,0} changes/s: deliveries per server CPU second, times those of {Server.Title(name)}", pairs, "delivery",
+                goal, inverse: true);
             foreach (var side in new[] { aglow, peer })
             {
                 var legs = side.Legs.TakeLast((int)run.PairCount).ToArray();
-                run.Add(Figure.Of($"  {Server.Title(side.Name)}, server on one core: lag p50", "ms", [.. legs.Select(l => l.ArrivalP50)]));
-                run.Add(Figure.Of($"  {Server.Title(side.Name)}, server on one core: lag p99", "ms", [.. legs.Select(l => l.ArrivalP99)]));
+                run.Add($"  {Server.Title(side.Name)}, server on one core: lag p50", "ms", [.. legs.Select(l => l.ArrivalP50)]);
+                run.Add($"  {Server.Title(side.Name)}, server on one core: lag p99", "ms", [.. legs.Select(l => l.ArrivalP99)]);
                 run.Add(
-                    Figure.Of(
-                        $"  load generator at {Server.Title(side.Name)}",
-                        "% of its core",
-                        [.. legs.Select(l => 100 * l.LoadCpu / l.Seconds)]));
+                    $"  load generator at {Server.Title(side.Name)}", "% of its core", [.. legs.Select(l => 100 * l.LoadCpu / l.Seconds)]);
             }
         }
     }
@@ -118,11 +97,17 @@ internal sealed class FanoutBenchmark : Benchmark
 
     // ---- lags, both cores shared with the clients -----------------------------------------------------------------------------
 
+    private static async Task MeasureLagAsync(Run run)
+    {
+        foreach (var name in Ours)
+            await MeasureLagAsync(run, name);
+    }
+
     private static async Task MeasureLagAsync(Run run, string name)
     {
         await using var side = await Side.StartAsync(
             name, pinned: false, (int)run.Settings.Number("sockets"), (int)run.Settings.Number("watching"));
-        for (var i = 0; i < (run.IsQuick ? 1 : 3); i++)
+        for (var i = 0; i < (IsQuick(run) ? 1 : 3); i++)
             await side.RunAsync(Rate(run), Seconds(run), quantum: 0);
         var isGoal = name == Server.Aglow;
         foreach (var (rate, p50, p99) in new[] { (QuietRate, 2, 5), (Rate(run), 8, 25) })
@@ -132,13 +117,13 @@ internal sealed class FanoutBenchmark : Benchmark
                 await side.RunAsync(rate, Seconds(run), quantum: 0);
             var legs = side.Legs;
             var title = $"{Server.Title(name)}, {rate:#,0} changes/s, 2 cores shared with the clients";
-            run.Add(Figure.Of($"{title}: lag p50", "ms", [.. legs.Select(l => l.ArrivalP50)], isGoal ? Goal.Most(p50) : null));
-            run.Add(Figure.Of($"{title}: lag p99", "ms", [.. legs.Select(l => l.ArrivalP99)], isGoal ? Goal.Most(p99) : null));
-            run.Add(Figure.Of($"{title}: lag p99.9", "ms", [.. legs.Select(l => l.ArrivalP999)]));
-            run.Add(Figure.Of($"{title}: lag, longest", "ms", [.. legs.Select(l => l.ArrivalMax)]));
-            run.Add(Figure.Of($"{title}: lag of a goodbye p99, the second of grace included", "ms", [.. legs.Select(l => l.GoodbyeP99)]));
-            run.Add(Figure.Of($"{title}: records a frame", "records", [.. legs.Select(l => (double)l.Deliveries / l.Frames)]));
-            run.Add(Figure.Of($"{title}: server CPU", "% of a core", [.. legs.Select(l => 100 * l.ServerCpu / l.Seconds)]));
+            run.Add($"{title}: lag p50", "ms", [.. legs.Select(l => l.ArrivalP50)], isGoal ? Goal.Most(p50) : null);
+            run.Add($"{title}: lag p99", "ms", [.. legs.Select(l => l.ArrivalP99)], isGoal ? Goal.Most(p99) : null);
+            run.Add($"{title}: lag p99.9", "ms", [.. legs.Select(l => l.ArrivalP999)]);
+            run.Add($"{title}: lag, longest", "ms", [.. legs.Select(l => l.ArrivalMax)]);
+            run.Add($"{title}: lag of a goodbye p99, the second of grace included", "ms", [.. legs.Select(l => l.GoodbyeP99)]);
+            run.Add($"{title}: records a frame", "records", [.. legs.Select(l => (double)l.Deliveries / l.Frames)]);
+            run.Add($"{title}: server CPU", "% of a core", [.. legs.Select(l => 100 * l.ServerCpu / l.Seconds)]);
         }
     }
 
@@ -156,7 +141,7 @@ internal sealed class FanoutBenchmark : Benchmark
             var peerRate = 2_500;
             List<FanoutLeg> best = [];
             List<FanoutLeg> peerBest = [];
-            for (var i = 0; i < (run.IsQuick ? 1 : Math.Min(5, run.PairCount)); i++)
+            for (var i = 0; i < (IsQuick(run) ? 1 : Math.Min(5, run.PairCount)); i++)
             {
                 if (i % 2 == 0)
                     best.Add(await SaturateAsync(run, aglow, aglowRate));
@@ -168,11 +153,9 @@ internal sealed class FanoutBenchmark : Benchmark
             }
 
             var goal = name switch { Server.Ws => Goal.Least(5), Server.Before => Goal.Least(1), _ => null };
-            run.Add(Figure.Of(
-                $"saturated, p99 under 1 s: deliveries/s, times those of {Server.Title(name)}",
-                "ratio",
-                [.. best.Zip(peerBest, (a, b) => a.DeliveriesPerSecond / b.DeliveriesPerSecond)],
-                goal));
+            run.Add(
+                $"saturated, p99 under 1 s: deliveries/s, times those of {Server.Title(name)}", "ratio",
+                [.. best.Zip(peerBest, (a, b) => a.DeliveriesPerSecond / b.DeliveriesPerSecond)], goal);
             AddSaturated(run, aglow, best);
             AddSaturated(run, peer, peerBest);
             run.Note($"for lags at shares of the highest rate: --parts shares --most {best.Max(l => l.Offered):0}");
@@ -190,14 +173,14 @@ internal sealed class FanoutBenchmark : Benchmark
                     name, pinned: true, (int)run.Settings.Number("sockets"), (int)run.Settings.Number("saturated-watching")));
             // until the code of both is compiled
             for (var i = 0; i < 3 * sides.Count; i++)
-                await sides[i % sides.Count].RunAsync((int)(run.Settings.Number("most") / 2), run.IsQuick ? 3 : 6);
+                await sides[i % sides.Count].RunAsync((int)(run.Settings.Number("most") / 2), IsQuick(run) ? 3 : 6);
             foreach (var (share, goal) in new[] { (0.25, 60.0), (0.5, 80), (0.8, 120) })
             {
                 var rate = (int)(share * run.Settings.Number("most"));
                 foreach (var side in sides)
                     side.Legs.Clear();
-                for (var i = 0; i < sides.Count * (run.IsQuick ? 1 : Math.Min(5, run.PairCount)); i++)
-                    await sides[i % sides.Count].RunAsync(rate, run.IsQuick ? 3 : 6);
+                for (var i = 0; i < sides.Count * (IsQuick(run) ? 1 : Math.Min(5, run.PairCount)); i++)
+                    await sides[i % sides.Count].RunAsync(rate, IsQuick(run) ? 3 : 6);
                 foreach (var side in sides)
                     AddShare(run, side, $"{rate:#,0} changes/s, {100 * share:0} % of the highest rate", goal);
             }
@@ -213,27 +196,22 @@ internal sealed class FanoutBenchmark : Benchmark
     {
         var (legs, title) = (side.Legs, $"{Server.Title(side.Name)}, {what}");
         var most = side.Name == Server.Aglow ? Goal.Most(goal) : null;
-        run.Add(Figure.Of($"{title}: lag p50", "ms", [.. legs.Select(l => l.ArrivalP50)]));
-        run.Add(Figure.Of($"{title}: lag p99", "ms", [.. legs.Select(l => l.ArrivalP99)], most));
-        run.Add(Figure.Of($"{title}: server CPU", "% of its core", [.. legs.Select(l => 100 * l.ServerCpu / l.Seconds)]));
-        run.Add(Figure.Of($"{title}: load generator", "% of its core", [.. legs.Select(l => 100 * l.LoadCpu / l.Seconds)]));
-        run.Add(Figure.Of($"{title}: records a frame", "records", [.. legs.Select(l => (double)l.Deliveries / l.Frames)]));
+        run.Add($"{title}: lag p50", "ms", [.. legs.Select(l => l.ArrivalP50)]);
+        run.Add($"{title}: lag p99", "ms", [.. legs.Select(l => l.ArrivalP99)], most);
+        run.Add($"{title}: server CPU", "% of its core", [.. legs.Select(l => 100 * l.ServerCpu / l.Seconds)]);
+        run.Add($"{title}: load generator", "% of its core", [.. legs.Select(l => 100 * l.LoadCpu / l.Seconds)]);
+        run.Add($"{title}: records a frame", "records", [.. legs.Select(l => (double)l.Deliveries / l.Frames)]);
     }
 
     private static void AddSaturated(Run run, Side side, List<FanoutLeg> best)
     {
-        run.Add(Figure.Of($"  {Server.Title(side.Name)}, saturated", "deliveries/s", [.. best.Select(l => l.DeliveriesPerSecond)]));
-        run.Add(Figure.Of($"  {Server.Title(side.Name)}, saturated: lag p99", "ms", [.. best.Select(l => l.ArrivalP99)]));
+        run.Add($"  {Server.Title(side.Name)}, saturated", "deliveries/s", [.. best.Select(l => l.DeliveriesPerSecond)]);
+        run.Add($"  {Server.Title(side.Name)}, saturated: lag p99", "ms", [.. best.Select(l => l.ArrivalP99)]);
         run.Add(
-            Figure.Of(
-                $"  {Server.Title(side.Name)}, saturated: server CPU",
-                "ns/delivery",
-                [.. best.Select(l => l.ServerCpu * 1e9 / l.Deliveries)]));
+            $"  {Server.Title(side.Name)}, saturated: server CPU", "ns/delivery", [.. best.Select(l => l.ServerCpu * 1e9 / l.Deliveries)]);
         run.Add(
-            Figure.Of(
-                $"  load generator at {Server.Title(side.Name)}, saturated",
-                "% of its core",
-                [.. best.Select(l => 100 * l.LoadCpu / l.Seconds)]));
+            $"  load generator at {Server.Title(side.Name)}, saturated", "% of its core",
+            [.. best.Select(l => 100 * l.LoadCpu / l.Seconds)]);
     }
 
     // Raises the rate by a fifth at a time until deliveries are late; returns the last leg in time.
@@ -242,7 +220,7 @@ internal sealed class FanoutBenchmark : Benchmark
         FanoutLeg? best = null;
         for (double offered = rate; ; offered *= best is null ? 0.7 : 1.2)
         {
-            var leg = await side.RunAsync((int)offered, run.IsQuick ? 3 : 6);
+            var leg = await side.RunAsync((int)offered, IsQuick(run) ? 3 : 6);
             var bears = leg.Missing == 0 && leg.ArrivalP99 <= WorstLag;
             run.Progress(
                 $"{Server.Title(side.Name)}, {leg.Offered:#,0} changes/s: {leg.DeliveriesPerSecond:#,0} deliveries/s, p99 "
@@ -258,18 +236,19 @@ internal sealed class FanoutBenchmark : Benchmark
         }
     }
 
-    // ---- all changes at once --------------------------------------------------------------------------------------------------
+    // ---- one user with many watchers ------------------------------------------------------------------------------------------
 
-    private static async Task MeasureFlipsAsync(Run run, string what, int sockets, int watching, int users, Goal? goal)
+    private static async Task MeasureFlipsAsync(Run run)
     {
-        var rounds = run.IsQuick ? 3 : 15;
+        const string what = "10,000 watchers of one user: until the last is told";
+        var rounds = IsQuick(run) ? 3 : 15;
         foreach (var name in new[] { Server.Aglow, Server.Ws })
         {
-            await using var side = await Side.StartAsync(name, pinned: false, sockets, watching, users);
+            await using var side = await Side.StartAsync(name, pinned: false, sockets: 10_000, watching: 1, users: 1);
             await side.Load.AskAsync("flip 3");
             var leg = await side.Load.AskAsync<FlipLeg>($"flip {rounds}");
-            run.Add(Figure.Of($"{what}, {Server.Title(name)}", "ms", leg.Arrivals, name == Server.Aglow ? goal : null));
-            run.Add(Figure.Of($"  the longest of {rounds}, {Server.Title(name)}", "ms", [leg.Arrivals.Max()]));
+            run.Add($"{what}, {Server.Title(name)}", "ms", leg.Arrivals, name == Server.Aglow ? Goal.Most(300) : null);
+            run.Add($"  the longest of {rounds}, {Server.Title(name)}", "ms", [leg.Arrivals.Max()]);
         }
     }
 
@@ -280,23 +259,20 @@ internal sealed class FanoutBenchmark : Benchmark
         var online = run.Settings.Number("online");
         await using var side = await Side.StartAsync(Server.Aglow, pinned: false, sockets: 100, watching: 20, users: 2000);
         List<LapseLeg> legs = [];
-        for (var i = 0; i < (run.IsQuick ? 1 : 3); i++)
+        for (var i = 0; i < (IsQuick(run) ? 1 : 3); i++)
         {
             run.Progress($"{online:#,0} users online, 2,000 of the watched go silent");
-            legs.Add(await side.Load.AskAsync<LapseLeg>($"lapse {online} 1 30"));
+            legs.Add(await side.Load.AskAsync<LapseLeg>($"lapse {online} 30"));
         }
 
         if (legs.Sum(l => l.Wrong) is > 0 and var wrong)
             throw new BenchmarkException($"{wrong} watchers missed a user who went offline.");
         var title = $"{online:#,0} online: offline notice";
-        run.Add(Figure.Of($"{title} after the lease ran out, p50", "ms", [.. legs.Select(l => l.LapseP50)]));
-        run.Add(Figure.Of($"{title} after the lease ran out, p99", "ms", [.. legs.Select(l => l.LapseP99)], Goal.Most(1500)));
-        run.Add(Figure.Of($"{title} after the lease ran out, longest", "ms", [.. legs.Select(l => l.LapseMax)]));
+        run.Add($"{title} after the lease ran out, p50", "ms", [.. legs.Select(l => l.LapseP50)]);
+        run.Add($"{title} after the lease ran out, p99", "ms", [.. legs.Select(l => l.LapseP99)], Goal.Most(1500));
+        run.Add($"{title} after the lease ran out, longest", "ms", [.. legs.Select(l => l.LapseMax)]);
         run.Add(
-            Figure.Of(
-                $"{title} 30 s after the heartbeat's own moment (a word holds whole seconds), p99",
-                "ms",
-                [.. legs.Select(l => l.ExactP99)]));
+            $"{title} 30 s after the heartbeat's own moment (a word holds whole seconds), p99", "ms", [.. legs.Select(l => l.ExactP99)]);
     }
 
     private static string[] Peers =>
@@ -304,9 +280,11 @@ internal sealed class FanoutBenchmark : Benchmark
 
     private static string[] Ours => Server.BeforeFolder.Length > 0 ? [Server.Aglow, Server.Before] : [Server.Aglow];
 
+    private static bool IsQuick(Run run) => run.Settings.Text("quick") != "no";
+
     private static int Rate(Run run) => (int)run.Settings.Number("rate");
 
-    private static int Seconds(Run run) => run.IsQuick ? 3 : (int)run.Settings.Number("seconds");
+    private static int Seconds(Run run) => IsQuick(run) ? 3 : (int)run.Settings.Number("seconds");
 
     /// <summary>A server, and the load generator whose sockets watch there.</summary>
     private sealed class Side(Server server, Load load) : IAsyncDisposable

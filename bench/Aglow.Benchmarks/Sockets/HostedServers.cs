@@ -1,7 +1,5 @@
-using System.Globalization;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
-using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 
 namespace Aglow.Benchmarks.Sockets;
@@ -14,10 +12,13 @@ internal static class HostedServers
 
     public static async Task<int> RunAsync(string[] args)
     {
-        var port = int.Parse(args[1], CultureInfo.InvariantCulture);
-        await using var app = args[0] == Server.Aglow
-            ? AglowServer.Build(port, args[2], int.Parse(args[3], CultureInfo.InvariantCulture))
-            : SignalRServer.Build(port);
+        var (port, pingSeconds) = (int.Parse(args[1]), int.Parse(args[3]));
+        await using var app = args[0] != Server.Aglow ? SignalRServer.Build(port) : AglowServer.Build(port, options =>
+        {
+            options.DataDirectory = args[2];
+            options.SocketPingSeconds = pingSeconds;
+            options.LeaseSeconds = Math.Max(30, 3 * pingSeconds);
+        });
         await app.StartAsync();
         Console.WriteLine("ready");
         while (await Console.In.ReadLineAsync() is { } line)

@@ -60,11 +60,10 @@ internal static unsafe partial class Kernel
     public static void Change(int poll, int descriptor, int tag, uint events) => Control(poll, 3, descriptor, tag, events);
 
     /// <summary>Starts to connect from 127.0.0.<paramref name="from"/> to a port of 127.0.0.1; returns the descriptor.</summary>
-    public static int Connect(int from, int port, bool batched)
+    public static int Connect(int from, int port)
     {
         var descriptor = Check(NewSocket(Internet, Stream | NonBlocking, 0), "socket");
-        if (!batched)
-            SetOption(descriptor, 6, 1, 1); // TCP_NODELAY
+        SetOption(descriptor, 6, 1, 1); // TCP_NODELAY
         SetOption(descriptor, 0, 24, 1); // IP_BIND_ADDRESS_NO_PORT: connect chooses the port, because it knows the other end
         var address = stackalloc byte[16];
         Address(address, from, 0);

@@ -4,14 +4,8 @@ using System.Text.Json;
 namespace Aglow.Benchmarks.Sockets;
 
 /// <summary>A <see cref="LoadGenerator"/> in a separate process, which loads one server.</summary>
-internal sealed class Load : IDisposable
+internal sealed class Load(Process process) : IDisposable
 {
-    private readonly Process _process;
-
-    private Load(Process process) => _process = process;
-
-    public int Process => _process.Id;
-
     /// <summary>Starts a load. <paramref name="core"/>: the only core it may use.</summary>
     public static Load Start(Server server, int? core = null) => Start(server.Name, server.Port, server.Process, server.Port, core);
 
@@ -34,8 +28,8 @@ internal sealed class Load : IDisposable
     /// <summary>Sends a command and returns the answer.</summary>
     public async Task<JsonElement> AskAsync(string command)
     {
-        await _process.StandardInput.WriteLineAsync(command);
-        var line = await _process.StandardOutput.ReadLineAsync() ?? throw new BenchmarkException("the load generator has ended.");
+        await process.StandardInput.WriteLineAsync(command);
+        var line = await process.StandardOutput.ReadLineAsync() ?? throw new BenchmarkException("the load generator has ended.");
         var answer = JsonSerializer.Deserialize<JsonElement>(line, LoadGenerator.Json);
         return answer.TryGetProperty("error", out var error) ? throw new BenchmarkException(error.GetString()!) : answer;
     }
@@ -47,45 +41,26 @@ internal sealed class Load : IDisposable
     {
         try
         {
-            _process.StandardInput.Close();
+            process.StandardInput.Close();
         }
         catch (IOException)
         {
             // the process has already ended, and printed the reason
         }
 
-        if (!_process.WaitForExit(5000))
-            _process.Kill();
-        _process.Dispose();
+        if (!process.WaitForExit(5000))
+            process.Kill();
+        process.Dispose();
     }
 }
 
 /// <summary>The results of one leg of changes: counts, CPU seconds, lags in milliseconds.</summary>
 internal sealed record FanoutLeg(
-    double Offered,
-    long Changes,
-    long Expected,
-    long Deliveries,
-    double DeliveriesPerSecond,
-    long Repeats,
-    long Frames,
-    long Missing,
-    long Wrong,
-    double Seconds,
-    double ServerCpu,
-    double LoadCpu,
-    double ArrivalP50,
-    double ArrivalP99,
-    double ArrivalP999,
-    double ArrivalMax,
-    double GoodbyeP50,
-    double GoodbyeP99,
-    long Lost);
+    double Offered, long Deliveries, double DeliveriesPerSecond, long Frames, long Missing, double Seconds, double ServerCpu, double LoadCpu,
+    double ArrivalP50, double ArrivalP99, double ArrivalP999, double ArrivalMax, double GoodbyeP99, long Lost);
 
-/// <summary>Milliseconds until the last watcher got the change, one value per round.</summary>
-internal sealed record FlipLeg(IReadOnlyList<double> Arrivals, IReadOnlyList<double> Goodbyes);
+/// <summary>Milliseconds until the last watcher got the arrivals, one value per round.</summary>
+internal sealed record FlipLeg(IReadOnlyList<double> Arrivals);
 
 /// <summary>Lags of offline notices in milliseconds: since the word expired, and since the heartbeat and the lease.</summary>
-internal sealed record LapseLeg(
-    long Notices, long Missing, long Wrong, double Filling, double LapseP50, double LapseP99, double LapseMax, double ExactP50,
-    double ExactP99, double ExactMax);
+internal sealed record LapseLeg(long Wrong, double LapseP50, double LapseP99, double LapseMax, double ExactP99);

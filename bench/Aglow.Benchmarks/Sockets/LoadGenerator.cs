@@ -4,10 +4,6 @@ using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization;
-using Aglow.AspNetCore.Access;
-using Aglow.AspNetCore.Endpoints;
-using Aglow.AspNetCore.Http;
-using Aglow.AspNetCore.Sockets;
 
 namespace Aglow.Benchmarks.Sockets;
 
@@ -19,7 +15,7 @@ namespace Aglow.Benchmarks.Sockets;
 /// an open loop: the lag of a delivery counts from when its change was due, even if the change was sent late. Missing deliveries count as
 /// infinitely late. The last record of each watcher is compared with the real state.
 /// </remarks>
-internal sealed class LoadGenerator
+internal sealed class LoadGenerator(Dialect dialect, int port, int server, int firstCallsPort)
 {
     /// <summary>The hidden verb: <c>fanout-load SERVER PORT SERVER_PROCESS [PORT_FOR_CHANGES]</c>.</summary>
     public const string Verb = "fanout-load";
@@ -30,6 +26,9 @@ internal sealed class LoadGenerator
         PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
         NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals,
     };
+
+    // the answer to a command that has no other
+    private static readonly object Done = new { };
 
     private const int MostAtOnce = 1000;
     private const int MostConnecting = 256;
@@ -42,11 +41,8 @@ internal sealed class LoadGenerator
     private const int QuietRate = 100;
     private static readonly TimeSpan KeepAliveInterval = TimeSpan.FromSeconds(10);
 
-    private readonly Dialect _dialect;
-    private readonly int _port;
     // the port for changes: another node's port, if that is measured
-    private int _callsPort;
-    private readonly int _server;
+    private int _callsPort = firstCallsPort;
     private readonly int _poll = Kernel.NewPoll();
     private readonly Kernel.Event[] _events = new Kernel.Event[256];
     private readonly byte[] _buffer = new byte[4 * 1024 * 1024];
@@ -71,17 +67,8 @@ internal sealed class LoadGenerator
     private int _churn;
     private int _churned;
     private long _deliveries;
-    private long _repeats;
     private long _frames;
     private long _lost;
-
-    private LoadGenerator(Dialect dialect, int port, int server, int callsPort)
-    {
-        _dialect = dialect;
-        _port = port;
-        _callsPort = callsPort;
-        _server = server;
-    }
 
     /// <summary>Runs until standard input ends.</summary>
     public static int Run(string[] args)
@@ -122,8 +109,8 @@ internal sealed class LoadGenerator
                 "run" => Run(numbers[0], numbers[1], numbers.Length > 2 ? numbers[2] : QuantumMilliseconds),
                 "flip" => Flip(numbers[0]),
                 "churn" => Churn(numbers[0], numbers[1]),
-                "lapse" => Lapse(numbers[0], numbers[1], numbers[2]),
-                "state" => new { ready = _ready, lost = _lost, frames = _frames, deliveries = _deliveries, cpu = Cpu.OfThisProcess() },
+                "lapse" => Lapse(numbers[0], numbers[1]),
+                "state" => new { ready = _ready },
                 _ => throw new BenchmarkException($"unknown command {command}"),
             };
         }
@@ -140,7 +127,6 @@ internal sealed class LoadGenerator
     // Opens more sockets. Each watches this many users, numbered from <c>first</c>.
     private object Connect(int sockets, int watching, int users, int first)
     {
-        var began = Stopwatch.GetTimestamp();
         _plan = watching == 0 ? null : new WatchPlan(sockets, watching, users, first);
         Array.Resize(ref _online, Math.Max(_online.Length, first + users));
         Array.Resize(ref _onlineAt, _online.Length);
@@ -153,7 +139,7 @@ internal sealed class LoadGenerator
                 OpenSocket(_plan, opened);
             return _ready == goal;
         });
-        return new { ready = _ready, seconds = Stopwatch.GetElapsedTime(began).TotalSeconds };
+        return Done;
     }
 
     // Sends a heartbeat of each of these users, before they are watched.
@@ -161,7 +147,7 @@ internal sealed class LoadGenerator
     {
         SendChanges([.. Enumerable.Range(first, count)], online: true);
         UntilAnswered();
-        return new { users = count };
+        return Done;
     }
 
     // From now on, changes go to this port.
@@ -171,7 +157,7 @@ internal sealed class LoadGenerator
         foreach (var idle in _idleCalls.ToArray())
             Lose(idle);
         _callsPort = port;
-        return new { port };
+        return Done;
     }
 
     // Makes changes at this rate for this time: half of them arrivals, half leaves. It sends the changes that are due once a quantum.
@@ -192,8 +178,8 @@ internal sealed class LoadGenerator
         UntilAnswered();
         ClearLags();
 
-        var (before, repeats, frames) = (_deliveries, _repeats, _frames);
-        var (serverCpu, loadCpu) = (Cpu.Of(_server), Cpu.OfThisProcess());
+        var (before, frames) = (_deliveries, _frames);
+        var (serverCpu, loadCpu) = (Cpu.Of(server), Cpu.OfThisProcess());
         var steps = (long)rate * seconds / 2;
         var stepTicks = 2.0 * Stopwatch.Frequency / rate;
         var start = Stopwatch.GetTimestamp();
@@ -228,28 +214,22 @@ internal sealed class LoadGenerator
         var inTime = _deliveries - before;
         var expected = 2 * steps * fanout;
         Settle(before + expected);
-        var result = new
-        {
-            Offered = (double)rate,
-            Changes = 2 * steps,
-            Expected = expected,
-            Deliveries = _deliveries - before,
-            DeliveriesPerSecond = inTime / sending,
-            Repeats = _repeats - repeats,
-            Frames = _frames - frames,
-            Missing = expected - (_deliveries - before),
-            Wrong = WrongWords(),
-            Seconds = sending,
-            ServerCpu = Cpu.Of(_server) - serverCpu,
-            LoadCpu = Cpu.OfThisProcess() - loadCpu,
-            ArrivalP50 = _arrivals.Quantile(0.5, (expected - (_deliveries - before)) / 2),
-            ArrivalP99 = _arrivals.Quantile(0.99, (expected - (_deliveries - before)) / 2),
-            ArrivalP999 = _arrivals.Quantile(0.999, (expected - (_deliveries - before)) / 2),
-            ArrivalMax = _arrivals.Longest((expected - (_deliveries - before)) / 2),
-            GoodbyeP50 = _goodbyes.Quantile(0.5, (expected - (_deliveries - before)) / 2),
-            GoodbyeP99 = _goodbyes.Quantile(0.99, (expected - (_deliveries - before)) / 2),
-            Lost = _lost,
-        };
+        var missing = expected - (_deliveries - before);
+        var result = new FanoutLeg(
+            Offered: rate,
+            Deliveries: _deliveries - before,
+            DeliveriesPerSecond: inTime / sending,
+            Frames: _frames - frames,
+            Missing: missing,
+            Seconds: sending,
+            ServerCpu: Cpu.Of(server) - serverCpu,
+            LoadCpu: Cpu.OfThisProcess() - loadCpu,
+            ArrivalP50: _arrivals.Quantile(0.5, missing / 2),
+            ArrivalP99: _arrivals.Quantile(0.99, missing / 2),
+            ArrivalP999: _arrivals.Quantile(0.999, missing / 2),
+            ArrivalMax: _arrivals.Longest(missing / 2),
+            GoodbyeP99: _goodbyes.Quantile(0.99, missing / 2),
+            Lost: _lost);
 
         // all users leave, and all watchers get that
         var still = order.Where(user => _online[user]).ToArray();
@@ -267,14 +247,13 @@ internal sealed class LoadGenerator
         return result;
     }
 
-    // All watched users come at once and leave at once, several times. Returns the milliseconds until the last watcher got it.
+    // All watched users come at once and leave at once, several times. Returns the milliseconds until the last watcher got the arrivals.
     private object Flip(int rounds)
     {
         var plan = Plan();
         var all = Enumerable.Range(plan.First, plan.Users).ToArray();
         var told = (long)plan.Watching * SocketsOf(plan);
         var arrivals = new List<double>();
-        var goodbyes = new List<double>();
         for (var round = 0; round < rounds; round++)
         {
             foreach (var online in new[] { true, false })
@@ -285,18 +264,19 @@ internal sealed class LoadGenerator
                 Settle(goal);
                 if (WrongWords() is > 0 and var wrong)
                     throw new BenchmarkException($"{wrong} watchers' last records are wrong: no figure of this run counts.");
-                (online ? arrivals : goodbyes).Add((online ? _arrivals : _goodbyes).Longest(goal - _deliveries));
+                if (online)
+                    arrivals.Add(_arrivals.Longest(goal - _deliveries));
                 Rest(TimeSpan.FromMilliseconds(300 + (37 * round % 100)));
             }
         }
 
-        return new { arrivals, goodbyes };
+        return new FlipLeg(arrivals);
     }
 
     // Connects and disconnects this many sockets: every other one leaves, the rest vanish.
     private object Churn(int count, int watching)
     {
-        var plan = watching == 0 ? null : new WatchPlan(MostConnecting, watching, 5000, 1);
+        var plan = new WatchPlan(MostConnecting, watching, 5000, 1);
         var began = Stopwatch.GetTimestamp();
         (_churn, _churned) = (count, 0);
         var opened = 0;
@@ -307,11 +287,11 @@ internal sealed class LoadGenerator
             return _churned == count;
         });
         _churn = 0;
-        return new { connections = count, seconds = Stopwatch.GetElapsedTime(began).TotalSeconds };
+        return new { seconds = Stopwatch.GetElapsedTime(began).TotalSeconds };
     }
 
     // Many users stay online. The users of the plan send one heartbeat and vanish. Returns the lags of their offline notices.
-    private object Lapse(int online, int rounds, int lease)
+    private object Lapse(int online, int lease)
     {
         var plan = Plan();
         var others = new int[online];
@@ -324,52 +304,41 @@ internal sealed class LoadGenerator
         var keptAt = Stopwatch.GetTimestamp();
         SendPacked(others);
         UntilAnswered();
-        var filling = Stopwatch.GetElapsedTime(keptAt).TotalSeconds;
-        for (var round = 0; round < rounds; round++)
+        // spread over two seconds, so that every fraction of a second occurs
+        foreach (var some in all.Chunk(Math.Max(1, all.Length / 200)))
         {
-            // spread over two seconds, so that every fraction of a second occurs
-            foreach (var some in all.Chunk(Math.Max(1, all.Length / 200)))
+            var at = Stopwatch.GetTimestamp();
+            Change(some, online: true, at);
+            // they are due offline when the lease has expired
+            foreach (var user in some)
             {
-                var at = Stopwatch.GetTimestamp();
-                Change(some, online: true, at);
-                // they are due offline when the lease has expired
-                foreach (var user in some)
-                {
-                    _online[user] = false;
-                    _offlineAt[user] = at + (lease * Stopwatch.Frequency);
-                }
-
-                Rest(TimeSpan.FromMilliseconds(10));
+                _online[user] = false;
+                _offlineAt[user] = at + (lease * Stopwatch.Frequency);
             }
 
-            var goal = before + (2L * (round + 1) * all.Length * fanout);
-            var deadline = Stopwatch.GetTimestamp() + ((lease + 15) * Stopwatch.Frequency);
-            while (_deliveries < goal && Stopwatch.GetTimestamp() < deadline)
-            {
-                if (Stopwatch.GetElapsedTime(keptAt) > KeepAliveInterval)
-                {
-                    keptAt = Stopwatch.GetTimestamp();
-                    SendPacked(others);
-                }
-
-                Pump(mayNap: true);
-            }
+            Rest(TimeSpan.FromMilliseconds(10));
         }
 
-        var missing = (2L * rounds * all.Length * fanout) - (_deliveries - before);
-        return new
+        var goal = before + (2L * all.Length * fanout);
+        var deadline = Stopwatch.GetTimestamp() + ((lease + 15) * Stopwatch.Frequency);
+        while (_deliveries < goal && Stopwatch.GetTimestamp() < deadline)
         {
-            Notices = (long)rounds * all.Length * fanout,
-            Missing = missing,
-            Wrong = WrongWords(),
-            Filling = filling,
-            LapseP50 = _lapses.Quantile(0.5, missing),
-            LapseP99 = _lapses.Quantile(0.99, missing),
-            LapseMax = _lapses.Longest(missing),
-            ExactP50 = _goodbyes.Quantile(0.5, missing),
-            ExactP99 = _goodbyes.Quantile(0.99, missing),
-            ExactMax = _goodbyes.Longest(missing),
-        };
+            if (Stopwatch.GetElapsedTime(keptAt) > KeepAliveInterval)
+            {
+                keptAt = Stopwatch.GetTimestamp();
+                SendPacked(others);
+            }
+
+            Pump(mayNap: true);
+        }
+
+        var missing = goal - _deliveries;
+        return new LapseLeg(
+            WrongWords(),
+            LapseP50: _lapses.Quantile(0.5, missing),
+            LapseP99: _lapses.Quantile(0.99, missing),
+            LapseMax: _lapses.Longest(missing),
+            ExactP99: _goodbyes.Quantile(0.99, missing));
     }
 
     // ---- changes --------------------------------------------------------------------------------------------------------------
@@ -407,7 +376,7 @@ internal sealed class LoadGenerator
     {
         if (users.IsEmpty)
             return;
-        if (_dialect is AglowDialect)
+        if (dialect is AglowDialect)
         {
             for (; !users.IsEmpty; users = users[Math.Min(10 * MostAtOnce, users.Length)..])
                 Call(online ? "/heartbeat" : "/offline", MemoryMarshal.AsBytes(users[..Math.Min(10 * MostAtOnce, users.Length)]));
@@ -416,7 +385,7 @@ internal sealed class LoadGenerator
 
         _publisher ??= OpenPublisher();
         for (; !users.IsEmpty; users = users[Math.Min(MostAtOnce, users.Length)..])
-            Send(_publisher, _dialect.Change(users[..Math.Min(MostAtOnce, users.Length)], online));
+            Send(_publisher, dialect.Change(users[..Math.Min(MostAtOnce, users.Length)], online));
     }
 
     private void SendPacked(ReadOnlySpan<int> users)
@@ -490,7 +459,7 @@ internal sealed class LoadGenerator
     {
         var tag = _freeTags.TryPop(out var free) ? free : _connections.Count;
         // several addresses, because the number of ports per address is limited
-        var connection = new Connection(tag, Kernel.Connect(2 + (_sockets++ % 8), port, batched: false));
+        var connection = new Connection(tag, Kernel.Connect(2 + (_sockets++ % 8), port));
         if (tag == _connections.Count)
             _connections.Add(connection);
         else
@@ -502,7 +471,7 @@ internal sealed class LoadGenerator
     private void OpenSocket(WatchPlan? plan, int socket)
     {
         _connecting++;
-        var connection = Open(_port);
+        var connection = Open(port);
         connection.Plan = plan;
         connection.Socket = socket;
         connection.Awaited = plan?.Watching ?? 0;
@@ -511,7 +480,7 @@ internal sealed class LoadGenerator
     private Connection OpenPublisher()
     {
         _connecting++;
-        var connection = Open(_port);
+        var connection = Open(port);
         var ready = _ready + 1;
         Until(TimeSpan.FromSeconds(10), "the publisher's connection", () => _ready == ready);
         _ready--;
@@ -582,7 +551,7 @@ internal sealed class LoadGenerator
                 Receive(connection);
         }
 
-        if (_dialect.KeepAlive is { } alive && Stopwatch.GetElapsedTime(_keptAliveAt) > KeepAliveInterval)
+        if (dialect.KeepAlive is { } alive && Stopwatch.GetElapsedTime(_keptAliveAt) > KeepAliveInterval)
         {
             _keptAliveAt = Stopwatch.GetTimestamp();
             for (var i = 0; i < _connections.Count; i++)
@@ -604,7 +573,7 @@ internal sealed class LoadGenerator
         }
 
         connection.Phase = Phase.Upgrading;
-        Send(connection, Frames.Upgrade(_dialect.Path(connection.Tag)));
+        Send(connection, Frames.Upgrade(dialect.Path(connection.Tag)));
     }
 
     private void NextCall(Connection connection)
@@ -704,9 +673,9 @@ internal sealed class LoadGenerator
         if (!bytes.StartsWith("HTTP/1.1 101"u8))
             throw new BenchmarkException($"the server does not upgrade: {Encoding.UTF8.GetString(bytes[..head])}");
         connection.Phase = Phase.Opening;
-        if (_dialect.Opening is { } opening)
+        if (dialect.Opening is { } opening)
             Send(connection, opening);
-        if (_dialect.IsOpenAtOnce)
+        if (dialect.IsOpenAtOnce)
             Opened(connection);
         return bytes[(head + 4)..];
     }
@@ -721,7 +690,7 @@ internal sealed class LoadGenerator
         }
 
         for (var users = plan.Of(connection.Socket); !users.IsEmpty; users = users[Math.Min(MostAtOnce, users.Length)..])
-            Send(connection, _dialect.Watch(users[..Math.Min(MostAtOnce, users.Length)]));
+            Send(connection, dialect.Watch(users[..Math.Min(MostAtOnce, users.Length)]));
     }
 
     private void Ready(Connection connection)
@@ -781,7 +750,7 @@ internal sealed class LoadGenerator
 
         if (records > 0)
             return;
-        if (_dialect.Hear(text, out var opens) is { } answer)
+        if (dialect.Hear(text, out var opens) is { } answer)
             Send(connection, answer);
         if (opens && connection.Phase == Phase.Opening)
             Opened(connection);
@@ -799,14 +768,8 @@ internal sealed class LoadGenerator
             return;
         }
 
-        if (isFirst || _churn > 0)
-        {
-            if (--connection.Awaited == 0 && connection.Phase == Phase.Watching)
-                Ready(connection);
-            return;
-        }
-
-        _repeats++;
+        if ((isFirst || _churn > 0) && --connection.Awaited == 0 && connection.Phase == Phase.Watching)
+            Ready(connection);
     }
 
     private static long LastSeen(ReadOnlySpan<byte> record)

@@ -1,10 +1,9 @@
 using System.Diagnostics;
-using System.Globalization;
 
 namespace Aglow.Benchmarks.Sockets;
 
 /// <summary>One of the compared servers, in a separate process.</summary>
-internal sealed class Server : IAsyncDisposable
+internal sealed class Server(string name, Process process, int port, TemporaryFolder? folder) : IAsyncDisposable
 {
     public const string Aglow = "aglow";
     public const string SignalR = "signalr";
@@ -14,17 +13,6 @@ internal sealed class Server : IAsyncDisposable
     /// <summary>An earlier build of this program (<see cref="BeforeFolder"/>), with the Aglow of that time.</summary>
     public const string Before = "before";
 
-    private readonly Process _process;
-    private readonly string? _folder;
-
-    private Server(string name, Process process, int port, string? folder)
-    {
-        Name = name;
-        _process = process;
-        Port = port;
-        _folder = folder;
-    }
-
     public static string[] All { get; } = [Aglow, SignalR, Ws, SocketIo];
 
     /// <summary>The folder of an earlier build; empty if nothing is compared with one.</summary>
@@ -33,11 +21,11 @@ internal sealed class Server : IAsyncDisposable
     /// <summary>Seconds between two pings of Aglow's sockets.</summary>
     public static int PingSeconds { get; set; } = 10;
 
-    public string Name { get; }
+    public string Name => name;
 
-    public int Port { get; }
+    public int Port => port;
 
-    public int Process => _process.Id;
+    public int Process => process.Id;
 
     /// <summary>The name in tables.</summary>
     public static string Title(string name) => name switch
@@ -53,7 +41,7 @@ internal sealed class Server : IAsyncDisposable
     public static async Task<Server> StartAsync(string name, int? core = null, bool canCollect = false)
     {
         var port = Programs.FreePort();
-        string? folder = null;
+        TemporaryFolder? folder = null;
         List<string> command;
         if (name is Ws or SocketIo)
         {
@@ -63,9 +51,9 @@ internal sealed class Server : IAsyncDisposable
         }
         else
         {
-            folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
+            folder = new TemporaryFolder();
             command = name == Before ? ["dotnet", Path.Combine(BeforeFolder, "Aglow.Benchmarks.dll")] : [.. Child.OwnCommand];
-            command.AddRange([HostedServers.Verb, name == Before ? Aglow : name, $"{port}", folder, $"{PingSeconds}"]);
+            command.AddRange([HostedServers.Verb, name == Before ? Aglow : name, $"{port}", folder.Path, $"{PingSeconds}"]);
         }
 
         if (core is { } only)
@@ -90,33 +78,32 @@ internal sealed class Server : IAsyncDisposable
     /// <summary>Runs a full collection; returns the remaining bytes of heap.</summary>
     public async Task<long> CollectAsync()
     {
-        await _process.StandardInput.WriteLineAsync("collect");
-        return long.Parse(await ReadAsync(TimeSpan.FromSeconds(60)), CultureInfo.InvariantCulture);
+        await process.StandardInput.WriteLineAsync("collect");
+        return long.Parse(await ReadAsync(TimeSpan.FromSeconds(60)));
     }
 
     public async ValueTask DisposeAsync()
     {
-        _process.StandardInput.Close();
+        process.StandardInput.Close();
         using (var patience = new CancellationTokenSource(TimeSpan.FromSeconds(10)))
         {
             try
             {
-                await _process.WaitForExitAsync(patience.Token);
+                await process.WaitForExitAsync(patience.Token);
             }
             catch (OperationCanceledException)
             {
-                _process.Kill();
+                process.Kill();
             }
         }
 
-        _process.Dispose();
-        if (_folder is not null)
-            Directory.Delete(_folder, recursive: true);
+        process.Dispose();
+        folder?.Dispose();
     }
 
     private async Task<string> ReadAsync(TimeSpan patience) =>
-        await _process.StandardOutput.ReadLineAsync().WaitAsync(patience)
-            ?? throw new BenchmarkException($"the {Title(Name)} server has ended.");
+        await process.StandardOutput.ReadLineAsync().WaitAsync(patience)
+            ?? throw new BenchmarkException($"the {Title(name)} server has ended.");
 }
 
 /// <summary>The Node servers, installed once from the lock file.</summary>

@@ -26,7 +26,6 @@ internal sealed class SocketsBenchmark : Benchmark
         new("settle", "12", "seconds between connecting and measuring: longer than the interval of pings"),
         new("ping", "10", "seconds between two pings of an Aglow socket; the lease is three times as long"),
         new("churn", "200k", "connects and disconnects"),
-        new("quick", "no", "one sample of each and shorter waits, to see that it works"),
     ];
 
     public override async Task RunAsync(Run run)
@@ -53,13 +52,13 @@ internal sealed class SocketsBenchmark : Benchmark
         foreach (var watching in new[] { 0, 20 })
         {
             List<Slope> slopes = [];
-            for (var i = 0; i < Samples(run); i++)
+            for (var i = 0; i < run.PairCount; i++)
                 slopes.Add(await SlopeAsync(run, name, watching));
             var title = $"{Server.Title(name)}, a connection {(watching == 0 ? "that is idle" : $"watching {watching}")}";
             var goal = name == Server.Aglow && watching > 0 ? Goal.Most(7.5) : null;
-            run.Add(Figure.Of($"{title}: resident", "KB", [.. slopes.Select(s => s.Resident / 1000)], goal));
-            run.Add(Figure.Of($"{title}: managed heap", "KB", [.. slopes.Select(s => s.Heap / 1000)]));
-            run.Add(Figure.Of($"{title}: kernel, both ends", "KB", [.. slopes.Select(s => s.Kernel / 1000)]));
+            run.Add($"{title}: resident", "KB", [.. slopes.Select(s => s.Resident / 1000)], goal);
+            run.Add($"{title}: managed heap", "KB", [.. slopes.Select(s => s.Heap / 1000)]);
+            run.Add($"{title}: kernel, both ends", "KB", [.. slopes.Select(s => s.Kernel / 1000)]);
         }
     }
 
@@ -67,7 +66,7 @@ internal sealed class SocketsBenchmark : Benchmark
     {
         var sockets = 2 * Step(run);
         // whole intervals, because the pings of one socket are an interval apart
-        var seconds = (run.IsQuick ? 1 : 2) * Server.PingSeconds;
+        var seconds = 2 * Server.PingSeconds;
         await using var server = await Server.StartAsync(name);
         using var load = Load.Start(server);
         await Task.Delay(TimeSpan.FromSeconds(run.Settings.Number("settle")));
@@ -80,16 +79,15 @@ internal sealed class SocketsBenchmark : Benchmark
         if (name == Server.Aglow)
             title += $", ping every {Server.PingSeconds} s";
         var goal = name == Server.Aglow ? Goal.Most(Server.PingSeconds < 25 ? 2 : 1) : null;
-        run.Add(Figure.Of($"{title}: CPU of each a second", "us", [.. cpu.Select(each => each * 1e6 / sockets)], goal));
-        run.Add(Figure.Of($"{title}: CPU of the node", "% of a core", [.. cpu.Select(static each => 100 * each)]));
-        run.Add(
-            Figure.Of($"{Server.Title(name)}, no socket: CPU of the node", "% of a core", [.. alone.Select(static each => 100 * each)]));
+        run.Add($"{title}: CPU of each a second", "us", [.. cpu.Select(each => each * 1e6 / sockets)], goal);
+        run.Add($"{title}: CPU of the node", "% of a core", [.. cpu.Select(static each => 100 * each)]);
+        run.Add($"{Server.Title(name)}, no socket: CPU of the node", "% of a core", [.. alone.Select(static each => 100 * each)]);
 
         // CPU seconds a second, once for each sample
         async Task<List<double>> BusyAsync()
         {
             List<double> busy = [];
-            for (var i = 0; i < Samples(run); i++)
+            for (var i = 0; i < run.PairCount; i++)
             {
                 var before = Cpu.Of(server.Process);
                 await Task.Delay(TimeSpan.FromSeconds(seconds));
@@ -103,14 +101,14 @@ internal sealed class SocketsBenchmark : Benchmark
     private static async Task MeasureWatchAsync(Run run)
     {
         List<double> bytes = [];
-        for (var i = 0; i < Samples(run); i++)
+        for (var i = 0; i < run.PairCount; i++)
         {
             var few = await SlopeAsync(run, Server.Aglow, 20);
             var many = await SlopeAsync(run, Server.Aglow, 200);
             bytes.Add((many.Resident - few.Resident) / 180);
         }
 
-        run.Add(Figure.Of("Aglow, a watch more (watching 200 against 20): resident", "bytes", bytes, Goal.Most(24)));
+        run.Add("Aglow, a watch more (watching 200 against 20): resident", "bytes", bytes, Goal.Most(24));
     }
 
     private static async Task<Slope> SlopeAsync(Run run, string name, int watching)
@@ -138,14 +136,14 @@ internal sealed class SocketsBenchmark : Benchmark
 
     private static async Task<Slope> MeasureAsync(Run run, Server server)
     {
-        await Task.Delay(TimeSpan.FromSeconds(run.IsQuick ? 3 : Math.Max(run.Settings.Number("settle"), Server.PingSeconds + 2)));
+        await Task.Delay(TimeSpan.FromSeconds(Math.Max(run.Settings.Number("settle"), Server.PingSeconds + 2)));
         var heap = await server.CollectAsync();
         return new Slope(Cpu.ResidentBytes(server.Process), heap, Cpu.KernelBytes());
     }
 
     private static async Task MeasureChurnAsync(Run run)
     {
-        var count = run.IsQuick ? 20_000 : run.Settings.Number("churn");
+        var count = run.Settings.Number("churn");
         await using var server = await Server.StartAsync(Server.Aglow, canCollect: true);
         using var load = Load.Start(server);
         // these warm up what is made once and kept (pools, compiled code)
@@ -154,17 +152,15 @@ internal sealed class SocketsBenchmark : Benchmark
         var churn = await load.AskAsync($"churn {count} 20");
         var after = await MeasureAsync(run, server);
         var title = $"Aglow, {count:#,0} connects and disconnects, watching 20";
-        run.Add(Figure.Of($"{title}: heap before", "KB", [before.Heap / 1000]));
-        run.Add(Figure.Of($"{title}: heap after", "KB", [after.Heap / 1000]));
+        run.Add($"{title}: heap before", "KB", [before.Heap / 1000]);
+        run.Add($"{title}: heap after", "KB", [after.Heap / 1000]);
         // the smallest object has 24 bytes, so less than half of that means that nothing of a connection remains
-        run.Add(Figure.Of($"{title}: left of each", "bytes", [(after.Heap - before.Heap) / count], Goal.Most(12)));
-        run.Add(Figure.Of($"{title}: resident after", "MB", [after.Resident / 1e6]));
-        run.Add(Figure.Of($"{title}", "connections/s", [count / churn.GetProperty("seconds").GetDouble()]));
+        run.Add($"{title}: left of each", "bytes", [(after.Heap - before.Heap) / count], Goal.Most(12));
+        run.Add($"{title}: resident after", "MB", [after.Resident / 1e6]);
+        run.Add($"{title}", "connections/s", [count / churn.GetProperty("seconds").GetDouble()]);
     }
 
     private static int Step(Run run) => (int)run.Settings.Number("step");
-
-    private static long Samples(Run run) => run.IsQuick ? 1 : run.PairCount;
 
     private readonly record struct Slope(double Resident, double Heap, double Kernel);
 }

@@ -1,4 +1,3 @@
-using Aglow.AspNetCore.Access;
 using Aglow.Benchmarks.Baselines;
 using Aglow.Heartbeats;
 using Aglow.Model;
@@ -8,7 +7,7 @@ using Microsoft.Extensions.Logging.Abstractions;
 namespace Aglow.Benchmarks.Stores;
 
 /// <summary>Aglow's embedded store with all its parts: the journal on disk, the beliefs, the sweep.</summary>
-internal sealed class AglowEmbedded(EmbeddedPresence presence, string folder) : PresenceDesign
+internal sealed class AglowEmbedded(EmbeddedPresence presence, TemporaryFolder folder) : PresenceDesign
 {
     public override string Name => "Aglow, embedded";
 
@@ -21,8 +20,8 @@ internal sealed class AglowEmbedded(EmbeddedPresence presence, string folder) : 
 
     public static async Task<AglowEmbedded> OpenAsync(TimeSpan lease)
     {
-        var folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
-        var presence = await EmbeddedPresence.OpenAsync(Options(lease, folder), TimeProvider.System, NullLoggerFactory.Instance);
+        var folder = new TemporaryFolder();
+        var presence = await EmbeddedPresence.OpenAsync(Options(lease, folder.Path), TimeProvider.System, NullLoggerFactory.Instance);
         return new AglowEmbedded(presence, folder);
     }
 
@@ -70,6 +69,6 @@ internal sealed class AglowEmbedded(EmbeddedPresence presence, string folder) : 
     public override async ValueTask DisposeAsync()
     {
         await presence.DisposeAsync();
-        Directory.Delete(folder, recursive: true);
+        folder.Dispose();
     }
 }

@@ -2,7 +2,6 @@ using Aglow.Benchmarks.Baselines;
 using Aglow.Model;
 using Aglow.Redis;
 using Aglow.Redis.Connections;
-using Aglow.Watching;
 
 namespace Aglow.Benchmarks.Stores;
 

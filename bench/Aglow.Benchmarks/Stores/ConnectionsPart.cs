@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using System.Text;
-using Aglow.AspNetCore.Access;
 using Aglow.Benchmarks.Baselines;
 
 namespace Aglow.Benchmarks.Stores;
@@ -17,7 +16,7 @@ internal static class ConnectionsPart
     public static async Task RunAsync(Run run)
     {
         var stores = StoresBenchmark.StoresOf(run);
-        await using var servers = StoresBenchmark.ServersOf(run);
+        await using var servers = new StoreServers();
         if (stores.Contains(StoreServers.Postgres))
         {
             var server = await servers.PostgresAsync();
@@ -63,9 +62,7 @@ internal static class ConnectionsPart
             new Leg($"{name}: connections kept", () => LegAsync("kept", kept)),
             run.PairCount,
             TimeSpan.FromSeconds(1));
-        run.Add(
-            $"{name}: server CPU of a heartbeat on a connection of its own, against one that is kept", pairs, s => s.CpuNanoseconds,
-            operation: "heartbeat");
+        run.Add($"{name}: server CPU of a heartbeat on a connection of its own, against one that is kept", pairs, "heartbeat");
         run.Add($"{name}: connections opened for {Heartbeats:#,0} heartbeats, one for each", "connections", [opened["each"]]);
         run.Add($"{name}: connections opened for {Heartbeats:#,0} heartbeats, kept", "connections", [opened["kept"]]);
 

@@ -13,7 +13,7 @@ internal static class CrashPart
 
     public static async Task RunAsync(Run run)
     {
-        await using var servers = StoresBenchmark.ServersOf(run);
+        await using var servers = new StoreServers();
         var designs = await servers.DesignsAsync(StoresBenchmark.StoresOf(run), Lease);
         var crashed = Enumerable.Range(0, Crashed).Select(i => (uint)i).ToArray();
         foreach (var design in designs)

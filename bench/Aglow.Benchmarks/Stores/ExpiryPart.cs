@@ -2,7 +2,6 @@ using System.Collections.Concurrent;
 using System.Diagnostics;
 using Aglow.Benchmarks.Baselines;
 using Aglow.Heartbeats;
-using Aglow.Model;
 using Aglow.Redis;
 using Aglow.Sweeping;
 using StackExchange.Redis;
@@ -36,7 +35,7 @@ internal static class ExpiryPart
             "Notice that a user went offline: how late, after the lease", "seconds", StoresBenchmark.CommandOf(run, "expiry"));
         foreach (var store in stores)
         {
-            await using var servers = StoresBenchmark.ServersOf(run);
+            await using var servers = new StoreServers();
             switch (store)
             {
                 case StoreServers.Postgres or StoreServers.Maria:

@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using Aglow.AspNetCore.Access;
 using Aglow.Benchmarks.Baselines;
 
 namespace Aglow.Benchmarks.Stores;
@@ -17,15 +16,9 @@ internal static class HeartbeatsPart
 
     public static async Task RunAsync(Run run)
     {
-        await using var servers = StoresBenchmark.ServersOf(run);
+        await using var servers = new StoreServers();
         var designs = await servers.DesignsAsync(StoresBenchmark.StoresOf(run), Lease);
-        var people = new Dictionary<PresenceDesign, uint[]>();
-        foreach (var design in designs)
-        {
-            var users = await StoresBenchmark.FillAsync(run, design, run.Settings.Number("users", least: 10_000));
-            people[design] = EngineBenchmark.RandomUsers(users, users);
-        }
-
+        var people = await StoresBenchmark.FillAsync(run, designs);
         var leg = TimeSpan.FromSeconds(run.Settings.Number("seconds"));
         var samples = await StoresBenchmark.RoundsAsync(
             run, designs, [OneByOne, Batched], (design, kind) => LegAsync(design, people[design], leg, kind == Batched ? BatchSize : 1));

@@ -21,7 +21,7 @@ internal static class MemoryPart
         {
             foreach (var store in StoresBenchmark.StoresOf(run))
             {
-                await using var servers = StoresBenchmark.ServersOf(run);
+                await using var servers = new StoreServers();
                 foreach (var design in await servers.DesignsAsync(store, TimeSpan.FromHours(1)))
                 {
                     await using (design)

@@ -15,17 +15,11 @@ internal static class ReadsPart
 
     public static async Task RunAsync(Run run)
     {
-        await using var servers = StoresBenchmark.ServersOf(run);
+        await using var servers = new StoreServers();
         // the three kinds of rows read in the same way
         var all = await servers.DesignsAsync(StoresBenchmark.StoresOf(run), Lease);
         var designs = all.Where(d => d is not (BooleanRow or ExpiringRow)).ToList();
-        var people = new Dictionary<PresenceDesign, uint[]>();
-        foreach (var design in designs)
-        {
-            var users = await StoresBenchmark.FillAsync(run, design, run.Settings.Number("users", least: 10_000));
-            people[design] = EngineBenchmark.RandomUsers(users, users);
-        }
-
+        var people = await StoresBenchmark.FillAsync(run, designs);
         var leg = TimeSpan.FromSeconds(run.Settings.Number("seconds"));
         var samples = await StoresBenchmark.RoundsAsync(
             run, designs, [OneByOne, List, Many], (design, kind) => LegAsync(design, people[design], leg, kind));

@@ -6,14 +6,15 @@ using Microsoft.Extensions.Logging.Abstractions;
 namespace Aglow.Benchmarks.Stores;
 
 /// <summary>The servers of one run, each started at its first use, on the first core, and the designs on them.</summary>
-internal sealed class StoreServers(bool waitsForDisk) : IAsyncDisposable
+/// <param name="hasRedisFile">Whether Aglow's Redis has an append-only file.</param>
+internal sealed class StoreServers(bool hasRedisFile = false) : IAsyncDisposable
 {
     public const string Sqlite = "sqlite", Postgres = "postgres", Maria = "mariadb", RedisName = "redis", Dynamo = "dynamodb",
         AglowName = "aglow", AglowOnRedis = "aglow-redis";
 
     private const int ServerCore = 1;
 
-    private readonly string _folder = Directory.CreateTempSubdirectory("aglow-bench-").FullName;
+    private readonly TemporaryFolder _folder = new();
     private readonly List<RedisCluster> _clusters = [];
     private PostgresServer? _postgres;
     private MariaServer? _maria;
@@ -25,16 +26,16 @@ internal sealed class StoreServers(bool waitsForDisk) : IAsyncDisposable
     /// <summary>The names of all stores.</summary>
     public static string[] All { get; } = [Sqlite, Postgres, Maria, RedisName, Dynamo, AglowName, AglowOnRedis];
 
-    public async Task<PostgresServer> PostgresAsync() => _postgres ??= await PostgresServer.StartAsync(ServerCore, waitsForDisk);
+    public async Task<PostgresServer> PostgresAsync() => _postgres ??= await PostgresServer.StartAsync(ServerCore);
 
-    public async Task<MariaServer> MariaAsync() => _maria ??= await MariaServer.StartAsync(ServerCore, waitsForDisk);
+    public async Task<MariaServer> MariaAsync() => _maria ??= await MariaServer.StartAsync(ServerCore);
 
     /// <summary>The Redis for keys that expire.</summary>
-    public async Task<RedisServer> RedisAsync() => _redis ??= await RedisServer.StartAsync(ServerCore, Folder(), waitsForDisk);
+    public async Task<RedisServer> RedisAsync() => _redis ??= await RedisServer.StartAsync(ServerCore, Folder());
 
     /// <summary>The Redis for Aglow's pages: a separate one, so that keys and bytes are counted separately.</summary>
     public async Task<RedisServer> RedisOfAglowAsync() =>
-        _redisOfAglow ??= await RedisServer.StartAsync(ServerCore, Folder(), waitsForDisk);
+        _redisOfAglow ??= await RedisServer.StartAsync(ServerCore, Folder(), hasRedisFile);
 
     public async Task<DynaliteServer> DynaliteAsync() => _dynalite ??= await DynaliteServer.StartAsync(ServerCore);
 
@@ -102,8 +103,8 @@ internal sealed class StoreServers(bool waitsForDisk) : IAsyncDisposable
         _redis?.Dispose();
         _redisOfAglow?.Dispose();
         _dynalite?.Dispose();
-        Directory.Delete(_folder, recursive: true);
+        _folder.Dispose();
     }
 
-    private string Folder() => Directory.CreateDirectory(Path.Combine(_folder, $"{++_made}")).FullName;
+    private string Folder() => Directory.CreateDirectory(Path.Combine(_folder.Path, $"{++_made}")).FullName;
 }

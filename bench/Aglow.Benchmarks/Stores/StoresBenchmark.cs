@@ -36,44 +36,44 @@ internal sealed class StoresBenchmark : Benchmark
         new("job-seconds", "10", "how often the job that deletes old rows runs"),
         new("seconds", "1", "length of a leg"),
         new("warm-up", "1", "rounds before the first that counts"),
-        new("wait-for-disk", "no", "servers acknowledge a heartbeat when it is on disk, instead of within a second"),
         new("plots", "", "folder for plots (SVG): docs/plots for those in the documents"),
     ];
 
     public override async Task RunAsync(Run run)
     {
-        var parts = run.Settings.Choices("parts", "heartbeats", "reads", "memory", "connections", "crash", "expiry");
         if (OperatingSystem.IsLinux() && Environment.ProcessorCount > 1)
             Process.GetCurrentProcess().ProcessorAffinity = OurCore;
-        run.Note(run.Settings.Text("wait-for-disk") == "no"
-            ? "no server waits for the disk: PostgreSQL synchronous_commit=off, MariaDB innodb_flush_log_at_trx_commit=0, "
-                    + "SQLite synchronous=NORMAL, Redis without a file"
-            : "servers wait for the disk: PostgreSQL synchronous_commit=on, MariaDB innodb_flush_log_at_trx_commit=1; "
-                    + "SQLite synchronous=NORMAL, Redis appendfsync everysec");
-        if (parts.Contains("heartbeats"))
-            await HeartbeatsPart.RunAsync(run);
-        if (parts.Contains("reads"))
-            await ReadsPart.RunAsync(run);
-        if (parts.Contains("memory"))
-            await MemoryPart.RunAsync(run);
-        if (parts.Contains("connections"))
-            await ConnectionsPart.RunAsync(run);
-        if (parts.Contains("crash"))
-            await CrashPart.RunAsync(run);
-        if (parts.Contains("expiry"))
-            await ExpiryPart.RunAsync(run);
+        run.Note("no server waits for the disk: PostgreSQL synchronous_commit=off, MariaDB innodb_flush_log_at_trx_commit=0, "
+            + "SQLite synchronous=NORMAL, Redis without a file");
+        await run.RunPartsAsync(
+            ("heartbeats", () => HeartbeatsPart.RunAsync(run)),
+            ("reads", () => ReadsPart.RunAsync(run)),
+            ("memory", () => MemoryPart.RunAsync(run)),
+            ("connections", () => ConnectionsPart.RunAsync(run)),
+            ("crash", () => CrashPart.RunAsync(run)),
+            ("expiry", () => ExpiryPart.RunAsync(run)));
     }
 
     /// <summary>The requested stores.</summary>
     public static string[] StoresOf(Run run) => run.Settings.Choices("stores", StoreServers.All);
 
-    /// <summary>The requested servers.</summary>
-    public static StoreServers ServersOf(Run run) => new(run.Settings.Text("wait-for-disk") != "no");
-
     /// <summary>The command line of a plot.</summary>
     public static string CommandOf(Run run, string part) => $"./aglow bench stores --parts {part} --pairs {run.PairCount}";
 
-    /// <summary>Fills each design, and returns how many users it has.</summary>
+    /// <summary>Fills each design with <c>--users</c>, and returns its users in random order.</summary>
+    public static async Task<Dictionary<PresenceDesign, uint[]>> FillAsync(Run run, IEnumerable<PresenceDesign> designs)
+    {
+        var people = new Dictionary<PresenceDesign, uint[]>();
+        foreach (var design in designs)
+        {
+            var users = await FillAsync(run, design, run.Settings.Number("users", least: 10_000));
+            people[design] = EngineBenchmark.RandomUsers(users, users);
+        }
+
+        return people;
+    }
+
+    /// <summary>Fills a design, and returns how many users it has.</summary>
     public static async Task<uint> FillAsync(Run run, PresenceDesign design, long users)
     {
         var count = (uint)Math.Min(users, design.MostUsers);

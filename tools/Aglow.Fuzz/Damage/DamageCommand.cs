@@ -8,18 +8,8 @@ internal static class DamageCommand
 {
     public static Command Create()
     {
-        var places = new Option<int>("--places")
-        {
-            Description = "how many bytes of each file are flipped, one at a time [1000]",
-            HelpName = "N",
-            DefaultValueFactory = static _ => 1000
-        };
-        var seed = new Option<int>("--seed")
-        {
-            Description = "the same seed flips the same bytes [1]",
-            HelpName = "K",
-            DefaultValueFactory = static _ => 1
-        };
+        var places = FuzzCommand.Number("--places", "N", "how many bytes of each file are flipped, one at a time [1000]", 1000);
+        var seed = FuzzCommand.Number("--seed", "K", "the same seed flips the same bytes [1]", 1);
         var file = new Option<string?>("--file") { Description = "only this file of the folder [all]", HelpName = "NAME" };
         var state = new Option<string?>("--state") { Description = "only one: stopped, killed or running [all]", HelpName = "STATE" };
         state.AcceptOnlyFromAmong("stopped", "killed", "running");

@@ -1,8 +1,6 @@
 using System.Text.Json;
-using Aglow.AspNetCore;
 using Aglow.AspNetCore.Bodies;
 using Aglow.AspNetCore.Http;
-using Aglow.Model;
 using Aglow.Users;
 
 namespace Aglow.Fuzz.Targets;

@@ -1,5 +1,4 @@
 using System.Buffers;
-using Aglow.AspNetCore;
 using Aglow.AspNetCore.Sockets;
 
 namespace Aglow.Fuzz.Targets;

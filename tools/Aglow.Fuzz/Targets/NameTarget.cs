@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Text;
-using Aglow.AspNetCore;
 using Aglow.AspNetCore.Http;
 using Aglow.Model;
 using Aglow.Users;
@@ -62,7 +61,7 @@ internal sealed class NameTarget : RuleTarget
         var isNumber = UserId.TryParseNumber(bytes, out var number);
         var canonical = uint.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var plain)
             && plain < UserId.FirstDirectoryNumber
-            && plain.ToString(CultureInfo.InvariantCulture) == text;
+            && plain.ToString() == text;
         if (isNumber != canonical || (isNumber && number != plain))
             throw new FindingException($"the number {text} is read as {number}");
         if (!UserId.TryParse(text, out var user))

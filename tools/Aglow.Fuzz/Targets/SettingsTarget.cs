@@ -1,7 +1,6 @@
 using System.Net;
 using System.Text;
 using Aglow.Model;
-using Aglow.Redis;
 using Aglow.Server;
 using Microsoft.Extensions.Configuration;
 

@@ -1,5 +1,4 @@
 using System.Text.Json;
-using Aglow.AspNetCore.Sockets;
 
 namespace Aglow.Fuzz.Targets;
 

@@ -15,7 +15,7 @@ internal static class ChangeJudge
         if (!change.IsOnline && swarm.ClaimsOf(change.User)?.HiddenIn(from, at).May != true
             && change.Reason != "deleted" && truth.SurelyOnlineSince(from, at) is { } since)
             return Verdict.Broken(ViolationKind.FalseOffline, $"told offline by {change.Reason}, but surely online since {since:0.000} s");
-        if (change.IsOnline && !truth.IsPossiblyOnline(from, at, swarm.Promises.Bound, swarm.HeldAt(heard)))
+        if (change.IsOnline && !truth.IsPossiblyOnline(from, at, swarm.HeldAt(heard)))
             return Verdict.Broken(ViolationKind.GhostOnline, "told online, when no device was there");
         return null;
     }

@@ -1,5 +1,3 @@
-using System.Globalization;
-
 namespace Aglow.Swarm.Changes;
 
 /// <summary>A backend that follows <c>GET /changes</c>, at any node that answers.</summary>
@@ -19,7 +17,7 @@ internal sealed class FeedReader(SwarmRun swarm, Ledger ledger)
             {
                 var page = await swarm.Nodes[turn % swarm.Nodes.Count].ChangesAsync(_after, 5, stop);
                 if (page.IsGap)
-                    ledger.HearGap();
+                    ledger.Gaps.Add();
                 foreach (var change in page.Changes)
                     ledger.Hear(change);
                 _after = page.Next;

@@ -14,33 +14,32 @@ internal sealed class Ledger(SwarmRun swarm, string name)
     private readonly ConcurrentDictionary<uint, List<(double Heard, Change Change)>> _changes = new();
     private readonly HashSet<string> _handled = [];
     private readonly Queue<string> _handledInTurn = new();
-    private long _count, _repeated, _gaps;
 
     /// <summary>How this backend receives changes.</summary>
     public string Name => name;
 
     /// <summary>The changes that it received, each counted once.</summary>
-    public long Count => Volatile.Read(ref _count);
+    public Counter Count { get; } = new();
 
     /// <summary>The changes that it received again.</summary>
-    public long Repeated => Volatile.Read(ref _repeated);
+    public Counter Repeated { get; } = new();
 
     /// <summary>How often it was told that changes were lost.</summary>
-    public long Gaps => Volatile.Read(ref _gaps);
+    public Counter Gaps { get; } = new();
 
     /// <summary>Applies a change, and judges it.</summary>
     public void Hear(Change change)
     {
         if (!_handled.Add(change.Id))
         {
-            Interlocked.Increment(ref _repeated);
+            Repeated.Add();
             return;
         }
 
         _handledInTurn.Enqueue(change.Id);
         if (_handledInTurn.Count > IdsKept)
             _handled.Remove(_handledInTurn.Dequeue());
-        Interlocked.Increment(ref _count);
+        Count.Add();
         var now = swarm.Clock.Now;
         var changes = _changes.GetOrAdd(change.User, static _ => []);
         lock (changes)
@@ -48,9 +47,6 @@ internal sealed class Ledger(SwarmRun swarm, string name)
         if (swarm.TruthOf(change.User) is { } truth && ChangeJudge.WhyNot(truth, swarm, change, now) is { } verdict)
             swarm.Report(verdict, change.User, now, $"recorded in {name}", HistoryOf(change.User));
     }
-
-    /// <summary>Counts a report that changes were lost.</summary>
-    public void HearGap() => Interlocked.Increment(ref _gaps);
 
     /// <summary>All changes of a person, in the order in which they came.</summary>
     public Change[] Of(uint user)

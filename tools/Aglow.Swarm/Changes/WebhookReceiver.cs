@@ -17,21 +17,17 @@ namespace Aglow.Swarm.Changes;
 /// </remarks>
 internal sealed class WebhookReceiver(SwarmRun swarm, Ledger ledger) : IDisposable
 {
-    private static readonly double SlowSeconds = 1;
+    private const double SlowSeconds = 1;
 
     private readonly HttpListener _listener = new();
     private byte[] _secret = [];
     private string _id = "";
-    private long _requests;
     private bool _isSlow;
-
-    /// <summary>The requests that were acknowledged.</summary>
-    public long Requests => Volatile.Read(ref _requests);
 
     /// <summary>Listens, and adds a webhook to the deployment.</summary>
     public async Task BeginAsync(int port, CancellationToken stop)
     {
-        var address = string.Create(System.Globalization.CultureInfo.InvariantCulture, $"http://127.0.0.1:{port}/");
+        var address = $"http://127.0.0.1:{port}/";
         _listener.Prefixes.Add(address);
         _listener.Start();
         string secret;
@@ -119,12 +115,11 @@ internal sealed class WebhookReceiver(SwarmRun swarm, Ledger ledger) : IDisposab
         foreach (var item in json.RootElement.EnumerateArray())
         {
             if (item.GetProperty("type").GetString() == "aglow.presence.gap")
-                ledger.HearGap();
+                ledger.Gaps.Add();
             else if (Change.Read(item.GetProperty("id").GetString()!, item.GetProperty("data")) is { } change)
                 ledger.Hear(change);
         }
 
-        Interlocked.Increment(ref _requests);
         response.StatusCode = 204;
     }
 

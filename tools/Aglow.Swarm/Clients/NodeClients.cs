@@ -10,7 +10,6 @@ internal sealed class NodeClients : IDisposable
     private readonly Process _process;
     private readonly ConcurrentDictionary<int, NodeClient> _clients = new();
     private readonly Lock _gate = new();
-    private readonly Task _reading;
     private int _next;
     private bool _isDisposed;
 
@@ -33,7 +32,7 @@ internal sealed class NodeClients : IDisposable
             throw new UsageException($"--clients needs Node 20 or newer: {failure.Message}");
         }
 
-        _reading = Task.Run(ReadAsync);
+        _ = Task.Run(ReadAsync);
     }
 
     /// <summary>A client that is not connected yet.</summary>
@@ -106,10 +105,7 @@ internal sealed class NodeClients : IDisposable
             host.Send(new { client = id, @do = "connect", url = node.ToString(), user, users = watched });
         }
 
-        public Task<bool> LeaveAsync()
-        {
-            return host.Send(new { client = id, @do = "leave" }) ? _left.Task : Task.FromResult(false);
-        }
+        public Task<bool> LeaveAsync() => host.Send(new { client = id, @do = "leave" }) ? _left.Task : Task.FromResult(false);
 
         public ValueTask DisposeAsync()
         {

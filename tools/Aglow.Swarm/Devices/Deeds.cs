@@ -52,7 +52,7 @@ internal readonly record struct Deed(long Id, long?[] KindIds);
 internal static class DeviceJudge
 {
     /// <summary>Judges the kinds of devices in a record; null: it breaks no promise.</summary>
-    public static Verdict? OfKinds(IReadOnlyList<Truth> kinds, Promises promises, Told told, Telling when, bool mayBeHidden)
+    public static Verdict? OfKinds(IReadOnlyList<Truth> kinds, Told told, Telling when, bool mayBeHidden)
     {
         if (kinds.Count == 0)
             return null;
@@ -67,11 +67,11 @@ internal static class DeviceJudge
             var isTold = devices.Contains(name);
             if (!isTold && !mayBeHidden && kinds[kind].SurelyOnlineSince(when.From, when.To) is { } since)
                 return Verdict.Broken(ViolationKind.FalseOffline, $"told without {name}, which is surely alive since {since:0.000} s");
-            if (isTold && !kinds[kind].IsPossiblyOnline(when.From, when.To, promises.Bound, when.Held))
+            if (isTold && !kinds[kind].IsPossiblyOnline(when.From, when.To, when.Held))
             {
                 return Verdict.Broken(
                     ViolationKind.GhostOnline,
-                    $"told with {name}, possible only until {kinds[kind].PossiblyOnlineUntil(promises.Bound, when.Held):0.000} s");
+                    $"told with {name}, possible only until {kinds[kind].PossiblyOnlineUntil(when.Held):0.000} s");
             }
         }
 
