@@ -13,14 +13,7 @@ internal sealed class Load(Process process) : IDisposable
     public static Load Start(string server, int port, int process, int callsPort, int? core = null)
     {
         List<string> command = [.. Child.OwnCommand, LoadGenerator.Verb, server, $"{port}", $"{process}", $"{callsPort}"];
-        if (core is { } only)
-            command.InsertRange(0, ["taskset", "-c", $"{only}"]);
-        var start = new ProcessStartInfo(command[0], command.Skip(1))
-        {
-            RedirectStandardInput = true,
-            RedirectStandardOutput = true,
-            UseShellExecute = false,
-        };
+        var start = Child.Info(core is { } only ? 1 << only : 0, command[0], command.Skip(1));
         start.Environment["DOTNET_TieredPGO"] = "0";
         return new Load(System.Diagnostics.Process.Start(start)!);
     }
