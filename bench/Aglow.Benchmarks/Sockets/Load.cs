@@ -49,8 +49,8 @@ internal sealed class Load(Process process) : IDisposable
 
 /// <summary>The results of one leg of changes: counts, CPU seconds, lags in milliseconds.</summary>
 internal sealed record FanoutLeg(
-    double Offered, long Deliveries, double DeliveriesPerSecond, long Frames, long Missing, double Seconds, double ServerCpu, double LoadCpu,
-    double ArrivalP50, double ArrivalP99, double ArrivalP999, double ArrivalMax, double GoodbyeP99, long Lost);
+    double Offered, long Deliveries, double DeliveriesPerSecond, long Frames, long Missing, double Seconds, double ServerCpu,
+    double LoadCpu, double ArrivalP50, double ArrivalP99, double ArrivalP999, double ArrivalMax, double GoodbyeP99, long Lost);
 
 /// <summary>Milliseconds until the last watcher got the arrivals, one value per round.</summary>
 internal sealed record FlipLeg(IReadOnlyList<double> Arrivals);
