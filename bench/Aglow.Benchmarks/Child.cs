@@ -26,10 +26,7 @@ internal sealed partial class Child : IDisposable
     /// <summary>Starts a program.</summary>
     public static Child Start(string program, int cores, params IEnumerable<string> arguments)
     {
-        // pinned before it starts, so that its runtime counts only these cores
-        var (name, all) = cores == 0 ? (program, arguments) : ("taskset", [$"{cores:x}", program, .. arguments]);
-        var start =
-            new ProcessStartInfo(name, all) { RedirectStandardInput = true, RedirectStandardOutput = true, UseShellExecute = false };
+        var start = Info(cores, program, arguments);
         // idle threads sleep at once, as in aglow-server (its project file has the reason)
         start.Environment["DOTNET_ThreadPool_UnfairSemaphoreSpinLimit"] = "0";
         try
@@ -38,8 +35,16 @@ internal sealed partial class Child : IDisposable
         }
         catch (System.ComponentModel.Win32Exception failure)
         {
-            throw new BenchmarkException($"{name} does not start: {failure.Message}");
+            throw new BenchmarkException($"{start.FileName} does not start: {failure.Message}");
         }
+    }
+
+    /// <summary>How to start a program whose input and output are ours.</summary>
+    public static ProcessStartInfo Info(int cores, string program, IEnumerable<string> arguments)
+    {
+        // pinned before it starts, so that its runtime counts only these cores
+        var (name, all) = cores == 0 ? (program, arguments) : ("taskset", [$"{cores:x}", program, .. arguments]);
+        return new(name, all) { RedirectStandardInput = true, RedirectStandardOutput = true, UseShellExecute = false };
     }
 
     /// <summary>Reads a line of its output.</summary>

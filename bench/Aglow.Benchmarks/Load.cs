@@ -71,6 +71,27 @@ internal abstract class Load
     }
 }
 
+/// <summary>Work at a steady rate.</summary>
+internal static class Pace
+{
+    /// <summary>
+    /// Calls <paramref name="hundred"/> for every hundred users that are due, every ten milliseconds. Returns the number of users.
+    /// </summary>
+    public static async Task<long> RunAsync(TimeSpan length, double perSecond, Action hundred)
+    {
+        var began = Stopwatch.GetTimestamp();
+        long done = 0;
+        while (Stopwatch.GetElapsedTime(began) is var elapsed && elapsed < length)
+        {
+            for (; done < elapsed.TotalSeconds * perSecond; done += 100)
+                hundred();
+            await Task.Delay(10);
+        }
+
+        return done;
+    }
+}
+
 /// <summary>The users that are written and read, in one random order. Each load continues where it stopped.</summary>
 internal sealed class People
 {

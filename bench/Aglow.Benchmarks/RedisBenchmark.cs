@@ -207,14 +207,7 @@ internal sealed class RedisBenchmark : Benchmark
         {
             var cpu = Cpu.Of(bench.Server.Process);
             var began = Stopwatch.GetTimestamp();
-            long done = 0;
-            while (Stopwatch.GetElapsedTime(began) is var elapsed && elapsed < leg)
-            {
-                for (; done < elapsed.TotalSeconds * perSecond; done += 100)
-                    hundred();
-                await Task.Delay(10);
-            }
-
+            var done = await Pace.RunAsync(leg, perSecond, hundred);
             // work that waits for a second belongs to this leg too
             await Task.Delay(1200);
             return new Sample(done, Stopwatch.GetElapsedTime(began).TotalSeconds, Cpu.Of(bench.Server.Process) - cpu);

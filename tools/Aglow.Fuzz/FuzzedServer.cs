@@ -1,5 +1,4 @@
 using Aglow.AspNetCore.Access;
-using Aglow.AspNetCore.Http;
 using Aglow.Model;
 using Aglow.Watching;
 using Microsoft.AspNetCore.Builder;

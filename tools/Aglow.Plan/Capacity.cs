@@ -1,4 +1,3 @@
-
 namespace Aglow.Plan;
 
 /// <summary>One line of the plan.</summary>
@@ -59,11 +58,9 @@ internal sealed class Capacity
         Deliveries = Add("load", "deliveries of a change to a connection", "1/s", Transitions * watchers).As("deliveries");
 
         // ---- cores, by the way heartbeats arrive
-        var bySockets = Add("cores", "heartbeats by sockets", "cores", Heartbeats * Measured("socket_heartbeat_us") / MicrosecondsASecond);
-        var byHttp = Add(
-            "cores", "heartbeats by HTTP, one a request", "cores", Heartbeats * Measured("http_heartbeat_us") / MicrosecondsASecond);
-        var byPacked = Add(
-            "cores", "heartbeats packed, 1,000 a request", "cores", Heartbeats * Measured("packed_heartbeat_us") / MicrosecondsASecond);
+        Add("cores", "heartbeats by sockets", "cores", Heartbeats * Measured("socket_heartbeat_us") / MicrosecondsASecond);
+        Add("cores", "heartbeats by HTTP, one a request", "cores", Heartbeats * Measured("http_heartbeat_us") / MicrosecondsASecond);
+        Add("cores", "heartbeats packed, 1,000 a request", "cores", Heartbeats * Measured("packed_heartbeat_us") / MicrosecondsASecond);
         var pongs = (sockets / interval).As("pongs");
         var others = (Term.Most(active - sockets, 0.0) / interval).As("other heartbeats");
         var arriving = Add(

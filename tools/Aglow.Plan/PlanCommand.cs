@@ -116,9 +116,8 @@ internal sealed class PlanCommand
     {
         if (parsed.GetValue(option) is not { } text)
             return otherwise;
-        return Scaled(text, [("k", 1e3), ("m", 1e6), ("b", 1e9), ("g", 1e9), ("t", 1e12)]) is { } value && value >= least && value <= most
-            ? value
-            : throw new UsageException(
+        return Scaled(text, [("k", 1e3), ("m", 1e6), ("b", 1e9), ("g", 1e9), ("t", 1e12)], least, most)
+            ?? throw new UsageException(
                 $"{option.Name} {text}: write a number from {Term.Show(least)} to {Term.Show(most)}, such as 500, 20k or 5m.");
     }
 
@@ -126,19 +125,18 @@ internal sealed class PlanCommand
     {
         if (parsed.GetValue(option) is not { } text)
             return otherwise;
-        return Scaled(text, [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)]) is { } value && value >= least && value <= most
-            ? value
-            : throw new UsageException(
+        return Scaled(text, [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)], least, most)
+            ?? throw new UsageException(
                 $"{option.Name} {text}: write a time from {Term.Show(least)} to {Term.Show(most)} seconds, such as 10s, 20m or 8h.");
     }
 
-    private static double? Scaled(string text, (string Ending, double Scale)[] endings)
+    private static double? Scaled(string text, (string Ending, double Scale)[] endings, double least, double most)
     {
         var (ending, scale) = endings.FirstOrDefault(e => text.EndsWith(e.Ending, StringComparison.OrdinalIgnoreCase));
         return double.TryParse(
             ending is null ? text : text[..^ending.Length], NumberStyles.Float, CultureInfo.InvariantCulture, out var number)
-            && double.IsFinite(number)
-            ? number * (ending is null ? 1 : scale)
+            && number * (ending is null ? 1 : scale) is var value && value >= least && value <= most
+            ? value
             : null;
     }
 

@@ -1,4 +1,3 @@
-
 namespace Aglow.Swarm;
 
 /// <summary>

@@ -55,21 +55,13 @@ internal sealed class ChangesBenchmark : Benchmark
     private static async Task FeedAsync(Run run)
     {
         var users = (int)run.Settings.Number("users");
-        var (off, on) = (new List<Sample>(), new List<Sample>());
-        // one round more, which is not counted, so that both sides run compiled code
-        for (var i = -1; i < run.PairCount; i++)
-        {
-            var samples = (await FeedLegAsync(users, hours: 0), await FeedLegAsync(users, hours: 24));
-            if (i < 0)
-                continue;
-            off.Add(samples.Item1);
-            on.Add(samples.Item2);
-        }
-
-        run.AddLeg("feed off", off, "transition");
-        run.AddLeg("feed on", on, "transition");
-        var ratios = on.Zip(off, static (a, b) => a.CpuNanoseconds / b.CpuNanoseconds).ToArray();
-        run.Add("CPU of a transition, feed on over off", "ratio", ratios, Goal.Most(1.25));
+        // the first round, which is not counted, compiles the code of both
+        var pairs = await Pairs.RunAsync(
+            new Leg("feed on", () => FeedLegAsync(users, hours: 24)),
+            new Leg("feed off", () => FeedLegAsync(users, hours: 0)),
+            run.PairCount,
+            TimeSpan.Zero);
+        run.Add("CPU of a transition, feed on over off", pairs, "transition", Goal.Most(1.25));
     }
 
     private static async Task<Sample> FeedLegAsync(int users, int hours)
@@ -96,20 +88,14 @@ internal sealed class ChangesBenchmark : Benchmark
     private static async Task WebhookAsync(Run run, ServeProcess server)
     {
         using var http = Client(server.Port);
-        var (without, with) = (new List<Sample>(), new List<Sample>());
-        for (var i = -1; i < run.PairCount; i++)
-        {
-            // A B B A, so that a slow minute meets both
-            foreach (var isWith in i % 2 == 0 ? (bool[])[false, true] : [true, false])
-            {
-                var sample = await WebhookLegAsync(run, server, http, isWith);
-                if (i >= 0)
-                    (isWith ? with : without).Add(sample);
-            }
-        }
-
-        run.AddLeg("no webhook", without, "transition");
-        run.AddLeg("a webhook for all", with, "transition");
+        var pairs = await Pairs.RunAsync(
+            new Leg("a webhook for all", () => WebhookLegAsync(run, server, http, isWith: true)),
+            new Leg("no webhook", () => WebhookLegAsync(run, server, http, isWith: false)),
+            run.PairCount,
+            TimeSpan.Zero);
+        var (with, without) = (pairs.SamplesA, pairs.SamplesB);
+        run.AddLeg(pairs.B.Name, without, "transition");
+        run.AddLeg(pairs.A.Name, with, "transition");
         run.Add(
             $"CPU of a transition with a webhook for all, {run.Settings.Number("rate"):#,0}/s, all of it", "us",
             [.. with.Select(static s => s.CpuNanoseconds / 1000)], Goal.Most(15));

@@ -36,7 +36,6 @@ internal sealed class PersonDevice : IAsyncDisposable
 {
     private readonly DeviceNode _node;
     private readonly uint _user;
-    private readonly Transport _transport;
     private readonly object? _device;
     private readonly ClientWebSocket? _socket;
     private readonly CancellationTokenSource _stop = new();
@@ -45,7 +44,7 @@ internal sealed class PersonDevice : IAsyncDisposable
 
     private PersonDevice(DeviceNode node, uint user, Transport transport, string id)
     {
-        (_node, _user, _transport) = (node, user, transport);
+        (_node, _user) = (node, user);
         _socket = transport == Transport.Socket ? new ClientWebSocket() : null;
         _device = transport == Transport.Heartbeats ? new { id, kind = "desktop" } : null;
     }

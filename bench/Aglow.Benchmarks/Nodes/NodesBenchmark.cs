@@ -98,7 +98,7 @@ internal sealed class NodesBenchmark : Benchmark
     // The cost of events at other nodes: users come and go at one node, and another node without calls receives the hints.
     private static async Task HintsAsync(Run run, List<NodeProcess> nodes)
     {
-        var (rate, seconds) = ((int)run.Settings.Number("hint-rate"), (int)run.Settings.Number("seconds"));
+        var (rate, leg) = ((int)run.Settings.Number("hint-rate"), TimeSpan.FromSeconds(run.Settings.Number("seconds")));
         using var comings = new Heartbeats(nodes[1], 20_000_000, rate);
         await LegAsync(rate);
         List<double> costs = [];
@@ -114,15 +114,7 @@ internal sealed class NodesBenchmark : Benchmark
         async Task<(double Cpu, long Hints)> LegAsync(int perSecond)
         {
             var before = Cpu.Of(nodes[0].Process);
-            var began = Stopwatch.GetTimestamp();
-            long sent = 0;
-            while (Stopwatch.GetElapsedTime(began).TotalSeconds is var elapsed && elapsed < seconds)
-            {
-                for (; sent < elapsed * perSecond; sent += 100)
-                    comings.ComeAndGo();
-                await Task.Delay(10);
-            }
-
+            var sent = await Pace.RunAsync(leg, perSecond, comings.ComeAndGo);
             return (Cpu.Of(nodes[0].Process) - before, 2 * sent);
         }
     }
@@ -130,26 +122,18 @@ internal sealed class NodesBenchmark : Benchmark
     private static async Task HeartbeatsAsync(Run run, ClusterServers cluster, List<NodeProcess> nodes)
     {
         var perSecond = (int)run.Settings.Number("heartbeats");
-        var seconds = (int)run.Settings.Number("seconds");
+        var leg = TimeSpan.FromSeconds(run.Settings.Number("seconds"));
         var loads = nodes.Select((node, i) => new Heartbeats(node, 1 + ((uint)i * 10 * (uint)perSecond), perSecond)).ToArray();
         foreach (var load in loads)
             load.Send(10 * perSecond);
         var costs = await EachAsync(run, nodes, async count =>
         {
             var (redis, own) = (cluster.CpuSeconds(), CpuOf(nodes, count));
-            var began = Stopwatch.GetTimestamp();
-            long sent = 0;
-            while (Stopwatch.GetElapsedTime(began).TotalSeconds is var elapsed && elapsed < seconds)
+            var sent = await Pace.RunAsync(leg, perSecond, () =>
             {
-                for (; sent < elapsed * perSecond; sent += 100)
-                {
-                    foreach (var load in loads.AsSpan(0, count))
-                        load.Send(100);
-                }
-
-                await Task.Delay(10);
-            }
-
+                foreach (var load in loads.AsSpan(0, count))
+                    load.Send(100);
+            });
             // work that waits for a second belongs to this leg too
             await Task.Delay(1200);
             return (Own: (CpuOf(nodes, count) - own) * 1e9 / (sent * count), Redis: (cluster.CpuSeconds() - redis) * 1e9 / (sent * count));

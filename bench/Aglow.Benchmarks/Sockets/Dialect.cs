@@ -52,7 +52,7 @@ internal abstract class Dialect
     }
 }
 
-/// <summary>Aglow's own messages. Changes are sent over HTTP: <see cref="HttpCalls"/>.</summary>
+/// <summary>Aglow's own messages. Changes are sent over HTTP.</summary>
 internal sealed class AglowDialect : Dialect
 {
     // a connected user is online, so the connections' own users are not watched

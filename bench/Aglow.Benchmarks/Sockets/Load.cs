@@ -13,14 +13,7 @@ internal sealed class Load(Process process) : IDisposable
     public static Load Start(string server, int port, int process, int callsPort, int? core = null)
     {
         List<string> command = [.. Child.OwnCommand, LoadGenerator.Verb, server, $"{port}", $"{process}", $"{callsPort}"];
-        if (core is { } only)
-            command.InsertRange(0, ["taskset", "-c", $"{only}"]);
-        var start = new ProcessStartInfo(command[0], command.Skip(1))
-        {
-            RedirectStandardInput = true,
-            RedirectStandardOutput = true,
-            UseShellExecute = false,
-        };
+        var start = Child.Info(core is { } only ? 1 << only : 0, command[0], command.Skip(1));
         start.Environment["DOTNET_TieredPGO"] = "0";
         return new Load(System.Diagnostics.Process.Start(start)!);
     }
@@ -56,8 +49,8 @@ internal sealed class Load(Process process) : IDisposable
 
 /// <summary>The results of one leg of changes: counts, CPU seconds, lags in milliseconds.</summary>
 internal sealed record FanoutLeg(
-    double Offered, long Deliveries, double DeliveriesPerSecond, long Frames, long Missing, double Seconds, double ServerCpu, double LoadCpu,
-    double ArrivalP50, double ArrivalP99, double ArrivalP999, double ArrivalMax, double GoodbyeP99, long Lost);
+    double Offered, long Deliveries, double DeliveriesPerSecond, long Frames, long Missing, double Seconds, double ServerCpu,
+    double LoadCpu, double ArrivalP50, double ArrivalP99, double ArrivalP999, double ArrivalMax, double GoodbyeP99, long Lost);
 
 /// <summary>Milliseconds until the last watcher got the arrivals, one value per round.</summary>
 internal sealed record FlipLeg(IReadOnlyList<double> Arrivals);

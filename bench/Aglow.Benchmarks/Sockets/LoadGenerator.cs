@@ -201,8 +201,11 @@ internal sealed class LoadGenerator(Dialect dialect, int port, int server, int f
             for (; step < steps && start + (long)(step * stepTicks) <= now; step++)
             {
                 var at = start + (long)(step * stepTicks);
-                Note(order[(int)((step + (active / 2)) % active)], online: true, at, arrivals);
-                Note(order[(int)(step % active)], online: false, at, goodbyes);
+                var (comes, goes) = (order[(int)((step + (active / 2)) % active)], order[(int)(step % active)]);
+                Note(comes, online: true, at);
+                Note(goes, online: false, at);
+                arrivals.Add(comes);
+                goodbyes.Add(goes);
             }
 
             SendChanges(CollectionsMarshal.AsSpan(arrivals), online: true);
@@ -354,21 +357,16 @@ internal sealed class LoadGenerator(Dialect dialect, int port, int server, int f
         _lapses.Clear();
     }
 
-    private void Note(int user, bool online, long at, List<int> into)
+    private void Note(int user, bool online, long at)
     {
         _online[user] = online;
         (online ? _onlineAt : _offlineAt)[user] = at;
-        into.Add(user);
     }
 
     private void Change(ReadOnlySpan<int> users, bool online, long at)
     {
         foreach (var user in users)
-        {
-            _online[user] = online;
-            (online ? _onlineAt : _offlineAt)[user] = at;
-        }
-
+            Note(user, online, at);
         SendChanges(users, online);
     }
 

@@ -56,14 +56,7 @@ internal sealed class Server(string name, Process process, int port, TemporaryFo
             command.AddRange([HostedServers.Verb, name == Before ? Aglow : name, $"{port}", folder.Path, $"{PingSeconds}"]);
         }
 
-        if (core is { } only)
-            command.InsertRange(0, ["taskset", "-c", $"{only}"]);
-        var start = new ProcessStartInfo(command[0], command.Skip(1))
-        {
-            RedirectStandardInput = true,
-            RedirectStandardOutput = true,
-            UseShellExecute = false,
-        };
+        var start = Child.Info(core is { } only ? 1 << only : 0, command[0], command.Skip(1));
         // the defaults of each: one heap for Aglow's server, several for an ASP.NET application
         start.Environment["DOTNET_gcServer"] = name == SignalR ? "1" : "0";
         if (name is Aglow or Before)
