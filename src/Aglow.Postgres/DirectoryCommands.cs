@@ -172,10 +172,13 @@ internal sealed class FactCommand(string text, params NpgsqlParameter[] paramete
         """;
 
     private const string NoteDeletionText = $"""
-        INSERT INTO aglow.account AS old (idx, disabled, shown_last_seen, revoked_at, deleted, change, changed_at)
-        VALUES ($1, false, 0, $3, true, ({Change}), $2)
-        ON CONFLICT (idx) DO UPDATE SET disabled = false, shown_last_seen = 0, revoked_at = greatest(old.revoked_at, excluded.revoked_at),
-            deleted = true, change = excluded.change, changed_at = excluded.changed_at
+        INSERT INTO aglow.account AS old
+            (idx, disabled, shown_last_seen, revoked_at, deleted, deleted_at, deleting, change, changed_at)
+        VALUES ($1, false, 0, $3, true, $3, $4, ({Change}), $2)
+        ON CONFLICT (idx) DO UPDATE SET disabled = old.disabled AND $4, shown_last_seen = CASE WHEN $4 THEN old.shown_last_seen ELSE 0 END,
+            revoked_at = greatest(old.revoked_at, excluded.revoked_at), deleted = true,
+            deleted_at = greatest(old.revoked_at, excluded.revoked_at), deleting = excluded.deleting, change = excluded.change,
+            changed_at = excluded.changed_at
         RETURNING idx
         """;
 
@@ -211,9 +214,9 @@ internal sealed class FactCommand(string text, params NpgsqlParameter[] paramete
 
     private const string Change = "SELECT change FROM aglow.state";
 
-    public static FactCommand Delete(uint user, long at) => new(DeleteText, Sql.Number(user), Sql.Number(at));
+    public static FactCommand Delete(uint user, long at) => new(DeleteText, Sql.Number(user), Sql.Number(at), Sql.Flag(false));
 
-    public static FactCommand NoteDeletion(uint user, long at) => new(NoteDeletionText, Sql.Number(user), Sql.Number(at));
+    public static FactCommand NoteDeletion(uint user, long at) => new(NoteDeletionText, Sql.Number(user), Sql.Number(at), Sql.Flag(true));
 
     public static FactCommand Revoke(uint user, long at) => new(RevokeText, Sql.Number(user), Sql.Number(at));
 

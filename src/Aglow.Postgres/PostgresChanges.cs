@@ -18,7 +18,10 @@ internal static class PostgresChanges
     // belong to users who approved or blocked somebody. When such a user removes the last relation, the row counts as changed again.
     private const long LookBackSeconds = 86_400;
 
-    private const string Accounts = "SELECT idx, disabled, shown_last_seen, revoked_at, deleted FROM aglow.account WHERE";
+    private const string Accounts = """
+        SELECT idx, disabled, shown_last_seen, revoked_at, greatest(deleted_at, CASE WHEN deleted THEN revoked_at ELSE 0 END), deleting
+        FROM aglow.account WHERE
+        """;
     private const string Claims = "SELECT idx, source, status, text, emoji, until, priority, set_at, shown_last_seen FROM aglow.claim";
 
     /// <summary>Adds queries for the next index and for everything after a change number.</summary>
@@ -89,7 +92,8 @@ internal static class PostgresChanges
             accounts.Add(
                 new(
                     (uint)reader.GetInt64(0),
-                    new Account(reader.GetBoolean(1), (uint)reader.GetInt64(2), reader.GetInt64(3), reader.GetBoolean(4))));
+                    new Account(
+                        reader.GetBoolean(1), (uint)reader.GetInt64(2), reader.GetInt64(3), reader.GetInt64(4), reader.GetBoolean(5))));
         return accounts;
     }
 

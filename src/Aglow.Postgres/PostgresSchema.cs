@@ -96,6 +96,12 @@ internal static class PostgresSchema
         CREATE INDEX claim_change ON aglow.claim (change);
         CREATE INDEX claim_undone ON aglow.claim (changed_at) WHERE status < 0;
         """,
+
+        // before this version, a revocation replaced a deletion; its nodes still read and write only the column deleted
+        """
+        ALTER TABLE aglow.account
+            ADD COLUMN deleted_at bigint NOT NULL DEFAULT 0, ADD COLUMN deleting boolean NOT NULL DEFAULT false;
+        """,
     ];
 
     /// <summary>

@@ -182,11 +182,11 @@ public sealed class PresenceService : IAsyncDisposable
     {
         await _accounts.LoadAsync();
         Changes?.Start(Claims, Accounts);
-        await _words.EraseOfDeletedAsync(Accounts.Deleted);
+        await _accounts.EndDeletionsAsync();
         Clock.Stepped += (from, to) =>
         {
             if (to < from)
-                Background.LetGo("clock of hidden users", Task.Run(() => _accounts.HoldHiddenAsync(to, from - to)));
+                Background.LetGo("clock of accounts and hidden users", Task.Run(() => _accounts.HoldBackAsync(to, from - to)));
         };
         await _sweep.StartAsync();
         _heartbeats.Start(_log);

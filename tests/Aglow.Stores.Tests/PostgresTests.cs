@@ -118,7 +118,7 @@ public sealed class PostgresTests(PostgresServer server)
 
         // including her own settings, but not other users' settings about her
         await one.Directory.DeleteAsync(First, 6000);
-        one.Accounts[First].ShouldBe(new Account(RevokedAt: 6000, IsDeleted: true));
+        one.Accounts[First].ShouldBe(new Account(RevokedAt: 6000, DeletedAt: 6000));
         await Eventually.HoldsAsync(() => other.Accounts[First].IsDeleted);
         foreach (var node in new[] { one, other })
         {
@@ -171,7 +171,7 @@ public sealed class PostgresTests(PostgresServer server)
         other.Claims[5].ShouldBe([hidden]);
         other.Shows(6).Online.ShouldBe(OnlineVisibility.Nobody);
         other.Shows(7).Blocked.ShouldBe([6u]);
-        other.Accounts[First].ShouldBe(new Account(RevokedAt: 100, IsDeleted: true));
+        other.Accounts[First].ShouldBe(new Account(RevokedAt: 100, DeletedAt: 100));
     }
 
     [Fact]

@@ -99,17 +99,23 @@ public abstract class UserDirectoryContract
     }
 
     [Fact]
-    public async Task A_deletion_that_is_only_noted_ends_tokens_and_erases_nothing()
+    public async Task A_deletion_that_has_only_begun_ends_tokens_and_erases_nothing()
     {
         await using var directory = await OpenAsync();
         var bob = await CreateAsync(directory, "bob", "bob");
-        await directory.SetDisabledAsync(bob, true, 0);
+        await directory.SetDisabledAsync(bob, true, 50);
         await directory.NoteDeletionAsync(bob, 100);
-        await ShouldHoldAsync(directory, new KeyValuePair<uint, Account>(bob, new Account(RevokedAt: 100, IsDeleted: true)));
+        await ShouldHoldAsync(directory, new KeyValuePair<uint, Account>(bob, new Account(true, 50, 100, 100, true)));
         (await directory.FindProfileAsync(bob)).ShouldNotBeNull();
         await directory.DeleteAsync(bob, 100);
-        await ShouldHoldAsync(directory, new KeyValuePair<uint, Account>(bob, new Account(RevokedAt: 100, IsDeleted: true)));
+        await ShouldHoldAsync(directory, new KeyValuePair<uint, Account>(bob, new Account(RevokedAt: 100, DeletedAt: 100)));
         (await directory.FindProfileAsync(bob)).ShouldBeNull();
+
+        // a later revocation does not hide that there was a deletion
+        await directory.RevokeAsync(bob, 200);
+        await ShouldHoldAsync(directory, new KeyValuePair<uint, Account>(bob, new Account(RevokedAt: 200, DeletedAt: 100)));
+        await directory.NoteDeletionAsync(bob, 300);
+        await ShouldHoldAsync(directory, new KeyValuePair<uint, Account>(bob, new Account(RevokedAt: 300, DeletedAt: 300, IsDeleting: true)));
     }
 
     [Fact]
@@ -366,14 +372,14 @@ public abstract class UserDirectoryContract
         await directory.RevokeAsync(1, 300);
         await directory.DeleteAsync(1, 200);
         await directory.DeleteAsync(2, 400);
-        await ShouldHoldAsync(directory, new(1, new Account(false, 0, 300, true)), new(2, new Account(false, 0, 400, true)));
+        await ShouldHoldAsync(directory, new(1, new Account(false, 0, 300, 300)), new(2, new Account(false, 0, 400, 400)));
         // the newest revocation counts
         await directory.RevokeAsync(1, 301);
         await directory.RevokeAsync(2, 399);
         await directory.SetDisabledAsync(2, true, 9);
-        await ShouldHoldAsync(directory, new(1, new Account(false, 0, 301)), new(2, new Account(true, 9, 400, true)));
+        await ShouldHoldAsync(directory, new(1, new Account(false, 0, 301, 300)), new(2, new Account(true, 9, 400, 400)));
         await directory.DeleteAsync(2, 500);
-        await ShouldHoldAsync(directory, new(1, new Account(false, 0, 301)), new(2, new Account(false, 0, 500, true)));
+        await ShouldHoldAsync(directory, new(1, new Account(false, 0, 301, 300)), new(2, new Account(false, 0, 500, 500)));
     }
 
     // ---- deletion ---------------------------------------------------------------------------------------------------------------
@@ -425,7 +431,7 @@ public abstract class UserDirectoryContract
     {
         await using var directory = await OpenAsync();
         await directory.DeleteAsync(7, 100);
-        await ShouldHoldAsync(directory, new KeyValuePair<uint, Account>(7, new Account(RevokedAt: 100, IsDeleted: true)));
+        await ShouldHoldAsync(directory, new KeyValuePair<uint, Account>(7, new Account(RevokedAt: 100, DeletedAt: 100)));
         (await directory.ClaimsAsync()).ShouldBeEmpty();
         await ShouldShowAsync(directory);
     }

@@ -92,6 +92,8 @@ public class ChangeFeedProperties
         private readonly Aglow.Users.Claims _claims = new();
         private readonly Accounts _accounts = new();
         private readonly Dictionary<uint, PresenceChange> _applied = [];
+        // deletions are reported until they have ended, and not later: the ID may be somebody else's then
+        private readonly HashSet<uint> _deleted = [];
         private string? _after;
 
         public Model()
@@ -118,8 +120,10 @@ public class ChangeFeedProperties
                     break;
                 case Act.Erase:
                     _claims.Set(user, [], Rig.Now);
-                    _accounts.Set(user, new Account(RevokedAt: Pulse.EpochUnixSeconds + (long)Rig.Now, IsDeleted: true));
+                    var at = Pulse.EpochUnixSeconds + (long)Rig.Now;
+                    _accounts.Set(user, new Account(RevokedAt: at, DeletedAt: at, IsDeleting: true));
                     Rig.Erase(user);
+                    _deleted.Add(user);
                     break;
                 case Act.Status:
                     Claim(user, Kinds[step.Seconds % Kinds.Length]);
@@ -135,6 +139,7 @@ public class ChangeFeedProperties
                     break;
                 case Act.Commit:
                     Rig.Journal.Writer.Commit();
+                    EndDeletions();
                     await ShouldAgreeAsync();
                     break;
                 case Act.FailedCommit:
@@ -165,14 +170,18 @@ public class ChangeFeedProperties
             Rig.Changes!.Start(_claims, _accounts);
             using var belief = new Belief(Rig.Online);
             Rig.Recovery.Seed(belief);
-            // as a start does: a crash may have come between a deletion and the erasure of its words
-            foreach (var user in Users.Where(
-                user => Rig.Word(user) != Pulse.Never && Pulse.ToUnix(Pulse.Second(Rig.Word(user))) <= _accounts.Of(user).RevokedAt))
-                Rig.Erase(user);
+            // as a start does: a crash may have come before a deletion had ended
+            foreach (var user in _accounts.Deleting)
+            {
+                if ((Pulse.ToUnix(Pulse.Second(Rig.Word(user))) ?? 0) <= _accounts.Of(user).DeletedAt)
+                    Rig.Erase(user);
+            }
+
             // the first transaction finds statuses that were chosen meanwhile, and the next one records them
             Rig.Journal.Writer.Commit();
             Rig.Journal.Writer.Tick();
             Rig.Journal.Writer.Commit();
+            EndDeletions();
             await ReadAsync();
             foreach (var user in Users)
             {
@@ -182,6 +191,13 @@ public class ChangeFeedProperties
                     Shown(user).ShouldBe(isOnline ? Chosen(user) : PresenceStatus.Offline,
                         $"user {user} after {(isCrash ? "a crash" : "a stop")}");
             }
+        }
+
+        // The words of deleted users are erased on disk.
+        private void EndDeletions()
+        {
+            foreach (var user in _accounts.Deleting)
+                _accounts.Set(user, _accounts.Of(user) with { IsDeleting = false });
         }
 
         // After a sweep and a commit, the feed agrees with the words.
@@ -211,6 +227,10 @@ public class ChangeFeedProperties
                         change.Status.ShouldNotBe(before, $"a change that changes nothing: {change}");
                         change.IsTransition.ShouldBe((before != PresenceStatus.Offline) != change.IsOnline);
                     }
+                    else
+                    {
+                        _deleted.ShouldContain(user, $"a deletion that had ended: {change}");
+                    }
 
                     _applied[user] = change;
                 }
@@ -218,6 +238,7 @@ public class ChangeFeedProperties
                 _after = page.Next;
             }
             while (page.Changes.Count > 0);
+            _deleted.IntersectWith(_accounts.Deleting);
         }
 
         private void Sweep()

@@ -61,7 +61,7 @@ public sealed class SqliteUserDirectoryTests : UserDirectoryContract, IDisposabl
         (await again.AccountsAsync()).OrderBy(static a => a.Key).ShouldBe(
         [
             new(5, new Account(IsDisabled: true, ShownLastSeen: 99)),
-            new(First + 1, new Account(RevokedAt: 1_900_000_000, IsDeleted: true)),
+            new(First + 1, new Account(RevokedAt: 1_900_000_000, DeletedAt: 1_900_000_000)),
             new(First + 2, new Account(RevokedAt: 1_900_000_001)),
         ]);
         (await again.SearchAsync("dde", 10, null)).Users.Single().Id.ShouldBe("alice");

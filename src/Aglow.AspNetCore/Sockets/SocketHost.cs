@@ -194,7 +194,7 @@ internal sealed class SocketHost
     // A user was disabled, signed out everywhere or deleted: ends their open connections, and undoes heartbeats that came over them since.
     private void HearAccount(uint user, Account was, Account account)
     {
-        var isOver = account.RevokedAt != was.RevokedAt;
+        var isOver = account.RevokedAt > was.RevokedAt;
         if (!account.IsDisabled && !isOver)
             return;
         var open = Sockets.Of(user);

@@ -194,7 +194,7 @@ internal sealed class ChangeRecorder(
         var was = _toldKinds.Count == 0 ? default : _toldKinds.GetValueOrDefault(user);
         var facts = _reconciled || _reconciles ? _facts : null;
         var claim = facts is null ? new EffectiveClaim(was.Claim) : facts.Claims.Of(user, at.Now);
-        var isDeleted = word == Pulse.Never && facts is not null && facts.Accounts.Of(user).IsDeleted;
+        var isDeleted = word == Pulse.Never && facts is not null && facts.Accounts.Of(user).IsDeleting;
         var now = new Told(claim.Status, isOnline && Pulse.DeviceLeft(word));
         if (isOnline == wasOnline && now == was && !isDeleted)
             return;

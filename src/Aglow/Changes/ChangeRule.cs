@@ -38,8 +38,7 @@ internal static class ChangeRule
     /// <summary>Whether a record is withheld because its user was deleted after it.</summary>
     public static bool IsErased(StoredChange record, uint at, Accounts? accounts) =>
         record.Reason != ChangeReason.Deleted
-        && accounts?.Of(record.User) is { IsDeleted: true } account
-        && Pulse.EpochUnixSeconds + (long)at < account.RevokedAt;
+        && Pulse.EpochUnixSeconds + (long)at < accounts?.Of(record.User).DeletedAt;
 
     /// <summary>A record in the form that consumers get.</summary>
     public static PresenceChange Given(uint generation, long number, uint at, StoredChange record, string? id) => new(

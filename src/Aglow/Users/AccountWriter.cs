@@ -44,7 +44,7 @@ internal sealed class AccountWriter(
 
         // a shared directory reports everything now, before this node serves a caller
         await directory.CatchUpAsync();
-        await HoldHiddenAsync(clock.Now, movedBy: 0);
+        await HoldBackAsync(clock.Now, movedBy: 0);
     }
 
     /// <summary>Applies a change of an account in memory, which this node or another has made.</summary>
@@ -55,7 +55,7 @@ internal sealed class AccountWriter(
         else
             claims.Enable(user);
         // waiting heartbeats were sent before the change, so they must not be written
-        if (account.RevokedAt != was.RevokedAt || account.IsDisabled)
+        if (account.RevokedAt > was.RevokedAt || account.IsDisabled)
             heartbeats.Forget(user);
         if (account.IsDisabled != was.IsDisabled)
             recheck([user]);
@@ -87,32 +87,45 @@ internal sealed class AccountWriter(
         if (!await IsKnownAsync(user, ofOneself: false))
             return false;
         var at = UnixNow();
+        // Credentials end first: after a crash, the same call may find nothing left, and the user must not stay signed in.
+        await directory.Required().NoteDeletionAsync(user, at);
         if (IsShared)
-        {
-            // Credentials end first: after a crash, the same call may find nothing left, and the user must not stay signed in. Then this
-            // erases the words, and last the settings that hide the user. So no node shows a hidden user during the deletion.
-            await directory.Required().NoteDeletionAsync(user, at);
             await heartbeats.LeaveAsync(new[] { user });
-            await words.EraseAsync(user);
-        }
-
-        await directory.Required().DeleteAsync(user, at);
-        if (!IsShared)
-            accounts.Set(user, new Account(RevokedAt: at, IsDeleted: true));
-        await words.EraseAsync(user);
-        if (!IsShared)
-        {
-            claims.Set(user, [], clock.Now);
-            visibility.Show(user, Visibility.Default);
-        }
-
-        await store.KeptAsync();
-        await store.ReplicatedAsync(new[] { user }, isLeave: true);
+        else
+            accounts.Set(user, accounts.Of(user) with { RevokedAt = at, DeletedAt = at, IsDeleting = true });
+        await EndDeletionAsync(user, at);
         bus.Publish(TransitionKind.LeftEverywhere, [user]);
         bus.Publish(TransitionKind.Left, [user]);
         // watchers get a leave after a second, in which the user may come back; they get a deletion at once
         visibility.Resight(user);
         return true;
+    }
+
+    /// <summary>
+    /// Ends the deletions that a crash interrupted. A user who has come back since keeps everything.
+    /// </summary>
+    public async Task EndDeletionsAsync()
+    {
+        foreach (var user in accounts.Deleting.ToArray())
+        {
+            var at = accounts.Of(user).DeletedAt;
+            if ((Pulse.ToUnix(Pulse.Second(await words.ReadPulseAsync(user))) ?? 0) <= at)
+                await EndDeletionAsync(user, at);
+        }
+    }
+
+    // Erases the words, which the feed reports, and last the settings that hide the user. So nobody sees a hidden user meanwhile.
+    private async ValueTask EndDeletionAsync(uint user, long at)
+    {
+        await words.EraseAsync(user);
+        await store.KeptAsync();
+        await store.ReplicatedAsync(new[] { user }, isLeave: true);
+        await directory.Required().DeleteAsync(user, at);
+        if (IsShared)
+            return;
+        claims.Set(user, [], clock.Now);
+        visibility.Show(user, Visibility.Default);
+        accounts.Set(user, new Account(RevokedAt: at, DeletedAt: at));
     }
 
     /// <summary>Signs a user out everywhere. Durable when this completes.</summary>
@@ -122,13 +135,16 @@ internal sealed class AccountWriter(
         var at = UnixNow();
         await directory.Required().RevokeAsync(user, at);
         if (!IsShared)
-            accounts.Set(user, accounts.Of(user) with { RevokedAt = at, IsDeleted = false });
+            accounts.Set(user, accounts.Of(user) with { RevokedAt = at });
         await heartbeats.LeaveAsync(new[] { user });
     }
 
     /// <summary>Reverts heartbeats that came after the user was signed out or deleted on another node.</summary>
     public async ValueTask EndAsync(uint user, bool isDeleted)
     {
+        // the deletion itself erases the words on this node; a second erasure might come when the ID is already somebody new
+        if (isDeleted && !IsShared && accounts.Of(user).IsDeleting)
+            return;
         await heartbeats.LeaveAsync(new[] { user });
         if (isDeleted)
             await words.EraseAsync(user);
@@ -148,16 +164,21 @@ internal sealed class AccountWriter(
         await directory.Required().SetDisabledAsync(user, disabled, shown);
         if (!IsShared)
             accounts.Set(user, was with { IsDisabled = disabled, ShownLastSeen = shown });
+        // others see the user come online; older activity must not show them as away
+        if (!disabled && EffectiveClaim.Of(claims.All(user), clock.Now).Status != ClaimStatus.Hidden)
+            await heartbeats.EndActivityAsync(user, uint.MaxValue);
         await words.RecordAsync(user);
         bus.Publish(TransitionKind.Changed, [user]);
     }
 
     /// <summary>
-    /// Moves the shown last seen of hidden and disabled users back if it is later than now, because the clock was set back since. The sweep
-    /// does the same with words.
+    /// Moves what is later than now back, because the clock was set back since: revocations, and the shown last seen of hidden and disabled
+    /// users. The sweep does the same with words.
     /// </summary>
-    public async Task HoldHiddenAsync(uint now, uint movedBy)
+    public async Task HoldBackAsync(uint now, uint movedBy)
     {
+        foreach (var user in accounts.Users.ToArray())
+            accounts.Set(user, accounts.Of(user).HeldTo(UnixNow()));
         try
         {
             foreach (var user in claims.Hidden(now).ToArray())

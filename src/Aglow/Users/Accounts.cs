@@ -65,7 +65,6 @@ public sealed class Accounts
         Changed?.Invoke(user, was, account);
     }
 
-    /// <summary>The deleted users, with the second of the deletion (since 1970-01-01 UTC).</summary>
-    public IEnumerable<KeyValuePair<uint, long>> Deleted =>
-        _byUser.Where(static a => a.Value.IsDeleted).Select(static a => KeyValuePair.Create(a.Key, a.Value.RevokedAt));
+    /// <summary>The users whose deletion has begun, but has not ended.</summary>
+    internal IEnumerable<uint> Deleting => _byUser.Where(static a => a.Value.IsDeleting).Select(static a => a.Key);
 }

@@ -33,12 +33,13 @@ internal sealed class ClaimWriter(
         var was = claims.All(user).ToArray();
         var now = clock.Now;
         var before = EffectiveClaim.Of(was, now);
+        var shown = claims.Of(user, now);
         claim = claim with
         {
             SetAt = Math.Max(clock.Time.GetUtcNow().ToUnixTimeMilliseconds(), was.Length == 0 ? 0 : was.Max(static c => c.SetAt) + 1),
-            // a user who hides again keeps the last seen of the first time
+            // a user who hides again, or while disabled, keeps the last seen of the first time
             ShownLastSeen = claim.Status != ClaimStatus.Hidden ? 0
-                : before.Status == ClaimStatus.Hidden ? before.ShownLastSeen
+                : shown.Status == ClaimStatus.Hidden ? shown.ShownLastSeen
                 : await words.ShownLastSeenAsync(user),
         };
         if (!await Directory.SetClaimAsync(user, claim, now))

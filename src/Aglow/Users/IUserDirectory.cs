@@ -85,11 +85,13 @@ public interface IUserDirectory : IAsyncDisposable
 
     /// <summary>
     /// Deletes a user's profile, own subscriptions, claims, visibility, approvals and blocks, and enables the user. Keeps what others saved
-    /// about the user. Notes a deletion at <paramref name="at"/> (seconds since 1970-01-01 UTC) in the <see cref="Account"/>.
+    /// about the user. Notes in the <see cref="Account"/> that the deletion at <paramref name="at"/> (seconds since 1970-01-01 UTC) has ended.
     /// </summary>
     ValueTask DeleteAsync(uint user, long at);
 
-    /// <summary>Notes a deletion in the <see cref="Account"/>, and changes nothing else. <see cref="DeleteAsync"/> follows.</summary>
+    /// <summary>
+    /// Notes in the <see cref="Account"/> that a deletion begins, and changes nothing else. <see cref="DeleteAsync"/> follows.
+    /// </summary>
     ValueTask NoteDeletionAsync(uint user, long at);
 
     /// <summary>

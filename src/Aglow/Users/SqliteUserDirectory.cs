@@ -183,7 +183,7 @@ public sealed class SqliteUserDirectory : IUserDirectory
     public ValueTask DeleteAsync(uint user, long at) => _writer.RunAsync(() => _commands.Delete(user, at));
 
     /// <inheritdoc/>
-    public ValueTask NoteDeletionAsync(uint user, long at) => _writer.RunAsync(() => _commands.NoteDeletion(user, at));
+    public ValueTask NoteDeletionAsync(uint user, long at) => _writer.RunAsync(() => _commands.NoteDeletion(user, at, hasEnded: false));
 
     /// <inheritdoc/>
     public ValueTask RevokeAsync(uint user, long at) => _writer.RunAsync(() => _commands.Revoke(user, at));

@@ -13,8 +13,6 @@ namespace Aglow.Users;
 /// <param name="note">Notes a change of a status in the feed; null: there is no feed.</param>
 internal sealed class StoredWords(IPlaneStore store, HeartbeatWriter heartbeats, Clock clock, Definition online, Action<uint>? note)
 {
-    private const int ErasedAtOnce = 10_000;
-
     /// <summary>The word of the last heartbeat.</summary>
     public ValueTask<uint> ReadPulseAsync(uint user) => store.ReadOneAsync(Plane.Pulse, user);
 
@@ -52,25 +50,6 @@ internal sealed class StoredWords(IPlaneStore store, HeartbeatWriter heartbeats,
                 continue;
             await store.EraseAsync(plane, user);
             store.Keep(plane, [user]);
-        }
-    }
-
-    /// <summary>
-    /// Erases the words of users who were deleted at these seconds, because a crash may have prevented that. Keeps newer words, which
-    /// belong to a user who came back.
-    /// </summary>
-    public async ValueTask EraseOfDeletedAsync(IEnumerable<KeyValuePair<uint, long>> all)
-    {
-        foreach (var deleted in all.Chunk(ErasedAtOnce))
-        {
-            var users = deleted.Select(static d => d.Key).ToArray();
-            var words = new uint[users.Length];
-            await store.ReadAsync(Plane.Pulse, users, words);
-            for (var i = 0; i < users.Length; i++)
-            {
-                if (Pulse.ToUnix(Pulse.Second(words[i])) <= deleted[i].Value)
-                    await EraseAsync(users[i]);
-            }
         }
     }
 }

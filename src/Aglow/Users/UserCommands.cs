@@ -150,19 +150,22 @@ internal sealed class UserCommands : IDisposable
     {
         foreach (var sql in Deletion)
             _sql[sql].Bind(1, user).Run();
-        NoteDeletion(user, at);
+        NoteDeletion(user, at, hasEnded: true);
     }
 
-    public void NoteDeletion(uint user, long at) => _sql[
+    // The column has the second of the deletion, negative until the deletion has ended. Earlier versions wrote 1: at revoked_at.
+    public void NoteDeletion(uint user, long at, bool hasEnded) => _sql[
         """
-        INSERT INTO account VALUES (?1, 0, 0, ?2, 1)
-        ON CONFLICT (user) DO UPDATE SET disabled = 0, shown_last_seen = 0, deleted = 1, revoked_at = max(revoked_at, ?2)
-        """].Bind(1, user).Bind(2, at).Run();
+        INSERT INTO account VALUES (?1, 0, 0, ?2, ?2 * ?3)
+        ON CONFLICT (user) DO UPDATE
+            SET disabled = iif(?3 < 0, disabled, 0), shown_last_seen = iif(?3 < 0, shown_last_seen, 0),
+                deleted = max(revoked_at, ?2) * ?3, revoked_at = max(revoked_at, ?2)
+        """].Bind(1, user).Bind(2, at).Bind(3, hasEnded ? 1 : -1).Run();
 
     public void Revoke(uint user, long at) => _sql[
         """
         INSERT INTO account VALUES (?1, 0, 0, ?2, 0)
-        ON CONFLICT (user) DO UPDATE SET deleted = deleted AND revoked_at > ?2, revoked_at = max(revoked_at, ?2)
+        ON CONFLICT (user) DO UPDATE SET deleted = iif(deleted = 1, revoked_at, deleted), revoked_at = max(revoked_at, ?2)
         """].Bind(1, user).Bind(2, at).Run();
 
     public void SetDisabled(uint user, bool disabled, uint shownLastSeen) => _sql[

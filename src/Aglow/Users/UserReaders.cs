@@ -166,7 +166,11 @@ internal sealed class UserReader : IDisposable
         var row = _sql["SELECT user, disabled, shown_last_seen, revoked_at, deleted FROM account"];
         var accounts = new List<KeyValuePair<uint, Account>>();
         while (row.Step())
-            accounts.Add(new((uint)row.Int64(0), new Account(row.Int64(1) != 0, (uint)row.Int64(2), row.Int64(3), row.Int64(4) != 0)));
+        {
+            var (revokedAt, deletedAt) = (row.Int64(3), row.Int64(4));
+            accounts.Add(new((uint)row.Int64(0), new Account(
+                row.Int64(1) != 0, (uint)row.Int64(2), revokedAt, deletedAt == 1 ? revokedAt : Math.Abs(deletedAt), deletedAt < 0)));
+        }
 
         return accounts;
     }

@@ -286,7 +286,7 @@ internal sealed class SharedChangeRecorder : IDisposable
             {
                 var told = _facts.GetValueOrDefault(user);
                 var account = _accounts.Of(user);
-                if (_claims.Of(user, now).Status != told.Claim || (account.IsDeleted && IsNews(account, told)))
+                if (_claims.Of(user, now).Status != told.Claim || IsNews(account, told))
                     Check(user);
             }
         }
@@ -295,7 +295,7 @@ internal sealed class SharedChangeRecorder : IDisposable
     private IEnumerable<uint> UsersOfFacts() => _claims.Users.Union(_accounts.Users);
 
     private bool IsNews(Account account, ToldFacts told) =>
-        account.RevokedAt > Pulse.ToUnix(_writer.Head.BeganAt) && account.RevokedAt != told.DeletedAt;
+        account.DeletedAt > Pulse.ToUnix(_writer.Head.BeganAt) && account.DeletedAt != told.DeletedAt;
 
     // Call under the lock. If the queue is full, the page's next read finds the user.
     private void Check(uint user)
@@ -416,8 +416,8 @@ internal sealed class SharedChangeRecorder : IDisposable
         var wasOnline = _told!.Contains(user);
         var was = _facts.Count == 0 ? default : _facts.GetValueOrDefault(user);
         var (claim, account) = (_claims.Of(user, at.Now), _accounts.Of(user));
-        var isDeleted = word == Pulse.Never && account.IsDeleted && IsNews(account, was);
-        var facts = new ToldFacts(claim.Status, isDeleted ? account.RevokedAt : account.IsDeleted ? was.DeletedAt : 0);
+        var isDeleted = word == Pulse.Never && IsNews(account, was);
+        var facts = new ToldFacts(claim.Status, isDeleted ? account.DeletedAt : account.DeletedAt != 0 ? was.DeletedAt : 0);
         if (isOnline == wasOnline && facts == was)
             return;
         if (_told.Set(user, isOnline))
