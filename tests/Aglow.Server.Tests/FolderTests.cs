@@ -28,7 +28,7 @@ public sealed class FolderTests
         Lose(folder, how);
         foreach (var fact in Facts(1))
             (await SendAsync(server, fact)).ShouldBe(503, $"{fact}: {how}");
-        await UntilAsync(async () => (int)(await server.Http.GetAsync("/health/ready")).StatusCode == 503);
+        await Eventually.TrueAsync(async () => (int)(await server.Http.GetAsync("/health/ready")).StatusCode == 503, 20, "not ready");
         foreach (var read in new[] { "/changes", "/webhooks", "/users?q=a", "/users/1", "/users/1/subscriptions", "/users/1/status" })
             ((int)(await server.Http.GetAsync(read)).StatusCode).ShouldNotBe(500, $"{read}: {how}");
         // queries that memory answers still work
@@ -56,8 +56,9 @@ public sealed class FolderTests
             (await SendAsync(server, (HttpMethod.Post, "/heartbeat", """{"user_id":2}"""))).ShouldBe(503);
             (await SendAsync(server, (HttpMethod.Post, "/users", """{"user_name":"before"}"""))).ShouldBe(503);
             Directory.Move(folder + "-away", folder);
-            await UntilAsync(async () => (await server.Http.GetAsync("/health/ready")).IsSuccessStatusCode);
-            await UntilAsync(async () => await SendAsync(server, (HttpMethod.Post, "/heartbeat", """{"user_id":3}""")) == 200);
+            await Eventually.TrueAsync(async () => (await server.Http.GetAsync("/health/ready")).IsSuccessStatusCode, 20, "ready");
+            await Eventually.TrueAsync(
+                async () => await SendAsync(server, (HttpMethod.Post, "/heartbeat", """{"user_id":3}""")) == 200, 20, "it takes them");
             (await SendAsync(server, (HttpMethod.Post, "/users", """{"user_name":"after"}"""))).ShouldBe(201);
             server.Output.ShouldContain("can be written again");
             await server.KillAsync();
@@ -133,12 +134,5 @@ public sealed class FolderTests
             request.Content = new StringContent(fact.Json, Encoding.UTF8, "application/json");
         using var answer = await server.Http.SendAsync(request);
         return (int)answer.StatusCode;
-    }
-
-    private static async Task UntilAsync(Func<Task<bool>> holds)
-    {
-        for (var i = 0; i < 400 && !await holds(); i++)
-            await Task.Delay(TimeSpan.FromMilliseconds(50));
-        (await holds()).ShouldBeTrue();
     }
 }

@@ -23,7 +23,7 @@ internal sealed class ProxyProcess : IAsyncDisposable
     /// </summary>
     public static async Task<ProxyProcess> StartAsync(string program, int node, string? protocol = null)
     {
-        var (port, folder) = (FreePort(), AglowProcess.NewFolder());
+        var (port, folder) = (Receiver.FreePort(), AglowProcess.NewFolder());
         var name = program switch { "haproxy" => "haproxy.cfg", "nginx" => "nginx.conf", _ => "Caddyfile" };
         var lines = (await File.ReadAllLinesAsync(Path.Combine(AglowProcess.Root, "deploy", name)))
             .Where(static line => !line.Contains("server ") || !(line.Contains("10.0.0.12") || line.Contains("10.0.0.13")))
@@ -95,12 +95,5 @@ internal sealed class ProxyProcess : IAsyncDisposable
         {
             return false;
         }
-    }
-
-    private static int FreePort()
-    {
-        using var probe = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
-        probe.Bind(new IPEndPoint(IPAddress.Loopback, 0));
-        return ((IPEndPoint)probe.LocalEndPoint!).Port;
     }
 }

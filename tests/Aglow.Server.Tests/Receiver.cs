@@ -49,7 +49,8 @@ internal sealed class Receiver : IAsyncDisposable
         await _loop;
     }
 
-    private static int FreePort()
+    /// <summary>A port that nobody listens on.</summary>
+    public static int FreePort()
     {
         using var socket = new System.Net.Sockets.TcpListener(IPAddress.Loopback, 0);
         socket.Start();

@@ -28,12 +28,10 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
 
     private Task<RawSocket> OpenAsync(string? user = null) => RawSocket.OpenAsync(Address, user ?? NewUser());
 
-    private Task PostAsync(string path, string json) =>
-        server.Process.Http.PostAsync(path, new StringContent(json, Encoding.UTF8, "application/json"))
-            .ContinueWith(static t => t.Result.EnsureSuccessStatusCode(), TaskScheduler.Default);
+    private async Task PostAsync(string path, string json) =>
+        (await server.Process.PostAsync(path, json)).Status.ShouldBeInRange(200, 299);
 
-    private async Task<string> StatusAsync(string user) =>
-        (await server.Process.Http.GetFromJsonAsync<JsonElement>($"/status/{user}")).GetProperty("status").GetString()!;
+    private Task<string> StatusAsync(string user) => server.Process.StatusOfAsync(user);
 
     // ---- handshake --------------------------------------------------------------------------------------------------------
 
@@ -595,7 +593,7 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
         await Task.Delay(TimeSpan.FromSeconds(5));
         (await StatusAsync(user)).ShouldBe("offline");
         await socket.SendAsync("{\"type\":\"active\"}");
-        await EventuallyAsync(async () => await StatusAsync(user) == "online");
+        await Eventually.TrueAsync(async () => await StatusAsync(user) == "online", 10, "online");
         await stop.CancelAsync();
         socket.Abort();
         await reading;
@@ -778,17 +776,5 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
         }
 
         throw new EndOfStreamException();
-    }
-
-    private static async Task EventuallyAsync(Func<Task<bool>> holds)
-    {
-        for (var i = 0; i < 200; i++)
-        {
-            if (await holds())
-                return;
-            await Task.Delay(TimeSpan.FromMilliseconds(50));
-        }
-
-        (await holds()).ShouldBeTrue();
     }
 }

@@ -37,19 +37,23 @@ internal sealed record Call(string Method, string Path, string Name, string Summ
     public IReadOnlyList<int> Problems { get; init; } = [];
 
     /// <summary>A read of what is stored of a user, for the user and for backends.</summary>
-    public static Call ReadOfUser(string path, string name, string summary, RequestDelegate handle) =>
+    public static Call ReadOfUser(string path, string name, string summary, RequestDelegate handle, Type answer) =>
         new(HttpMethods.Get, path, name, summary, handle)
         {
             Access = CallAccess.People(Scopes.Users),
+            Answers = [Content.Of(answer)],
             Problems = [400, 401, 403, 404, 429, 501, 503],
         };
 
     /// <summary>A change of what is stored of a user, by the user or a backend: a transaction.</summary>
-    public static Call ChangeOfUser(string method, string path, string name, string summary, RequestDelegate handle) =>
+    public static Call ChangeOfUser(
+        string method, string path, string name, string summary, RequestDelegate handle, Type? body = null, Type? answer = null) =>
         new(method, path, name, summary, handle)
         {
             Access = CallAccess.People(Scopes.Users),
             Cost = Aglow.AspNetCore.Access.Cost.Write,
+            Bodies = body is null ? [] : [Content.Of(body)],
+            Answers = [Content.Of(answer)],
             Problems = [400, 401, 403, 404, 408, 413, 415, 429, 501, 503],
         };
 }
@@ -70,4 +74,8 @@ internal sealed record QueryParameter(string Name, string Description, bool IsNu
 }
 
 /// <summary>A body or an answer. Without a shape it is bytes; without a content type it is empty.</summary>
-internal sealed record Content(string? ContentType = null, Type? Shape = null, int Status = StatusCodes.Status200OK);
+internal sealed record Content(string? ContentType = null, Type? Shape = null, int Status = StatusCodes.Status200OK)
+{
+    /// <summary>JSON of a shape; null: no content.</summary>
+    public static Content Of(Type? shape) => shape is null ? new(Status: StatusCodes.Status204NoContent) : new(Routes.Json, shape);
+}

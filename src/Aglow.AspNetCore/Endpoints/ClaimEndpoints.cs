@@ -15,39 +15,34 @@ internal sealed class ClaimEndpoints(PresenceHost host, Callers callers, Gate ga
 
     public void Map(IEndpointRouteBuilder routes) => routes.MapCalls(
         gate,
-        Call.ReadOfUser(Routes.Claims, "claims", "What is claimed of a user, the claim that is shown first", ListAsync) with
+        Call.ReadOfUser(
+            Routes.Claims, "claims", "What is claimed of a user, the claim that is shown first", ListAsync, typeof(ClaimsDocument)) with
         {
-            Answers = [new(Routes.Json, typeof(ClaimsDocument))],
             Problems = [400, 401, 403, 429, 501, 503],
         },
-        Call.ChangeOfUser(HttpMethods.Put, Routes.Claims, "set status", "Sets what a source claims of a user", SetAsync) with
+        Call.ChangeOfUser(
+            HttpMethods.Put, Routes.Claims, "set status", "Sets what a source claims of a user", SetAsync,
+            typeof(StatusBody), typeof(StatusDocument)) with
         {
-            Bodies = [new(Routes.Json, typeof(StatusBody))],
-            Answers = [new(Routes.Json, typeof(StatusDocument))],
             Problems = WriteProblems,
         },
         Call.ChangeOfUser(
             HttpMethods.Delete, Routes.Claims, "remove status", "Removes what a source claims of a user", RemoveAsync) with
         {
             Query = [new(Routes.SourceQuery, "The source; \"user\" where it is not given.")],
-            Answers = [new(Status: StatusCodes.Status204NoContent)],
             Problems = [400, 401, 403, 422, 429, 501, 503],
         },
-        Call.ReadOfUser(Routes.QuietHours, "quiet hours", "When a user does not want to be disturbed", ReadHoursAsync) with
-        {
-            Answers = [new(Routes.Json, typeof(QuietHoursDocument))],
-        },
+        Call.ReadOfUser(
+            Routes.QuietHours, "quiet hours", "When a user does not want to be disturbed", ReadHoursAsync, typeof(QuietHoursDocument)),
         Call.ChangeOfUser(
-            HttpMethods.Put, Routes.QuietHours, "set quiet hours", "Sets when a user does not want to be disturbed", SetHoursAsync) with
+            HttpMethods.Put, Routes.QuietHours, "set quiet hours", "Sets when a user does not want to be disturbed", SetHoursAsync,
+            typeof(QuietHoursBody), typeof(QuietHoursDocument)) with
         {
-            Bodies = [new(Routes.Json, typeof(QuietHoursBody))],
-            Answers = [new(Routes.Json, typeof(QuietHoursDocument))],
             Problems = WriteProblems,
         },
         Call.ChangeOfUser(
             HttpMethods.Delete, Routes.QuietHours, "remove quiet hours", "Removes a user's quiet hours", RemoveHoursAsync) with
         {
-            Answers = [new(Status: StatusCodes.Status204NoContent)],
             Problems = [400, 401, 403, 429, 501, 503],
         });
 

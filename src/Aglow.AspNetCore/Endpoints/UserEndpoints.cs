@@ -32,9 +32,9 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
 
     private Call[] Table() =>
     [
-        Call.ChangeOfUser(HttpMethods.Post, Routes.Users, "create user", "Creates a user with a profile", CreateAsync) with
+        Call.ChangeOfUser(
+            HttpMethods.Post, Routes.Users, "create user", "Creates a user with a profile", CreateAsync, typeof(NewUserBody)) with
         {
-            Bodies = [new(Routes.Json, typeof(NewUserBody))],
             Answers = [new(Routes.Json, typeof(UserDocument), StatusCodes.Status201Created)],
             Problems = ProfileProblems,
         },
@@ -47,31 +47,29 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
             Answers = [new(Routes.Json, typeof(ImportedDocument))],
             Problems = ProfileProblems,
         },
-        Call.ChangeOfUser(HttpMethods.Put, Routes.User, "replace user", "Creates or replaces a user's profile", ReplaceAsync) with
+        Call.ChangeOfUser(
+            HttpMethods.Put, Routes.User, "replace user", "Creates or replaces a user's profile", ReplaceAsync, typeof(NamesBody)) with
         {
-            Bodies = [new(Routes.Json, typeof(NamesBody))],
             Answers = [new(Routes.Json, typeof(UserDocument)), new(Routes.Json, typeof(UserDocument), StatusCodes.Status201Created)],
             Problems = ProfileProblems,
         },
         Call.ChangeOfUser(
-            HttpMethods.Patch, Routes.User, "change user", "Changes the names that are given; null removes one", PatchAsync) with
+            HttpMethods.Patch, Routes.User, "change user", "Changes the names that are given; null removes one", PatchAsync,
+            typeof(NamesBody), typeof(UserDocument)) with
         {
-            Bodies = [new(Routes.Json, typeof(NamesBody))],
-            Answers = [new(Routes.Json, typeof(UserDocument))],
             Problems = ProfileProblems,
         },
         Call.ChangeOfUser(
             HttpMethods.Post, Routes.Revoke, "revoke", "Signs a user out everywhere: tokens issued until now are refused, sockets close",
             RevokeAsync) with
         {
-            Answers = [new(Status: StatusCodes.Status204NoContent)],
             Problems = [400, 401, 403, 415, 429, 501, 503],
         },
-        Call.ChangeOfUser(HttpMethods.Put, Routes.Access, "set access", "Disables a user, or enables them again", SetAccessAsync) with
+        Call.ChangeOfUser(
+            HttpMethods.Put, Routes.Access, "set access", "Disables a user, or enables them again", SetAccessAsync,
+            typeof(AccessBody), typeof(AccessDocument)) with
         {
             Access = CallAccess.Backends(Scopes.Users),
-            Bodies = [new(Routes.Json, typeof(AccessBody))],
-            Answers = [new(Routes.Json, typeof(AccessDocument))],
             Problems = [400, 401, 403, 408, 413, 415, 429, 501, 503],
         },
         new Call(HttpMethods.Get, Routes.Users, "search users", "Finds users by name", SearchAsync)
@@ -101,27 +99,15 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
         Call.ChangeOfUser(HttpMethods.Delete, Routes.User, "delete user", "Erases a user", DeleteAsync) with
         {
             Cost = Cost.Search,
-            Answers = [new(Status: StatusCodes.Status204NoContent)],
             Problems = [400, 401, 403, 404, 415, 429, 501, 503],
         },
-        Call.ReadOfUser(Routes.Subscriptions, "subscriptions", "Whom a user follows", SubscriptionsAsync) with
-        {
-            Answers = [new(Routes.Json, typeof(UserIdsDocument))],
-        },
+        Call.ReadOfUser(Routes.Subscriptions, "subscriptions", "Whom a user follows", SubscriptionsAsync, typeof(UserIdsDocument)),
         Call.ChangeOfUser(
             HttpMethods.Post, Routes.Subscriptions, "subscribe", "Adds to whom a user follows",
-            context => FollowAsync(context, follow: true)) with
-        {
-            Bodies = [new(Routes.Json, typeof(UserIdsDocument))],
-            Answers = [new(Routes.Json, typeof(UserIdsDocument))],
-        },
+            context => FollowAsync(context, follow: true), typeof(UserIdsDocument), typeof(UserIdsDocument)),
         Call.ChangeOfUser(
             HttpMethods.Delete, Routes.Subscriptions, "unsubscribe", "Takes away from whom a user follows",
-            context => FollowAsync(context, follow: false)) with
-        {
-            Bodies = [new(Routes.Json, typeof(UserIdsDocument))],
-            Answers = [new(Routes.Json, typeof(UserIdsDocument))],
-        },
+            context => FollowAsync(context, follow: false), typeof(UserIdsDocument), typeof(UserIdsDocument)),
     ];
 
     private async Task CreateAsync(HttpContext context)

@@ -21,27 +21,21 @@ internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, Ga
     public void Map(IEndpointRouteBuilder routes) => routes.MapCalls(
         gate,
         [
-            Call.ReadOfUser(Routes.Visibility, "visibility", "What a user shows of themself", ReadAsync) with
-            {
-                Answers = [new(Routes.Json, typeof(VisibilityDocument))],
-            },
+            Call.ReadOfUser(
+                Routes.Visibility, "visibility", "What a user shows of themself", ReadAsync, typeof(VisibilityDocument)),
             Call.ChangeOfUser(
                 HttpMethods.Put, Routes.Visibility, "set visibility", "Sets what a user shows of themself; what is left out stays",
-                SetAsync) with
-            {
-                Bodies = [new(Routes.Json, typeof(VisibilityBody))],
-                Answers = [new(Routes.Json, typeof(VisibilityDocument))],
-            },
+                SetAsync, typeof(VisibilityBody), typeof(VisibilityDocument)),
             Call.ReadOfUser(
                 Routes.Waiting, "waiting",
-                "Who follows a user who shows themself to \"followers-approved\", and was neither approved nor blocked", WaitingAsync) with
+                "Who follows a user who shows themself to \"followers-approved\", and was neither approved nor blocked", WaitingAsync,
+                typeof(WaitingDocument)) with
             {
                 Query =
                 [
                     new(Routes.LimitQuery, "1 to 10,000; 100 where it is not given.", IsNumber: true),
                     new(Routes.CursorQuery, "The \"next\" of the page before."),
                 ],
-                Answers = [new(Routes.Json, typeof(WaitingDocument))],
             },
             .. List(Routes.Approved, Relation.Approved, "approved", "Who sees what a user shows to \"followers-approved\""),
             .. List(Routes.Blocked, Relation.Blocked, "blocked", "Who sees nothing of a user"),
@@ -51,20 +45,14 @@ internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, Ga
     {
         return
         [
-            Call.ReadOfUser(path, name, summary, context => ListAsync(context, relation)) with
-            {
-                Answers = [new(Routes.Json, typeof(UserIdsDocument))],
-            },
+            Call.ReadOfUser(path, name, summary, context => ListAsync(context, relation), typeof(UserIdsDocument)),
             Change(HttpMethods.Post, $"add to {name}", "Adds to those", add: true),
             Change(HttpMethods.Delete, $"take from {name}", "Takes away from those", add: false),
         ];
 
-        Call Change(string method, string called, string does, bool add) =>
-            Call.ChangeOfUser(method, path, called, $"{does}: {summary}", context => ChangeAsync(context, relation, add)) with
-            {
-                Bodies = [new(Routes.Json, typeof(UserIdsDocument))],
-                Answers = [new(Routes.Json, typeof(UserIdsDocument))],
-            };
+        Call Change(string method, string called, string does, bool add) => Call.ChangeOfUser(
+            method, path, called, $"{does}: {summary}", context => ChangeAsync(context, relation, add),
+            typeof(UserIdsDocument), typeof(UserIdsDocument));
     }
 
     private async Task ReadAsync(HttpContext context)

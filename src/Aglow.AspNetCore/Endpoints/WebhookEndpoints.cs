@@ -17,56 +17,41 @@ internal sealed class WebhookEndpoints(PresenceHost host, Gate gate)
 
     public void Map(IEndpointRouteBuilder routes) => routes.MapCalls(
         gate,
-        Of(HttpMethods.Get, Routes.Webhooks, "webhooks", "All webhooks", ListAsync) with
-        {
-            Answers = [new(Routes.Json, typeof(WebhooksDocument))]
-        },
-        Of(HttpMethods.Post, Routes.Webhooks, "add webhook", "A webhook for what changes from now on; the answer has its secret, once",
+        Of(HttpMethods.Get, Routes.Webhooks, "webhooks", "All webhooks", ListAsync, typeof(WebhooksDocument)),
+        Of(
+            HttpMethods.Post, Routes.Webhooks, "add webhook", "A webhook for what changes from now on; the answer has its secret, once",
             AddAsync) with
         {
             Bodies = [new(Routes.Json, typeof(WebhookBody))],
             Answers = [new(Routes.Json, typeof(WebhookSecretDocument), StatusCodes.Status201Created)],
             Problems = [400, 401, 403, 409, 413, 415, 422, 429, 501, 503],
         },
-        Of(HttpMethods.Get, Routes.Webhook, "webhook", "One webhook", ReadAsync) with
-        {
-            Answers = [new(Routes.Json, typeof(WebhookDocument))]
-        },
-        Of(HttpMethods.Delete, Routes.Webhook, "remove webhook", "Removes a webhook", RemoveAsync) with
-        {
-            Answers = [new(Status: StatusCodes.Status204NoContent)]
-        },
-        Of(HttpMethods.Post, Routes.WebhookTest, "test webhook", "Sends a test, once", TestAsync) with
-        {
-            Answers = [new(Routes.Json, typeof(DeliveryDocument))]
-        },
-        Of(HttpMethods.Post, Routes.WebhookPause, "pause webhook", "Sends nothing until it is resumed", context =>
-            PauseAsync(context, isPaused: true)) with
-        {
-            Answers = [new(Routes.Json, typeof(WebhookDocument))],
-        },
-        Of(HttpMethods.Post, Routes.WebhookResume, "resume webhook",
-            "Goes on where it stopped, and tries at once what waits to be tried again", context =>
-            PauseAsync(context, isPaused: false)) with
-        {
-            Answers = [new(Routes.Json, typeof(WebhookDocument))],
-        },
-        Of(HttpMethods.Post, Routes.WebhookRotate, "rotate webhook", "A new secret, once; the one before signs as well for a while",
-            RotateAsync) with
+        Of(HttpMethods.Get, Routes.Webhook, "webhook", "One webhook", ReadAsync, typeof(WebhookDocument)),
+        Of(HttpMethods.Delete, Routes.Webhook, "remove webhook", "Removes a webhook", RemoveAsync),
+        Of(HttpMethods.Post, Routes.WebhookTest, "test webhook", "Sends a test, once", TestAsync, typeof(DeliveryDocument)),
+        Of(
+            HttpMethods.Post, Routes.WebhookPause, "pause webhook", "Sends nothing until it is resumed",
+            context => PauseAsync(context, isPaused: true), typeof(WebhookDocument)),
+        Of(
+            HttpMethods.Post, Routes.WebhookResume, "resume webhook",
+            "Goes on where it stopped, and tries at once what waits to be tried again",
+            context => PauseAsync(context, isPaused: false), typeof(WebhookDocument)),
+        Of(
+            HttpMethods.Post, Routes.WebhookRotate, "rotate webhook", "A new secret, once; the one before signs as well for a while",
+            RotateAsync, typeof(WebhookSecretDocument)) with
         {
             Bodies = [new(Routes.Json, typeof(RotateBody))],
             BodyIsOptional = true,
-            Answers = [new(Routes.Json, typeof(WebhookSecretDocument))],
         },
-        Of(HttpMethods.Get, Routes.WebhookLog, "webhook log", "The newest 100 requests, the newest last", LogAsync) with
-        {
-            Answers = [new(Routes.Json, typeof(DeliveriesDocument))]
-        });
+        Of(
+            HttpMethods.Get, Routes.WebhookLog, "webhook log", "The newest 100 requests, the newest last", LogAsync,
+            typeof(DeliveriesDocument)));
 
-    private static Call Of(string method, string path, string name, string summary, RequestDelegate handle) =>
+    private static Call Of(string method, string path, string name, string summary, RequestDelegate handle, Type? answer = null) =>
         new(method, path, name, summary, handle)
         {
             Access = CallAccess.Backends(Scopes.Operate),
+            Answers = [Content.Of(answer)],
             Problems = [400, 401, 403, 404, 429, 501, 503],
         };
 

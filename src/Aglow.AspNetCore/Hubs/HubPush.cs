@@ -45,7 +45,6 @@ internal sealed class HubPush<THub>(
     private readonly CancellationTokenSource _stop = new();
     private Task _loop = Task.CompletedTask;
 
-    /// <inheritdoc/>
     public Task StartedAsync(CancellationToken cancellationToken)
     {
         host.RequireChanges();
@@ -53,26 +52,20 @@ internal sealed class HubPush<THub>(
         return Task.CompletedTask;
     }
 
-    /// <inheritdoc/>
     public async Task StoppingAsync(CancellationToken cancellationToken)
     {
         await _stop.CancelAsync();
         await _loop.WaitAsync(cancellationToken);
     }
 
-    /// <inheritdoc/>
     public Task StartingAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
-    /// <inheritdoc/>
     public Task StartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
-    /// <inheritdoc/>
     public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
-    /// <inheritdoc/>
     public Task StoppedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
-    /// <inheritdoc/>
     public void Dispose() => _stop.Dispose();
 
     private async Task RunAsync()

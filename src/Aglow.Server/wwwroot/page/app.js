@@ -38,7 +38,7 @@ onSignedIn((person) => {
 });
 
 // for ./aglow bench page: when the first dots are drawn
-people.start().then(() => requestAnimationFrame(() => setTimeout(() => performance.mark('aglow:dots'))));
+people.load().then(() => requestAnimationFrame(() => setTimeout(() => performance.mark('aglow:dots'))));
 if (!(await me.resume()))
     presence.as(undefined);
 showNow();

@@ -41,19 +41,9 @@ export class People {
         for (const mode of ['everyone', 'following'])
             byId(mode).addEventListener('click', () => this.#show(mode));
         byId('more').addEventListener('click', () => this.#loadMore());
-        setInterval(() => this.#refresh(), REFRESH_MS);
+        setInterval(() => this.refresh(), REFRESH_MS);
         setInterval(() => this.#persons.forEach(paint), AGING_MS);
-        document.addEventListener('visibilitychange', () => this.#refresh());
-    }
-
-    /** Loads the first page. */
-    start() {
-        return this.#load();
-    }
-
-    /** Reads the list again, because users may be new or renamed. */
-    refresh() {
-        return this.#refresh();
+        document.addEventListener('visibilitychange', () => this.refresh());
     }
 
     /** Sets the user of this page; undefined if there is none. */
@@ -64,25 +54,26 @@ export class People {
             await this.#show('everyone');
         if (user !== undefined)
             this.#setFollowed(await directory.followed(user).catch(() => []));
-        await this.#refresh();
+        await this.refresh();
     }
 
     #show(mode) {
         this.#mode = mode;
         for (const each of ['everyone', 'following'])
             byId(each).setAttribute('aria-pressed', each === mode);
-        return this.#load();
+        return this.load();
     }
 
     async #search(query) {
         if (query === this.#query)
             return;
         this.#query = query;
-        await this.#load();
+        await this.load();
         byId('found').textContent = query ? `${count(this.#order.length, 'person', 'people')}${this.#next ? ' and more' : ''} found` : '';
     }
 
-    async #load() {
+    /** Loads the first page. */
+    async load() {
         const asked = ++this.#asked;
         const page = await this.#read().catch((refused) => ({ refused }));
         if (asked !== this.#asked)
@@ -103,9 +94,11 @@ export class People {
         this.#persons.get(this.#order[first])?.element.querySelector('button').focus({ preventScroll: true });
     }
 
-    // Inserts new people of the first page at their place; the people further down stay. Only one refresh runs at a time, because a search
-    // costs ten calls.
-    #refresh() {
+    /**
+     * Reads the list again: inserts new people of the first page at their place; the people further down stay. Only one refresh runs at a
+     * time, because a search costs ten calls.
+     */
+    refresh() {
         this.#refreshing ??= this.#lookAgain().finally(() => (this.#refreshing = undefined));
         return this.#refreshing;
     }
