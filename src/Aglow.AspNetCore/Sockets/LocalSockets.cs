@@ -29,12 +29,14 @@ internal interface IDeviceConnection
 /// <remarks>
 /// It also remembers users who left on all devices (<c>POST /offline</c>, a deletion) while sockets were open. Pongs of such a user do not
 /// count as heartbeats until the person does something on a socket or connects again. Otherwise a tab that stays open would bring the user
-/// back within one interval. Threading: any thread.
+/// back within one interval. It remembers devices that left by a call while they had a connection: they are not certainly alive until the
+/// connection answers again. Threading: any thread.
 /// </remarks>
 internal sealed class LocalSockets
 {
     private readonly ConcurrentDictionary<uint, int> _counts = new();
     private readonly ConcurrentDictionary<uint, byte> _left = new();
+    private readonly ConcurrentDictionary<(uint User, uint Tag), byte> _leftDevices = new();
     private readonly ConcurrentDictionary<uint, WatchConnection[]> _open = new();
     private readonly ConcurrentDictionary<WatchConnection, Caller?> _callers = new();
     private int _unknown;
@@ -80,6 +82,8 @@ internal sealed class LocalSockets
         _callers[connection] = caller;
         if (IsUnknown(connection, caller))
             Interlocked.Increment(ref _unknown);
+        if (connection is IDeviceConnection { Device: var device })
+            Revive(connection.User, device);
         if (connection.User != UserId.Nobody)
             _open.AddOrUpdate(connection.User, static (_, one) => [one], static (_, all, one) => [.. all, one], connection);
     }
@@ -97,8 +101,11 @@ internal sealed class LocalSockets
         {
             WatchConnection[] others = [.. all.Where(one => one != connection)];
             if (others.Length > 0 ? _open.TryUpdate(connection.User, others, all) : _open.TryRemove(new(connection.User, all)))
-                return;
+                break;
         }
+
+        if (connection is IDeviceConnection { Device: var device } && !Has(connection.User, device))
+            Revive(connection.User, device);
     }
 
     /// <summary>Whether a connection belongs to a person whose ID had no index when the connection was opened.</summary>
@@ -133,13 +140,26 @@ internal sealed class LocalSockets
         }
     }
 
+    /// <summary>Notes that a device left by a call, which its connection on this node may not have noticed.</summary>
+    public void HearLeft(uint user, Device device)
+    {
+        if (!Has(user, device))
+            return;
+        _leftDevices[(user, device.Tag)] = 0;
+        // its last connection may have ended meanwhile
+        if (!Has(user, device))
+            Revive(user, device);
+    }
+
     /// <summary>
     /// The devices that are certainly alive, because they have a connection on this node and answer pings, except <paramref name="but"/>;
     /// none if the user left on all devices.
     /// </summary>
     public IReadOnlyList<Device> Present(uint user, Device but = default) =>
     [
-        .. Connected(user).Where(one => one.Device.Tag != but.Tag && !one.IsSilent).Select(static one => one.Device),
+        .. Connected(user)
+            .Where(one => one.Device.Tag != but.Tag && !one.IsSilent && !HasLeft(user, one.Device))
+            .Select(static one => one.Device),
     ];
 
     /// <summary>Whether the user has a connection of this device on this node, even if it is silent.</summary>
@@ -153,12 +173,14 @@ internal sealed class LocalSockets
         : Of(user).OfType<IDeviceConnection>().Where(static one => !one.IsLeaving);
 
     /// <summary>Whether this user left on all devices, so that only actions of the person count as heartbeats.</summary>
-    public bool HasLeft(uint user) => !_left.IsEmpty && _left.ContainsKey(user);
+    public bool HasLeft(uint user) => _left.ContainsKey(user);
+
+    /// <summary>Whether this device left by a call, and nothing has come from its connection since.</summary>
+    public bool HasLeft(uint user, Device device) => _leftDevices.ContainsKey((user, device.Tag));
 
     /// <summary>Forgets that the user left on all devices, because the person did something.</summary>
-    public void Revive(uint user)
-    {
-        if (!_left.IsEmpty)
-            _left.TryRemove(user, out _);
-    }
+    public void Revive(uint user) => _left.TryRemove(user, out _);
+
+    /// <summary>Forgets that a device left by a call, because something came from its connection.</summary>
+    public void Revive(uint user, Device device) => _leftDevices.TryRemove((user, device.Tag), out _);
 }

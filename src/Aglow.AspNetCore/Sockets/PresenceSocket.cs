@@ -267,7 +267,7 @@ internal sealed class PresenceSocket : WatchConnection, IDeviceConnection
 
                 return true;
             case SocketOpcode.Close:
-                if (!_isIgnored)
+                if (!_isIgnored && !_host.Sockets.HasLeft(User, Device))
                     await EvidenceAsync(byPerson: false);
                 _peerClosed = true;
                 _host.Hub.End(this, CloseCode(frame));

@@ -243,6 +243,7 @@ internal sealed class SocketHost
         else if (now == last || Sockets.HasLeft(user))
             return default;
         last = now;
+        Sockets.Revive(user, device);
         return HeartbeatAsync(user, device);
     }
 
