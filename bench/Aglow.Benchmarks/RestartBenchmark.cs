@@ -4,6 +4,7 @@ using Aglow.Diagnostics;
 using Aglow.Durable;
 using Aglow.Model;
 using Aglow.Storage;
+using Aglow.Users;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Benchmarks;
@@ -87,6 +88,8 @@ internal sealed class RestartBenchmark : Benchmark
         run.Add($"{title}: on disk", "bytes/user", [(double)BytesIn(folder) / users]);
         run.Add($"{title}: on disk", "MiB", [BytesIn(folder) / 1048576.0]);
         await journal.AbandonAsync();
+        // a server refuses a folder without this file
+        await using var directory = SqliteUserDirectory.Open(folder, TimeProvider.System);
     }
 
     // Brings users online on every page: the most expensive distribution.

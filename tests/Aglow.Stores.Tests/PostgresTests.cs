@@ -219,7 +219,9 @@ public sealed class PostgresTests(PostgresServer server)
         await Eventually.HoldsAsync(() => one.Shows(7).IsSameAs(expected) && other.Shows(7).IsSameAs(expected));
     }
 
-    /// <summary>An older version had manual statuses. They become the claims of the users themselves.</summary>
+    /// <summary>
+    /// An older version had manual statuses. They become the claims of the users themselves. Its deletions did not say when they were.
+    /// </summary>
     [Fact]
     public async Task Tables_of_the_version_before_are_brought_to_this_one()
     {
@@ -232,6 +234,8 @@ public sealed class PostgresTests(PostgresServer server)
                 idx bigint PRIMARY KEY, kind smallint NOT NULL, shown_last_seen bigint NOT NULL, change bigint NOT NULL,
                 changed_at bigint NOT NULL);
             INSERT INTO aglow.manual_status VALUES (3, 3, 0, 0, 0), (4, 4, 77, 0, 0), (5, 0, 0, 0, 0);
+            ALTER TABLE aglow.account DROP COLUMN deleted_at, DROP COLUMN deleting;
+            INSERT INTO aglow.account VALUES (6, false, 0, 100, true, 0, 0), (7, false, 0, 200, false, 0, 0);
             UPDATE aglow.state SET version = 1
             """,
             database);
@@ -241,6 +245,8 @@ public sealed class PostgresTests(PostgresServer server)
         claims[3].ShouldBe([new Claim(Claim.UserSource, ClaimStatus.Busy)]);
         claims[4].ShouldBe([new Claim(Claim.UserSource, ClaimStatus.Hidden, ShownLastSeen: 77)]);
         (await node.Directory.SetClaimAsync(3, new Claim("call", ClaimStatus.Busy), 1)).ShouldBeTrue();
+        (await node.Directory.AccountsAsync()).OrderBy(static a => a.Key).ShouldBe(
+            [new(6, new Account(RevokedAt: 100, DeletedAt: 100)), new(7, new Account(RevokedAt: 200))]);
     }
 
     [Fact]
@@ -610,7 +616,7 @@ public sealed class PostgresTests(PostgresServer server)
             await Process.ExecuteAsync("UPDATE aglow.state SET version = 99", database);
         await RefusesAsync(
             Process.Connection(database),
-            $"The directory in {at}/{database} was made by a newer Aglow (version 99 of its tables, this program knows 2): run that.");
+            $"The directory in {at}/{database} was made by a newer Aglow (version 99 of its tables, this program knows 3): run that.");
     }
 
     [Fact]

@@ -115,7 +115,8 @@ public abstract class UserDirectoryContract
         await directory.RevokeAsync(bob, 200);
         await ShouldHoldAsync(directory, new KeyValuePair<uint, Account>(bob, new Account(RevokedAt: 200, DeletedAt: 100)));
         await directory.NoteDeletionAsync(bob, 300);
-        await ShouldHoldAsync(directory, new KeyValuePair<uint, Account>(bob, new Account(RevokedAt: 300, DeletedAt: 300, IsDeleting: true)));
+        var deleting = new Account(RevokedAt: 300, DeletedAt: 300, IsDeleting: true);
+        await ShouldHoldAsync(directory, new KeyValuePair<uint, Account>(bob, deleting));
     }
 
     [Fact]

@@ -85,7 +85,8 @@ public interface IUserDirectory : IAsyncDisposable
 
     /// <summary>
     /// Deletes a user's profile, own subscriptions, claims, visibility, approvals and blocks, and enables the user. Keeps what others saved
-    /// about the user. Notes in the <see cref="Account"/> that the deletion at <paramref name="at"/> (seconds since 1970-01-01 UTC) has ended.
+    /// about the user. Notes in the <see cref="Account"/> that the deletion at <paramref name="at"/> (seconds since 1970-01-01 UTC) has
+    /// ended.
     /// </summary>
     ValueTask DeleteAsync(uint user, long at);
 
