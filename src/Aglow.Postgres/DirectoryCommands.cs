@@ -190,6 +190,11 @@ internal sealed class FactCommand(string text, params NpgsqlParameter[] paramete
         RETURNING idx
         """;
 
+    private const string HoldText = $"""
+        UPDATE aglow.account SET deleted = false, deleted_at = $1, change = ({Change}), changed_at = $2
+        WHERE greatest(deleted_at, CASE WHEN deleted THEN revoked_at ELSE 0 END) > $1 + 60 RETURNING idx
+        """;
+
     private const string DisableText = $"""
         INSERT INTO aglow.account (idx, disabled, shown_last_seen, revoked_at, deleted, change, changed_at)
         VALUES ($1, $3, $4, 0, false, ({Change}), $2)
@@ -217,6 +222,8 @@ internal sealed class FactCommand(string text, params NpgsqlParameter[] paramete
     public static FactCommand Delete(uint user, long at) => new(DeleteText, Sql.Number(user), Sql.Number(at), Sql.Flag(false));
 
     public static FactCommand NoteDeletion(uint user, long at) => new(NoteDeletionText, Sql.Number(user), Sql.Number(at), Sql.Flag(true));
+
+    public static FactCommand HoldDeletions(long now) => new(HoldText, Sql.Number(now));
 
     public static FactCommand Revoke(uint user, long at) => new(RevokeText, Sql.Number(user), Sql.Number(at));
 

@@ -173,6 +173,9 @@ public sealed class PostgresUserDirectory : IUserDirectory
     public async ValueTask DeleteAsync(uint user, long at) => await _writer.RunAsync(FactCommand.Delete(user, at));
 
     /// <inheritdoc/>
+    public async ValueTask HoldDeletionsAsync(long now) => await _writer.RunAsync(FactCommand.HoldDeletions(now));
+
+    /// <inheritdoc/>
     public async ValueTask NoteDeletionAsync(uint user, long at) => await _writer.RunAsync(FactCommand.NoteDeletion(user, at));
 
     /// <inheritdoc/>

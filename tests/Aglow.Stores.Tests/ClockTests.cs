@@ -66,6 +66,8 @@ public sealed class ClockTests
                 (await ahead.Http.PostAsJsonAsync("/offline", new { user_id = Silent })).EnsureSuccessStatusCode();
                 (await HeartbeatAsync(ahead, 7)).EnsureSuccessStatusCode();
                 await ahead.Http.PutAsJsonAsync("/users/7/status", new { status = "offline" });
+                (await HeartbeatAsync(ahead, 8)).EnsureSuccessStatusCode();
+                (await ahead.Http.DeleteAsync(new Uri("/users/8", UriKind.Relative))).EnsureSuccessStatusCode();
                 if (isKilled)
                     await ahead.KillAsync();
                 else
@@ -86,6 +88,11 @@ public sealed class ClockTests
                         record.GetProperty("is_online").GetBoolean().ShouldBeFalse();
                 }
 
+                // the feed does not withhold what somebody new under a deleted ID does
+                (await HeartbeatAsync(server, 8)).EnsureSuccessStatusCode();
+                var changes = await server.Http.GetFromJsonAsync<JsonElement>("/changes?limit=1000");
+                changes.GetProperty("changes").EnumerateArray().Last(static change => change.GetProperty("user_id").GetInt64() == 8)
+                    .GetProperty("is_online").GetBoolean().ShouldBeTrue();
                 (await HeartbeatAsync(server, Silent)).EnsureSuccessStatusCode();
                 var (status, lastSeen) = await ReadAsync(server, Silent);
                 status.ShouldBe("online");

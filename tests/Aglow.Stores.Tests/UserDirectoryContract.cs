@@ -117,6 +117,12 @@ public abstract class UserDirectoryContract
         await directory.NoteDeletionAsync(bob, 300);
         var deleting = new Account(RevokedAt: 300, DeletedAt: 300, IsDeleting: true);
         await ShouldHoldAsync(directory, new KeyValuePair<uint, Account>(bob, deleting));
+
+        // a deletion by a clock that was ahead is one of now; the revocation stays
+        await directory.HoldDeletionsAsync(290);
+        await ShouldHoldAsync(directory, new KeyValuePair<uint, Account>(bob, deleting));
+        await directory.HoldDeletionsAsync(150);
+        await ShouldHoldAsync(directory, new KeyValuePair<uint, Account>(bob, deleting with { DeletedAt = 150 }));
     }
 
     [Fact]

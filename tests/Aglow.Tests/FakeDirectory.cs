@@ -39,6 +39,8 @@ internal sealed class FakeDirectory : IUserDirectory
 
     public ValueTask DeleteAsync(uint user, long at) => default;
 
+    public ValueTask HoldDeletionsAsync(long now) => default;
+
     public ValueTask NoteDeletionAsync(uint user, long at) => default;
 
     public ValueTask RevokeAsync(uint user, long at) => throw new NotSupportedException();

@@ -74,6 +74,8 @@ internal sealed class DemoDirectory(IUserDirectory behind, DemoPeople people, lo
 
     public ValueTask DeleteAsync(uint user, long at) => Own(user) ?? behind.DeleteAsync(user, at);
 
+    public ValueTask HoldDeletionsAsync(long now) => behind.HoldDeletionsAsync(now);
+
     public ValueTask NoteDeletionAsync(uint user, long at) => Own(user) ?? behind.NoteDeletionAsync(user, at);
 
     public ValueTask RevokeAsync(uint user, long at) => Own(user) ?? behind.RevokeAsync(user, at);

@@ -11,9 +11,6 @@ namespace Aglow.Model;
 public readonly record struct Account(
     bool IsDisabled = false, uint ShownLastSeen = 0, long RevokedAt = 0, long DeletedAt = 0, bool IsDeleting = false)
 {
-    // Clocks of nodes differ by less.
-    private const long MaxAheadSeconds = 60;
-
     /// <summary>Nothing was decided.</summary>
     public static Account Default => default;
 
@@ -21,13 +18,11 @@ public readonly record struct Account(
     public bool IsDeleted => DeletedAt != 0 && DeletedAt >= RevokedAt;
 
     /// <summary>
-    /// The same account, without a revocation or deletion in the future, which a clock that was ahead has left: it counts as one of now.
-    /// Otherwise new tokens would be refused until then.
+    /// The same account, without a deletion that is more than a minute in the future, which a clock that was ahead has left: it counts as one of now. Otherwise the
+    /// feed would withhold what somebody new does until then. A revocation stays: if the clock is behind now, tokens must stay refused.
     /// </summary>
     /// <param name="now">Now (seconds since 1970-01-01 UTC).</param>
-    internal Account HeldTo(long now) => RevokedAt <= now + MaxAheadSeconds
-        ? this
-        : this with { RevokedAt = now, DeletedAt = Math.Min(DeletedAt, now) };
+    internal Account HeldTo(long now) => DeletedAt <= now + 60 ? this : this with { DeletedAt = now };
 
     /// <summary>Whether a token issued at this second (since 1970-01-01 UTC; null: the token does not say) is refused.</summary>
     public bool Revokes(long? issuedAt) => RevokedAt != 0 && (issuedAt ?? 0) <= RevokedAt;

@@ -32,6 +32,7 @@ internal sealed class AccountWriter(
     {
         if (directory is null)
             return;
+        await directory.HoldDeletionsAsync(UnixNow());
         if (!IsShared)
         {
             foreach (var (user, claimed) in await directory.ClaimsAsync())
@@ -172,15 +173,17 @@ internal sealed class AccountWriter(
     }
 
     /// <summary>
-    /// Moves what is later than now back, because the clock was set back since: revocations, and the shown last seen of hidden and disabled
+    /// Moves what is later than now back, because the clock was set back since: deletions, and the shown last seen of hidden and disabled
     /// users. The sweep does the same with words.
     /// </summary>
     public async Task HoldBackAsync(uint now, uint movedBy)
     {
-        foreach (var user in accounts.Users.ToArray())
-            accounts.Set(user, accounts.Of(user).HeldTo(UnixNow()));
         try
         {
+            if (movedBy > 0 && directory is not null)
+                await directory.HoldDeletionsAsync(UnixNow());
+            foreach (var user in accounts.Users.Where(_ => !IsShared).ToArray())
+                accounts.Set(user, accounts.Of(user).HeldTo(UnixNow()));
             foreach (var user in claims.Hidden(now).ToArray())
             {
                 using var _ = await locks.EnterAsync(user);

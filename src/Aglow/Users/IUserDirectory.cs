@@ -95,6 +95,9 @@ public interface IUserDirectory : IAsyncDisposable
     /// </summary>
     ValueTask NoteDeletionAsync(uint user, long at);
 
+    /// <summary>Moves deletions that are more than a minute later than this second (Unix time) back to it.</summary>
+    ValueTask HoldDeletionsAsync(long now);
+
     /// <summary>
     /// Notes in a user's <see cref="Account"/> that tokens issued at or before <paramref name="at"/> (seconds since 1970-01-01 UTC) are
     /// refused.

@@ -183,6 +183,9 @@ public sealed class SqliteUserDirectory : IUserDirectory
     public ValueTask DeleteAsync(uint user, long at) => _writer.RunAsync(() => _commands.Delete(user, at));
 
     /// <inheritdoc/>
+    public ValueTask HoldDeletionsAsync(long now) => _writer.RunAsync(() => _commands.HoldDeletions(now));
+
+    /// <inheritdoc/>
     public ValueTask NoteDeletionAsync(uint user, long at) => _writer.RunAsync(() => _commands.NoteDeletion(user, at, hasEnded: false));
 
     /// <inheritdoc/>

@@ -162,6 +162,11 @@ internal sealed class UserCommands : IDisposable
                 deleted = max(revoked_at, ?2) * ?3, revoked_at = max(revoked_at, ?2)
         """].Bind(1, user).Bind(2, at).Bind(3, hasEnded ? 1 : -1).Run();
 
+    public void HoldDeletions(long now) => _sql[
+        """
+        UPDATE account SET deleted = sign(deleted) * ?1 WHERE iif(deleted = 1, revoked_at, abs(deleted)) > ?1 + 60
+        """].Bind(1, now).Run();
+
     public void Revoke(uint user, long at) => _sql[
         """
         INSERT INTO account VALUES (?1, 0, 0, ?2, 0)

@@ -63,7 +63,7 @@ internal sealed class DirectoryNews(
     {
         foreach (var (user, account) in All(changes.Accounts, changes.IsComplete, accounts.Users, Account.Default))
         {
-            accounts.Set(user, account.HeldTo(Pulse.EpochUnixSeconds + (long)clock.Now));
+            accounts.Set(user, account);
             if (account.IsDeleted)
                 watchers.Resight(user);
         }
