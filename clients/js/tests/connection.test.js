@@ -218,6 +218,12 @@ test('A status that was chosen is what others see, also where it was chosen befo
     other.setStatus('auto');
     await until(() => watch.get(71).status === 'online');
     assert.throws(() => other.setStatus('asleep'), /"asleep" is not a status to choose: choose one of auto, online, away, busy, offline/);
+    for (const name of ['type', 'status', 'id', 'expires_at']) {
+        assert.throws(
+            () => other.setStatus('away', { text: 'x', [name]: 'leave' }),
+            new TypeError(`"${name}" is not a detail to choose: choose one of text, emoji, until, for_seconds, source, priority.`));
+    }
+
 });
 
 test('Activity ends being away, and is reported at most every 30 s', async (t) => {
