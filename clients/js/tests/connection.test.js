@@ -427,6 +427,24 @@ test('A token that has ended is final, with the reason of the server', async () 
     await assert.rejects(connection.setStatus('busy'), { title: 'Token expired' });
 });
 
+for (const [whose, token, user, title] of [
+    ['a token of another user', () => tokenFor('ann'), 'bob', 'Not yours'],
+    ['a key without the scope heartbeat', () => guarded.addKey('read'), 'bob', 'Scope missing'],
+    ['a key and no user', () => guarded.addKey('heartbeat'), undefined, 'Malformed request'],
+]) {
+    for (const [kind, WebSocket] of [['Node', globalThis.WebSocket], ['ws', WebSocketOfWs]]) {
+        test(`A refused handshake is final, with the reason of the server: ${whose}, the WebSocket of ${kind}`, async () => {
+            const connection = join(user, { url: guarded.url, token: await token(), WebSocket });
+            const problems = [];
+            connection.onError((problem) => problems.push(problem.title));
+            await reach(connection, 'refused');
+            assert.equal(connection.reason.title, title);
+            assert.deepEqual(problems, [title]);
+            assert.equal(connection.addresses.length, 1);
+        });
+    }
+}
+
 test('A callback that gives tokens of nobody is asked three times, and again when that is asked for', async () => {
     let isSignedIn = false;
     const connection = join(undefined, { url: guarded.url, token: () => (isSignedIn ? tokenFor('ann') : `not.a.token${Math.random()}`) });
