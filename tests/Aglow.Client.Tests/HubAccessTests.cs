@@ -68,6 +68,14 @@ public class HubAccessTests
         await using var again = await app.ConnectAsync("ann", "/other");
         (await again.InvokeAsync<string>("Say", "hello")).ShouldBe("hello");
         (await app.RefusedAsync("ann", "/room?device_kind=toaster")).ShouldContain("device_kind is \"toaster\"");
+        foreach (var (query, detail) in new[]
+        {
+            ("device_id=a&device_id=b", "device_id is given twice"),
+            ("device_kind=web&device_kind=web", "device_kind is given twice"),
+        })
+        {
+            (await app.RefusedAsync("ann", $"/room?{query}")).ShouldContain(detail);
+        }
     }
 
     [Theory]

@@ -325,6 +325,14 @@ public class AttackTests(SharedServer shared)
         { "look-alikes of the path", RawSocket.Handshake("/ws/x?user_id=987654321") + RawSocket.Handshake("/WSX?user_id=987654321", Close),
             [404, 404] },
         { "a key twice", RawSocket.Handshake("/ws?user_id=987654321", $"Sec-WebSocket-Key: {RawSocket.SampleKey}\r\n{Close}"), [400] },
+        { "by HEAD", RawSocket.Handshake("/ws?user_id=987654321", Close).Replace("GET ", "HEAD "), [400] },
+        { "by HEAD, as a page",
+            RawSocket.Handshake("/ws?user_id=987654321", $"Origin: http://127.0.0.1\r\n{Close}").Replace("GET ", "HEAD "), [400] },
+        { "by HEAD, for other calls",
+            string.Concat(
+                new[] { "/watch?users=987654321", "/status/987654321", "/status?user=987654321", "/users/987654321", "/online" }
+                    .Select(static path => $"HEAD {path} HTTP/1.1\r\nHost: a\r\n\r\n"))
+                + "HEAD /health/live HTTP/1.1\r\nHost: a\r\n" + Close + "\r\n", [200, 200, 200, 404, 200, 200] },
         { "by POST", RawSocket.Handshake("/ws?user_id=987654321", Close).Replace("GET ", "POST "), [405] },
         { "by an older protocol", RawSocket.Handshake("/ws?user_id=987654321", Close).Replace("HTTP/1.1", "HTTP/1.0"), [400] },
     };

@@ -371,6 +371,49 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
         (error.TryGetProperty("id", out var answers) ? answers.GetInt32() : (int?)null).ShouldBe(id);
     }
 
+    [Theory]
+    [InlineData("watch", "type", "\"watch\"")]
+    [InlineData("watch", "id", "7")]
+    [InlineData("watch", "users", "[1]")]
+    [InlineData("watch", "definition", "\"chat\"")]
+    [InlineData("token", "token", "\"x\"")]
+    [InlineData("status", "status", "\"busy\"")]
+    [InlineData("status", "text", "\"x\"")]
+    [InlineData("status", "emoji", "\"x\"")]
+    [InlineData("status", "until", "5000000000")]
+    [InlineData("status", "for_seconds", "60")]
+    [InlineData("status", "source", "\"call\"")]
+    [InlineData("status", "priority", "1")]
+    public async Task A_member_that_is_given_twice_is_an_error_whatever_its_values_are(string type, string member, string value)
+    {
+        await using var socket = await OpenAsync();
+        // a null list of users is an error by itself
+        foreach (var (first, second) in new[] { ("null", value), (value, "null"), ("null", "null"), (value, value) }
+            .Where(pair => member != "users" || pair == (value, value)))
+        {
+            var others = member == "type" ? "" : $"\"type\":\"{type}\",";
+            await socket.SendAsync($"{{{others}\"{member}\":{first},\"{member}\":{second}}}");
+            var error = await socket.ReadMessageAsync();
+            error.GetProperty("type").GetString().ShouldBe("error", $"{first}, {second}");
+            error.GetProperty("detail").GetString()!.Replace("\"", "").ShouldStartWith($"{member} is given twice");
+        }
+    }
+
+    [Theory]
+    [InlineData("active", "definition")]
+    [InlineData("leave", "token")]
+    [InlineData("token", "definition")]
+    [InlineData("watch", "token")]
+    [InlineData("watch", "text")]
+    public async Task A_member_that_the_type_does_not_take_is_an_error_even_if_it_is_null(string type, string member)
+    {
+        await using var socket = await OpenAsync();
+        await socket.SendAsync($"{{\"type\":\"{type}\",\"{member}\":null,\"id\":7}}");
+        var error = await socket.ReadMessageAsync();
+        (error.GetProperty("type").GetString(), error.GetProperty("id").GetInt32()).ShouldBe(("error", 7));
+        error.GetProperty("detail").GetString()!.ShouldStartWith($"\"{member}\" is not a member of a message of type \"{type}\"");
+    }
+
     [Fact]
     public async Task Saved_subscriptions_are_watched_on_connect()
     {

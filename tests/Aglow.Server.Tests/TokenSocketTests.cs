@@ -51,7 +51,9 @@ public class TokenSocketTests(TokenServer shared)
     {
         foreach (var (target, code, reason) in new[]
         {
-            ("/ws", 4401, "Not authenticated: "),
+            ("/ws", 4401, "Not authenticated: Send a token or key as the subprotocols aglow and aglow.token.TOKEN, ?access_token=TOKEN"),
+            ($"/ws?access_token={shared.Keys["heartbeat"]}", 4400,
+                "Malformed request: A key belongs to no user. Name the user that connects: /ws?user_id=42."),
             ("/ws?access_token=junk", 4401, "Token refused: "),
             ($"/ws?access_token={Token.Of("me", seconds: -120)}", 4401, "Token expired: "),
             ($"/ws?user_id=other&access_token={Token.Of("me")}", 4403, "Not yours: "),
@@ -63,6 +65,48 @@ public class TokenSocketTests(TokenServer shared)
             var (closed, why) = await socket.ReadCloseWithReasonAsync();
             (closed, why[..reason.Length]).ShouldBe((code, reason));
         }
+    }
+
+    [Theory]
+    [InlineData("/ws", "", "not-authenticated", "aglow.token.TOKEN, ?access_token=TOKEN or Authorization: Bearer TOKEN.")]
+    [InlineData("/watch?users=1", "", "not-authenticated", "Send a token or key as ?access_token=TOKEN or Authorization: Bearer TOKEN.")]
+    [InlineData("/ws", "junk", "token-refused", "does not accept the token")]
+    [InlineData("/ws?user_id=other", "me", "not-yours", "yourself only")]
+    [InlineData("/ws?user_id=1", "key of read", "scope-missing", "lacks the scope \"heartbeat\"")]
+    [InlineData("/ws", "key of heartbeat", "malformed-request", "Name the user that connects: /ws?user_id=42.")]
+    [InlineData("/ws?usr=1", "me", "malformed-request", "\"usr\" is not a query parameter")]
+    [InlineData("/ws?device_id=", "me", "malformed-request", "device_id is not")]
+    [InlineData("/ws", "disabled", "user-disabled", "is disabled")]
+    [InlineData("/ws?user_id=DISABLED", "key of heartbeat", "user-disabled", "is disabled")]
+    [InlineData("/ws", "revoked", "token-revoked", "signed out everywhere")]
+    public async Task A_plain_call_is_refused_as_the_handshake_is(string target, string whose, string type, string detail)
+    {
+        var me = SharedServer.NewKey("me");
+        var operate = shared.Keys["users"];
+        var token = whose.StartsWith("key of ", StringComparison.Ordinal) ? shared.Keys[whose[7..]]
+            : whose is "" or "junk" ? whose
+            : Token.Of(me);
+        if (whose == "disabled" || target.Contains("DISABLED", StringComparison.Ordinal))
+            (await _server.AskAsync(operate, "PUT", $"/users/{me}/access", """{"disabled":true}""")).Status.ShouldBe(200);
+        if (whose == "revoked")
+            (await _server.AskAsync(operate, "POST", $"/users/{me}/revoke")).Status.ShouldBe(204);
+        target = target.Replace("DISABLED", me, StringComparison.Ordinal);
+        var plain = await _server.AskAsync(token is "" ? null : token, "GET", target);
+        plain.ShouldBeProblem(plain.Status, detail).Json["type"]!.GetValue<string>().ShouldBe($"urn:aglow:problem:{type}");
+        await using var socket = await RawSocket.HandshakeAsync(
+            _server.Address, target, token is "" ? "" : $"Authorization: Bearer {token}\r\n");
+        var head = await socket.ReadHeadAsync();
+        head.ShouldStartWith($"HTTP/1.1 {plain.Status} ");
+        (await socket.ReadBodyAsync(head)).GetProperty("detail").GetString().ShouldBe(plain.Json["detail"]!.GetValue<string>());
+    }
+
+    [Fact]
+    public async Task A_plain_call_of_somebody_who_may_connect_says_that_it_is_no_handshake_and_brings_nobody_online()
+    {
+        var me = SharedServer.NewKey("me");
+        var plain = await _server.AskAsync(Token.Of(me), "GET", "/ws");
+        plain.ShouldBeProblem(400).Json["type"]!.GetValue<string>().ShouldBe("urn:aglow:problem:not-a-websocket");
+        (await _server.AskAsync(shared.Keys["read"], "GET", $"/status/{me}")).Json["status"]!.GetValue<string>().ShouldBe("offline");
     }
 
     [Fact]

@@ -5,8 +5,14 @@
 import { AglowError } from './server.js';
 
 const MANUAL = ['auto', 'online', 'away', 'busy', 'offline'];
+const DETAILS = ['text', 'emoji', 'until', 'for_seconds', 'source', 'priority'];
 const ACTIVE_INTERVAL_MS = 30_000;
 const ACTIVE_FOR_MS = 60_000; // activity older than this is not worth sending
+
+function requireOneOf(words, word, what) {
+    if (!words.includes(word))
+        throw new TypeError(`"${word}" is not a ${what} to choose: choose one of ${words.join(', ')}.`);
+}
 
 export class Commands {
     #asks;
@@ -21,8 +27,8 @@ export class Commands {
 
     /** Resolves with `saved`, or with `replaced` if a newer status was chosen before the server had this one. */
     setStatus(status, said) {
-        if (!MANUAL.includes(status))
-            throw new TypeError(`"${status}" is not a status to choose: choose one of ${MANUAL.join(', ')}.`);
+        requireOneOf(MANUAL, status, 'status');
+        Object.keys(said ?? {}).forEach((name) => requireOneOf(DETAILS, name, 'detail'));
         const kept = new Promise((resolve, reject) => {
             this.#chosen?.resolve('replaced');
             this.#chosen = { message: { ...said, type: 'status', status }, resolve, reject };

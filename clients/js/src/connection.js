@@ -18,7 +18,7 @@ import { Commands } from './commands.js';
 import { deviceOf } from './device.js';
 import { Listeners } from './listeners.js';
 import { watchPage } from './page.js';
-import { AglowError, callsOf, inTime, isOwn, mayDifferElsewhere, post, postTo, protocolsOf, tokenOf } from './server.js';
+import { AglowError, ask, callsOf, inTime, isOwn, post, protocolsOf, tokenOf } from './server.js';
 import { Silence } from './silence.js';
 import { Tokens } from './tokens.js';
 import { Topics } from './topics.js';
@@ -43,7 +43,11 @@ const parse = (data) => {
     }
 };
 
-const socketAddress = (url, query) => addressOf(url, '/ws', query).replace(/^http/i, 'ws');
+// the type of the answer to a call that may be a handshake, and is none
+const NO_HANDSHAKE = 'urn:aglow:problem:not-a-websocket';
+
+// http becomes ws, and https wss
+const socketAddress = (url, query) => `ws${addressOf(url, '/ws', query).slice(4)}`;
 
 export function connect(options) {
     return new Connection(options);
@@ -239,13 +243,13 @@ class Connection {
             return;
         }
 
+        // a browser cannot set headers on a socket, and proxies log URLs
+        const shown = tokenInUrl ? token : undefined;
+        const offered = tokenInUrl ? undefined : token;
+        const address = socketAddress(current.url, { user_id: user, device_id: id, device_kind: kind, access_token: shown });
         let socket;
         try {
-            const shown = tokenInUrl ? token : undefined;
-            const address = socketAddress(current.url, { user_id: user, device_id: id, device_kind: kind, access_token: shown });
-            // a browser cannot set headers on a socket, and proxies log URLs
-            const isOffered = token !== undefined && !tokenInUrl;
-            socket = isOffered ? new WebSocket(address, protocolsOf(token)) : new WebSocket(address);
+            socket = offered === undefined ? new WebSocket(address) : new WebSocket(address, protocolsOf(offered));
         } catch (mistake) {
             // a browser refuses, for instance, a page over https that connects to http
             this.#lose(`${this.#address} was not tried: ${mistake.message}.`);
@@ -265,7 +269,7 @@ class Connection {
                 this.#lose(`${this.#address} closed the connection before the welcome`
                     + `${code ? ` (${code}${reason && `: ${reason}`})` : ''}.`);
             else
-                this.#findOut(token);
+                this.#findOut(address, offered);
         };
         socket.addEventListener('open', () => (isMade = true));
         socket.addEventListener('message', ({ data }) => isOurs() && this.#hear(data));
@@ -274,27 +278,26 @@ class Connection {
         this.#silence.listen(WELCOME_WITHIN_MS);
     }
 
-    // The handshake failed, and a WebSocket does not say why. The server sends browsers a close code; elsewhere an HTTP call finds out.
-    async #findOut(token) {
+    // The handshake failed, and a WebSocket does not say why. The server sends browsers a close code. Elsewhere, a plain GET of the same
+    // address finds out: the server refuses it as it refused the handshake, or because it is no handshake.
+    async #findOut(address, token) {
         const current = this.#try;
-        let why = ' does not answer as an Aglow server does. Is it running, is "url" right, and may this user and this page connect?';
-        let refused = {};
-        if (!globalThis.document) {
-            try {
-                await inTime(postTo(current.url, this.#options, '/status/batch', { user_ids: [] }, token), 'the call');
-                why = ' does not connect, but the server answers calls. '
-                    + 'Does the proxy before it pass WebSockets on, and has this user too many connections?';
-            } catch (failure) {
-                refused = failure;
-            }
-        }
-
+        const asked = globalThis.document ? {} : ask(address.replace('ws', 'http'), this.#options, token, { method: 'GET' });
+        const refused = await inTime(asked, 'the call').catch((failure) => failure);
         if (current !== this.#try)
             return;
-        if (isOwn(refused) && (refused.status === 401 || refused.status === 403))
-            this.#refuse(4000 + refused.status, refused);
-        else
-            this.#lose(this.#address + why, { leastMs: 1000 * (refused.retryAfterSeconds ?? 0), stays: !mayDifferElsewhere(refused) });
+        const { status, type, retryAfterSeconds = 0 } = refused;
+        const isRefused = isOwn(refused) && type !== NO_HANDSHAKE;
+        const stays = isRefused && status < 500;
+        if (stays && status !== 408 && status !== 429) {
+            this.#refuse(4000 + status, refused);
+            return;
+        }
+
+        const does = isOwn(refused)
+            ? 'connect, but the server answers calls. Does the proxy before it pass WebSockets on, or has this user too many connections?'
+            : 'answer as an Aglow server does. Is the server running, is "url" right, and may this page connect?';
+        this.#lose(isRefused ? refused : `${this.#address} does not ${does}`, { leastMs: 1000 * retryAfterSeconds, stays });
     }
 
     // The server itself refuses.

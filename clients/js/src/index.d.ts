@@ -213,7 +213,7 @@ export interface Connection extends ServerCalls {
     /**
      * Chooses the status that this user shows, with its details. It is kept until the server has answered, and sent again on the next
      * connection if the answer is lost. Rejects with an {@link AglowError} if the server rejects it, or if the connection is refused or
-     * closed. Throws TypeError for an invalid status.
+     * closed. Throws TypeError for an invalid status or an unknown detail.
      */
     setStatus(status: ManualStatus, said?: StatusDetails): Promise<StatusOutcome>;
 

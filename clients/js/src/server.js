@@ -58,7 +58,7 @@ export function protocolsOf(token) {
  * Whether another address may answer otherwise: this one did not answer, a gateway did, or the server has a failure of its own. Other
  * answers of the server hold for all of its addresses.
  */
-export const mayDifferElsewhere = (failure) => !isOwn(failure) || failure.status >= 500;
+const mayDifferElsewhere = (failure) => !isOwn(failure) || failure.status >= 500;
 
 /** Sends a JSON call to the address in use, and to the others until one answers. `known` is a token that the caller already has. */
 export async function post(options, path, body, { known, ...how } = {}) {
@@ -77,13 +77,16 @@ export async function post(options, path, body, { known, ...how } = {}) {
 }
 
 /** Sends a JSON call to one address. */
-export async function postTo(url, options, path, body, token, { query, keepalive } = {}) {
-    const address = addressOf(url, path, query);
+const postTo = (url, options, path, body, token, { query, keepalive } = {}) =>
+    ask(addressOf(url, path, query), options, token, { method: 'POST', body: JSON.stringify(body), keepalive });
+
+/** Sends a request, and reads its JSON answer. */
+export async function ask(address, options, token, request) {
     const origin = address.slice(0, address.indexOf('/', 8));
     const headers = { 'Content-Type': 'application/json', ...(token && { Authorization: `Bearer ${token}` }) };
     let response;
     try {
-        response = await (options.fetch ?? fetch)(address, { method: 'POST', headers, body: JSON.stringify(body), keepalive });
+        response = await (options.fetch ?? fetch)(address, { ...request, headers });
     } catch (cause) {
         throw new AglowError({ title: 'No answer', detail: `${origin} could not be reached. Is the server running?`, cause });
     }

@@ -218,6 +218,12 @@ test('A status that was chosen is what others see, also where it was chosen befo
     other.setStatus('auto');
     await until(() => watch.get(71).status === 'online');
     assert.throws(() => other.setStatus('asleep'), /"asleep" is not a status to choose: choose one of auto, online, away, busy, offline/);
+    for (const name of ['type', 'status', 'id', 'expires_at']) {
+        assert.throws(
+            () => other.setStatus('away', { text: 'x', [name]: 'leave' }),
+            new TypeError(`"${name}" is not a detail to choose: choose one of text, emoji, until, for_seconds, source, priority.`));
+    }
+
 });
 
 test('Activity ends being away, and is reported at most every 30 s', async (t) => {
@@ -420,6 +426,24 @@ test('A token that has ended is final, with the reason of the server', async () 
     assert.equal(connection.addresses.length, 1);
     await assert.rejects(connection.setStatus('busy'), { title: 'Token expired' });
 });
+
+for (const [whose, token, user, title] of [
+    ['a token of another user', () => tokenFor('ann'), 'bob', 'Not yours'],
+    ['a key without the scope heartbeat', () => guarded.addKey('read'), 'bob', 'Scope missing'],
+    ['a key and no user', () => guarded.addKey('heartbeat'), undefined, 'Malformed request'],
+]) {
+    for (const [kind, WebSocket] of [['Node', globalThis.WebSocket], ['ws', WebSocketOfWs]]) {
+        test(`A refused handshake is final, with the reason of the server: ${whose}, the WebSocket of ${kind}`, async () => {
+            const connection = join(user, { url: guarded.url, token: await token(), WebSocket });
+            const problems = [];
+            connection.onError((problem) => problems.push(problem.title));
+            await reach(connection, 'refused');
+            assert.equal(connection.reason.title, title);
+            assert.deepEqual(problems, [title]);
+            assert.equal(connection.addresses.length, 1);
+        });
+    }
+}
 
 test('A callback that gives tokens of nobody is asked three times, and again when that is asked for', async () => {
     let isSignedIn = false;

@@ -115,7 +115,7 @@ class Script {
                     this.say({ ...WELCOME, expires_in_seconds: step.expires_in_seconds });
                 break;
             case 'refuse':
-                this.#refusal = { ...step, host: socket.url.host };
+                this.#refusal = { ...step, host: socket.url.host, socket };
                 socket.end(1006);
                 break;
             case 'fail':
@@ -180,12 +180,13 @@ class Script {
             this.#socket.isMuted = true;
     }
 
-    #fetch(address, { method, body }) {
-        const { host, pathname } = new URL(address);
-        const call = { line: `${method} ${pathname}`, host, body: JSON.parse(body) };
+    #fetch(address, { method, headers, body }) {
+        const { host, pathname, search } = new URL(address);
+        const line = `${method} ${pathname}`;
         // the client makes this call to learn why a handshake failed
-        if (call.line === 'POST /status/batch' && call.body.user_ids.length === 0)
-            return this.#sayRefusal(host);
+        if (line === 'GET /ws')
+            return this.#sayRefusal(host, search, headers.Authorization);
+        const call = { line, host, body: JSON.parse(body) };
         this.#called++;
         if (this.#network === 'lost')
             return Promise.reject(new TypeError('fetch failed'));
@@ -194,9 +195,13 @@ class Script {
         return new Promise((resolve, reject) => this.#calls.push({ ...call, resolve, reject }));
     }
 
-    async #sayRefusal(host) {
+    async #sayRefusal(host, search, authorization) {
         if (this.#refusal?.host !== host)
             throw new TypeError('fetch failed');
+        // the question must be that of the handshake
+        const { url, protocols } = this.#refusal.socket;
+        assert.equal(search, url.search);
+        assert.equal(authorization, protocols && `Bearer ${protocols[1].replace('aglow.token.', '')}`);
         return answerOf(this.#refusal);
     }
 

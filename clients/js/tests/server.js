@@ -1,15 +1,19 @@
 /**
  * `./aglow serve` as people run it, for a test: on a free port, on a folder of its own, ended with the test.
  */
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 
 export const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
+
+// ./test names the native file
+const PROGRAM = process.env.TEST_SERVER ?? join(ROOT, 'aglow');
 
 // long, because a machine that builds at the same time is slow
 const STARTS_WITHIN_MS = 180_000;
@@ -23,6 +27,7 @@ export class AglowServer {
     #flags;
     #folder;
     #log = '';
+    #keys = 0;
 
     static async start(...flags) {
         const server = new AglowServer();
@@ -30,6 +35,16 @@ export class AglowServer {
         server.#flags = flags;
         await server.#run('http://127.0.0.1:0');
         return server;
+    }
+
+    /** Adds a key with this scope, which the server takes within a second. */
+    async addKey(scope) {
+        const { stdout } = await promisify(execFile)(
+            PROGRAM, ['keys', 'add', '--data', this.#folder, '--name', `${scope}-${this.#keys++}`, '--scope', scope]);
+        const key = stdout.trim();
+        const headers = { Authorization: `Bearer ${key}` };
+        await until(async () => (await fetch(`${this.url}/status/1`, { headers })).status !== 401, 'the key is taken');
+        return key;
     }
 
     /** Ends it as a crash would. */
@@ -54,9 +69,7 @@ export class AglowServer {
 
     async #run(urls) {
         const environment = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('AGLOW_')));
-        // ./test names the native file
-        const program = process.env.TEST_SERVER ?? join(ROOT, 'aglow');
-        this.#process = spawn(program, ['serve', '--urls', urls, '--data', this.#folder, ...this.#flags], { env: environment });
+        this.#process = spawn(PROGRAM, ['serve', '--urls', urls, '--data', this.#folder, ...this.#flags], { env: environment });
         this.#process.stderr.on('data', (text) => (this.#log += text));
         this.url = await new Promise((resolve, reject) => {
             const late = setTimeout(() => reject(new Error(`The server did not start: ${this.#log}`)), STARTS_WITHIN_MS);

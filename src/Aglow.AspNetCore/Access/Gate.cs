@@ -53,8 +53,13 @@ internal sealed class Gate(Callers callers, RateLimits rates, Holdings holdings,
                     : AuthenticateAsync(context, call, bearer.ToString());
             if (headers.Count > 1)
                 throw Problems.Malformed("Authorization is given twice: send it once.");
-            if (call.TakesTokenInUrl && Credentials.OfStream(context.Request) is { } elsewhere)
-                return AuthenticateAsync(context, call, elsewhere);
+            if (call.TakesTokenInUrl)
+            {
+                return Credentials.OfStream(context.Request) is { } elsewhere
+                    ? AuthenticateAsync(context, call, elsewhere)
+                    : throw Problems.StreamTokenMissing(call.Path == Routes.Socket);
+            }
+
             call.Access.Require(caller: null);
             return call.Handle(context);
         }

@@ -57,6 +57,13 @@ internal static class Problems
         StatusCodes.Status401Unauthorized, "Not authenticated", "This call takes a token or a key. Send it as Authorization: Bearer TOKEN.",
         challenge: "Bearer");
 
+    /// <summary>The same for a call that browsers make without a header. A close of a socket has room for the first 104 bytes.</summary>
+    public static ProblemException StreamTokenMissing(bool isSocket) => new(
+        StatusCodes.Status401Unauthorized, "Not authenticated",
+        $"Send a token or key as {(isSocket ? "the subprotocols aglow and aglow.token.TOKEN, " : "")}?access_token=TOKEN or "
+            + "Authorization: Bearer TOKEN.",
+        challenge: "Bearer");
+
     public static ProblemException TokenRefused() => new(
         StatusCodes.Status401Unauthorized, "Token refused",
         "This server does not accept the token or key: it is malformed, not signed by the issuer of this server's tokens, for another "
@@ -74,6 +81,9 @@ internal static class Problems
         retryAfter: 5);
 
     public static ProblemException UserMissing() => Malformed("A key belongs to no user. Name the user: {\"user_id\": 42}.");
+
+    public static ProblemException SocketUserMissing() =>
+        Malformed($"A key belongs to no user. Name the user that connects: {Routes.Socket}?{Routes.UserQuery}=42.");
 
     public static ProblemException NotForPeople(Scopes scope) => new(
         StatusCodes.Status403Forbidden, "Not for people",

@@ -77,11 +77,9 @@ internal sealed class HubPresence(PresenceHost host, Callers callers, HubPresenc
     {
         if (request is null)
             return new Client(Caller: null, Address: null, Device.Unnamed());
-        var device = DeviceNames.DeviceOf(Asked(request, Routes.DeviceIdQuery), Asked(request, Routes.DeviceKindQuery));
+        var device = DeviceNames.DeviceOf(Asked.Text(request, Routes.DeviceIdQuery), Asked.Text(request, Routes.DeviceKindQuery));
         return new Client(Caller: null, request.Connection.RemoteIpAddress, device ?? Device.Unnamed(), callers.SessionOf(request));
     }
-
-    private static string? Asked(HttpContext request, string name) => request.Request.Query[name] is [{ } value] ? value : null;
 }
 
 /// <summary>Checks at the start that connections to hubs can be devices in this application.</summary>

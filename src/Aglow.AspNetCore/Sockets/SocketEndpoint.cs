@@ -14,9 +14,11 @@ internal static class SocketEndpoint
 
     public static async Task HandleAsync(HttpContext context, SocketHost host, Callers callers)
     {
-        var upgrade = SocketUpgrade.Read(context);
+        // First the caller: a client whose handshake failed learns the reason from a plain GET with the same query.
         var hello = SocketHello.Read(context.Request.QueryString.Value ?? "");
         var who = await WhoAsync(context, hello, callers);
+        Callers.RequireLive(host.Presence.Accounts.Of(await host.Presence.FindAsync(who)), Callers.Current(context));
+        var upgrade = SocketUpgrade.Read(context);
         var client = new Client(
             Callers.Current(context), context.Connection.RemoteIpAddress, hello.Device ?? Device.Unnamed(), callers.SessionOf(context));
         var arrival = await host.ArriveAsync(who, client);
@@ -74,8 +76,8 @@ internal static class SocketEndpoint
         if (hello.User is { } who)
             await callers.RequireAsync(context, who, Scopes.Heartbeat);
         else
-            who = callers.IsOpen
-                ? throw new ProblemException(401, "Who are you?", "Name the user that connects: /ws?user_id=42.")
+            who = callers.IsOpen ? throw new ProblemException(401, "Who are you?", "Name the user that connects: /ws?user_id=42.")
+                : Callers.Current(context) is { User: null } ? throw Problems.SocketUserMissing()
                 : callers.Require(context);
         return who;
     }

@@ -17,6 +17,8 @@ internal readonly record struct SocketMessage(string Type, long? Id, UserBatch? 
     private const string DefinitionName = "definition";
     private const string TokenName = "token";
 
+    // those of claims, which a status message has, are read by ClaimBody
+    private static readonly string[] Members = [TypeName, IdName, UsersName, DefinitionName, TokenName];
     private static readonly string[] WatchMembers = [UsersName, DefinitionName];
     private static readonly string[] StatusMembers = [.. ClaimBody.Names];
     private static readonly string[] TokenMembers = [TokenName];
@@ -30,6 +32,7 @@ internal readonly record struct SocketMessage(string Type, long? Id, UserBatch? 
     {
         var reader = new Utf8JsonReader(json);
         string? type = null, definition = null, token = null, unknown = null;
+        var given = 0;
         long? id = null;
         UserBatch? users = null;
         ClaimBody? claim = null;
@@ -45,24 +48,34 @@ internal readonly record struct SocketMessage(string Type, long? Id, UserBatch? 
 
             while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
             {
-                if (reader.ValueTextEquals(TypeName))
-                    type = ReadText(ref reader, TypeName, type);
-                else if (reader.ValueTextEquals(IdName))
-                    id = id is null ? ReadId(ref reader) : throw Twice(IdName);
-                else if (reader.ValueTextEquals(DefinitionName))
-                    definition = ReadText(ref reader, DefinitionName, definition);
-                else if (reader.ValueTextEquals(TokenName))
-                    token = ReadText(ref reader, TokenName, token);
-                else if (reader.ValueTextEquals(UsersName))
-                    ReadUsers(ref reader, known, users = users is null ? new UserBatch() : throw Twice(UsersName));
-                else if (!(claim ??= new ClaimBody()).TryRead(ref reader))
-                    SkipUnknown(ref reader, ref unknown);
+                switch (ReadName(ref reader, ref given))
+                {
+                    case TypeName:
+                        type = ReadText(ref reader, TypeName);
+                        break;
+                    case IdName:
+                        id = ReadId(ref reader);
+                        break;
+                    case DefinitionName:
+                        definition = ReadText(ref reader, DefinitionName);
+                        break;
+                    case TokenName:
+                        token = ReadText(ref reader, TokenName);
+                        break;
+                    case UsersName:
+                        ReadUsers(ref reader, known, users = new UserBatch());
+                        break;
+                    default:
+                        if (!(claim ??= new ClaimBody()).TryRead(ref reader))
+                            SkipUnknown(ref reader, ref unknown);
+                        break;
+                }
             }
 
             // throws if anything follows
             reader.Read();
             var message = new SocketMessage(type ?? "", id, users, definition, claim, token);
-            message.Check(unknown);
+            message.Check(given, unknown);
             named = users?.Count ?? 0;
             return message;
         }
@@ -94,7 +107,7 @@ internal readonly record struct SocketMessage(string Type, long? Id, UserBatch? 
         return null;
     }
 
-    private void Check(string? unknown)
+    private void Check(int given, string? unknown)
     {
         string[] takes = Type switch
         {
@@ -104,7 +117,7 @@ internal readonly record struct SocketMessage(string Type, long? Id, UserBatch? 
             "active" or "leave" => [],
             _ => throw Malformed("\"type\" must be one of \"watch\", \"unwatch\", \"active\", \"status\", \"token\", \"leave\"."),
         };
-        if ((unknown ?? Stray(takes)) is { } stray)
+        if ((unknown ?? Stray(given, takes)) is { } stray)
         {
             var known = string.Join(", ", takes.Prepend(IdName).Prepend(TypeName));
             throw Malformed($"\"{Problems.Shorten(stray)}\" is not a member of a message of type \"{Type}\", which takes: {known}.");
@@ -112,12 +125,32 @@ internal readonly record struct SocketMessage(string Type, long? Id, UserBatch? 
     }
 
     // The first member that this type does not accept, but other types do.
-    private string? Stray(string[] takes) =>
-        Users is not null && !takes.Contains(UsersName) ? UsersName
-        : Definition is not null && !takes.Contains(DefinitionName) ? DefinitionName
-        : Claim?.FirstGiven is { } given && !takes.Contains(given) ? given
-        : Token is not null && !takes.Contains(TokenName) ? TokenName
-        : null;
+    private string? Stray(int given, string[] takes)
+    {
+        for (var at = Array.IndexOf(Members, IdName) + 1; at < Members.Length; at++)
+        {
+            if ((given & (1 << at)) != 0 && !takes.Contains(Members[at]))
+                return Members[at];
+        }
+
+        return Claim?.FirstGiven is { } ofClaim && !takes.Contains(ofClaim) ? ofClaim : null;
+    }
+
+    // The member at the reader's position; null if it is none of these. A member counts as given (a bit of each) even if its value is null.
+    private static string? ReadName(ref Utf8JsonReader reader, ref int given)
+    {
+        for (var at = 0; at < Members.Length; at++)
+        {
+            if (!reader.ValueTextEquals(Members[at]))
+                continue;
+            if ((given & (1 << at)) != 0)
+                throw Problems.Malformed($"\"{Members[at]}\" is given twice in one message: send it once.");
+            given |= 1 << at;
+            return Members[at];
+        }
+
+        return null;
+    }
 
     private static void SkipUnknown(ref Utf8JsonReader reader, ref string? unknown)
     {
@@ -135,10 +168,8 @@ internal readonly record struct SocketMessage(string Type, long? Id, UserBatch? 
             : throw Malformed($"\"{IdName}\" is an integer from 0 to {MaxId}, a different one for each message that has no answer yet.");
     }
 
-    private static string? ReadText(ref Utf8JsonReader reader, string name, string? before)
+    private static string? ReadText(ref Utf8JsonReader reader, string name)
     {
-        if (before is not null)
-            throw Twice(name);
         reader.Read();
         if (reader.TokenType is not (JsonTokenType.String or JsonTokenType.Null))
             throw Problems.Malformed($"\"{name}\" is not text: send a string or null.");
@@ -152,8 +183,6 @@ internal readonly record struct SocketMessage(string Type, long? Id, UserBatch? 
             throw Problems.Malformed($"\"{name}\" is not valid text: send whole characters in UTF-8.");
         }
     }
-
-    private static ProblemException Twice(string name) => Problems.Malformed($"\"{name}\" is given twice in one message: send it once.");
 
     private static void ReadUsers(ref Utf8JsonReader reader, KeyCache known, UserBatch users)
     {

@@ -16,14 +16,16 @@ internal readonly record struct SocketUpgrade(bool IsOverHttp2, bool IsOfHost, b
     {
         var request = context.Request;
         var overHttp2 = context.Features.Get<IHttpExtendedConnectFeature>() is { IsExtendedConnect: true, Protocol: "websocket" };
-        var isUpgradable = context.Features.Get<IHttpUpgradeFeature>() is { IsUpgradableRequest: true };
-        var isOfHost = !overHttp2 && !isUpgradable && context.WebSockets.IsWebSocketRequest;
+        // RFC 6455 allows GET only; a HEAD reaches every GET, too
+        var isGet = HttpMethods.IsGet(request.Method);
+        var isUpgradable = isGet && context.Features.Get<IHttpUpgradeFeature>() is { IsUpgradableRequest: true };
+        var isOfHost = isGet && !overHttp2 && !isUpgradable && context.WebSockets.IsWebSocketRequest;
         if (!overHttp2 && !isOfHost && (HttpProtocol.IsHttp10(request.Protocol)
             || !isUpgradable
             || !Holds(request.Headers.Upgrade, "websocket")))
         {
             // a client that wants a WebSocket sends these headers, too, so only Upgrade was lost
-            if (request.Headers.SecWebSocketKey.Count > 0 || request.Headers.SecWebSocketVersion.Count > 0)
+            if (isGet && (request.Headers.SecWebSocketKey.Count > 0 || request.Headers.SecWebSocketVersion.Count > 0))
             {
                 throw new ProblemException(
                     400,
