@@ -63,6 +63,7 @@ internal sealed class ChangesEndpoints(PresenceHost host, Callers callers, Gate 
         {
             await WaitAsync(context, feed, page.Next, until);
             page = await feed.ReadAsync(page.Next, limit, context.RequestAborted);
+            await callers.RequireStillAsync(context);
         }
 
         gate.Charge(context, Cost.Users(page.Changes.Count));
