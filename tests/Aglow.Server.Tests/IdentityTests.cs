@@ -260,10 +260,10 @@ public sealed partial class IdentityTests : IAsyncLifetime
             .ShouldBe(described.Order());
     }
 
-    private sealed record Made(string Method, string Path, string? Json = null, byte[]? Packed = null);
+    internal sealed record Made(string Method, string Path, string? Json = null, byte[]? Packed = null);
 
     // Every call about this user, with the user in every possible place: the path, the query, the body.
-    private static List<Made> Calls(string user)
+    internal static List<Made> Calls(string user)
     {
         var (path, json) = (Uri.EscapeDataString(user), JsonSerializer.Serialize(user));
         var packed = uint.TryParse(user, out var word) ? Calling.Pack([word]) : Calling.Pack([FirstIndex]);

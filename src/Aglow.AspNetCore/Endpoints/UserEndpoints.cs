@@ -197,7 +197,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
         DirectoryUsers.Require(host.Presence);
         // writing one profile costs a tenth of a call: its row, its names, and their index in the database
         gate.Charge(context, profiles.Count / 10);
-        await host.Presence.RegisterAsync(users);
+        await DirectoryUsers.RegisterAsync(context, host.Presence, gate, users);
         var writes = profiles
             .Select((profile, i) => new ProfileWrite(users.Numbers.Span[i], profile.UserName, profile.DisplayName))
             .ToArray();
@@ -211,8 +211,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
     {
         var asked = Asked.User(context, fromEnd: 1);
         await callers.RequireAsync(context, asked, Scopes.Users);
-        DirectoryUsers.Require(host.Presence);
-        await host.Presence.RevokeAsync(asked);
+        await host.Presence.RevokeAsync(await RegisterAsync(context, asked));
         context.Response.StatusCode = StatusCodes.Status204NoContent;
     }
 
@@ -222,8 +221,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
         await callers.RequireBackendAsync(context, Scopes.Users);
         var disabled = await RequestBodies.ReadAsync(
             context, AccessExample, static json => MemberReader.ReadFlag(json, AccessExample, JsonNames.Disabled));
-        DirectoryUsers.Require(host.Presence);
-        await host.Presence.SetDisabledAsync(await host.Presence.RegisterAsync(asked), disabled);
+        await host.Presence.SetDisabledAsync(await RegisterAsync(context, asked), disabled);
         await Answers.JsonAsync(context, new AccessDocument(UserJson.Of(asked), disabled), Documents.Sent.AccessDocument);
     }
 
