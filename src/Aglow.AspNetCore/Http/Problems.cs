@@ -186,8 +186,8 @@ internal static class Problems
         $"The path and ?{Routes.UserParameter}= both name a user: send the user in the path, or {Routes.UserInQuery} in its place.");
 
     public static ProblemException DotsInPath() => Malformed(
-        $"The path has a segment \".\" or \"..\", which is not a user there. Send {Routes.UserInQuery} in its place and ?"
-            + $"{Routes.UserParameter}=X; GET /status and /users take ?{Routes.UserParameter}=X, too.");
+        $"The path has a segment \".\" or \"..\": send the path without it. For a user with this ID send {Routes.UserInQuery} in its place "
+            + $"and ?{Routes.UserParameter}=X; GET /status and /users take ?{Routes.UserParameter}=X, too.");
 
     public static ProblemException TooManyUsers(int most, string instead) => new(
         StatusCodes.Status413PayloadTooLarge, "Too many users", $"More than {most} users in one call. Send {instead}.");
