@@ -137,7 +137,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
         var request = context.Request;
         context.Response.Headers.Location =
             $"{request.PathBase.ToUriComponent()}{request.Path.ToUriComponent().TrimEnd('/')}{PathOf(who)}";
-        await AnswerAsync(context, who, user, StatusCodes.Status201Created);
+        await AnswerAsync(context, who, user, StatusCodes.Status201Created, profile.AsCame);
     }
 
     // Clients remove "." and ".." from a path, and "batch" is another call's.
@@ -276,12 +276,12 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
         await AnswerAsync(context, asked, user, StatusCodes.Status200OK);
     }
 
-    private async Task AnswerAsync(HttpContext context, UserId asked, uint user, int status)
+    private async Task AnswerAsync(HttpContext context, UserId asked, uint user, int status, UserJson? asCame = null)
     {
         var profile = await host.Presence.FindProfileAsync(user, ofOneself: callers.Of(context) == asked);
         var presence = await (await callers.ViewAsync(context)).StatusAsync(user);
         var seesAll = await callers.MaySeeAllOfAsync(context, asked);
-        var document = UserDocument.Of(UserJson.Of(asked), profile, presence) with
+        var document = UserDocument.Of(asCame ?? UserJson.Of(asked), profile, presence) with
         {
             Manual = seesAll ? Claim.NameOf(host.Presence.Claims.ChosenBy(user, host.Presence.Clock.Now)) : null,
             Disabled = seesAll && host.Presence.Accounts.IsDisabled(user) ? true : null,
