@@ -37,7 +37,7 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Gat
                 Access = CallAccess.People(Scopes.Heartbeat),
                 Bodies = [new(Routes.Json, typeof(HeartbeatBody)), new(Routes.Packed)],
                 BodyIsOptional = true,
-                Answers = [new(Routes.Json, typeof(HeartbeatDocument))],
+                Answers = [new(Routes.Json, typeof(HeartbeatDocument)), new(Routes.Json, typeof(AcceptedDocument))],
                 Problems = [400, 401, 403, 404, 408, 413, 415, 429, 503, 507],
             },
             new Call(HttpMethods.Post, Routes.StatusUpdate, "late heartbeat", "A user was alive at a given second", LateHeartbeatAsync)

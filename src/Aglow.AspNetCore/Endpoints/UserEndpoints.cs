@@ -74,7 +74,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
             Answers = [new(Routes.Json, typeof(AccessDocument))],
             Problems = [400, 401, 403, 408, 413, 415, 429, 501, 503],
         },
-        new Call(HttpMethods.Get, Routes.Users, "search users", "Finds users by name", SearchAsync)
+        new Call(HttpMethods.Get, Routes.Users, "search users", "Finds users by name, or one user by ID", SearchAsync)
         {
             Access = CallAccess.People(Scopes.Read),
             Query =
@@ -88,8 +88,8 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
                 QueryParameter.User,
                 QueryParameter.Viewer,
             ],
-            Answers = [new(Routes.Json, typeof(UsersDocument))],
-            Problems = [400, 401, 403, 429, 501, 503],
+            Answers = [new(Routes.Json, typeof(UsersDocument)), new(Routes.Json, typeof(UserDocument))],
+            Problems = [400, 401, 403, 404, 429, 501, 503],
         },
         new Call(HttpMethods.Get, Routes.User, "user", "A user: names and presence", FindAsync)
         {
