@@ -317,8 +317,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
         var follower = await RegisterAsync(context, asked);
         await DirectoryUsers.ResolveAsync(context, host.Presence, gate, users, register: follow);
         var followed = await host.Presence.FollowAsync(follower, DirectoryUsers.Known(users), follow)
-            ?? throw Problems.TooManyUsers(
-                host.Options.SubscriptionLimit, "a DELETE for users whom this user follows first; nothing was changed");
+            ?? throw Problems.ListFull(host.Options.SubscriptionLimit);
         await DirectoryUsers.SendListAsync(context, host.Presence, followed);
     }
 

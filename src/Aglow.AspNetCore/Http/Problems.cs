@@ -50,7 +50,8 @@ internal static class Problems
 
     public static ProblemException WhoIsMissing() => new(
         StatusCodes.Status401Unauthorized, "Not authenticated",
-        "An empty body speaks for the authenticated user, and this server authenticates nobody. Name the user: {\"user_id\": 42}.");
+        "The body names no user, so it speaks for the authenticated one, and this server authenticates nobody. "
+            + "Name the user: {\"user_id\": 42}.");
 
     public static ProblemException NotAuthenticated() => new(
         StatusCodes.Status401Unauthorized, "Not authenticated",
@@ -191,6 +192,10 @@ internal static class Problems
 
     public static ProblemException TooManyUsers(int most, string instead) => new(
         StatusCodes.Status413PayloadTooLarge, "Too many users", $"More than {most} users in one call. Send {instead}.");
+
+    public static ProblemException ListFull(int most) => new(
+        StatusCodes.Status413PayloadTooLarge, "Too many users",
+        $"With these users the list would have more than {most}; nothing was changed. Take some away first, with a DELETE on this path.");
 
     public static ProblemException BodyTooLarge(int most) => new(
         StatusCodes.Status413PayloadTooLarge, "Body too large",
