@@ -51,7 +51,8 @@ internal sealed class IssuerKeys(Uri authority, string? issuer, TimeProvider tim
         }
         catch (Exception failure)
         {
-            ServerLog.IssuerAway(log, _address, failure.InnerException?.Message ?? failure.Message);
+            // the library's own messages hide addresses and answers, so the innermost one says why
+            ServerLog.IssuerAway(log, _address, failure.GetBaseException().Message);
             return null;
         }
         finally
@@ -68,7 +69,7 @@ internal sealed class IssuerKeys(Uri authority, string? issuer, TimeProvider tim
 
     private async Task<PublishedKeys> ReadAsync()
     {
-        var documents = new HttpDocumentRetriever(_http) { RequireHttps = authority.Scheme == Uri.UriSchemeHttps };
+        var documents = new Documents(_http, authority.Scheme == Uri.UriSchemeHttps);
         var read = await OpenIdConnectConfigurationRetriever.GetAsync(_address, documents, CancellationToken.None);
         // a server may not speak for another issuer, unless the operator names that issuer
         if (issuer is null && read.Issuer?.TrimEnd('/') != authority.AbsoluteUri.TrimEnd('/'))
@@ -76,5 +77,19 @@ internal sealed class IssuerKeys(Uri authority, string? issuer, TimeProvider tim
         if (read.SigningKeys.Count == 0)
             throw new InvalidOperationException("it publishes no keys");
         return new PublishedKeys(issuer ?? read.Issuer!, [.. read.SigningKeys], time.GetTimestamp());
+    }
+
+    // The library's own retriever writes "[PII is hidden]" instead of the address and the status.
+    private sealed class Documents(HttpClient http, bool requireHttps) : IDocumentRetriever
+    {
+        public async Task<string> GetDocumentAsync(string address, CancellationToken cancel)
+        {
+            if (!Uri.TryCreate(address, UriKind.Absolute, out var url) || (requireHttps && url.Scheme != Uri.UriSchemeHttps))
+                throw new InvalidOperationException($"it refers to {address}, which is not an https:// address");
+            using var answer = await http.GetAsync(url, cancel);
+            return answer.IsSuccessStatusCode
+                ? await answer.Content.ReadAsStringAsync(cancel)
+                : throw new HttpRequestException($"{address} answered {(int)answer.StatusCode}");
+        }
     }
 }

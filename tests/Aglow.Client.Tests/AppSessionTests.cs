@@ -1,6 +1,8 @@
+using System.Net;
 using System.Net.Http.Json;
 using System.Net.WebSockets;
 using System.Security.Claims;
+using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Authentication.Cookies;
 using Microsoft.AspNetCore.Http;
@@ -11,6 +13,7 @@ namespace Aglow.Client.Tests;
 public sealed class AppSessionTests
 {
     private volatile bool _isStampOld;
+    private volatile int _checks;
 
     [Fact]
     public async Task A_socket_ends_when_its_cookie_does() => (await ClosedAsync(TimeSpan.FromSeconds(3), static () => { })).ShouldBe(4401);
@@ -27,6 +30,20 @@ public sealed class AppSessionTests
         http.DefaultRequestHeaders.Add("Cookie", await SignInAsync(app));
         using var stream = new StreamReader(await http.GetStreamAsync("/watch?users=1"));
         (await stream.ReadToEndAsync().WaitAsync(Watching.Patience)).ShouldContain("retry: ");
+    }
+
+    [Fact]
+    public async Task A_long_poll_answers_nobody_who_was_signed_out_while_it_waited()
+    {
+        await using var app = await AppAsync(TimeSpan.FromHours(1), isBackend: true);
+        using var http = app.Http();
+        http.DefaultRequestHeaders.Add("Cookie", await SignInAsync(app));
+        (await http.GetAsync("/changes?after=latest&wait=1")).StatusCode.ShouldBe(HttpStatusCode.OK);
+        var before = _checks;
+        var poll = http.GetAsync("/changes?after=latest&wait=3");
+        await Eventually.TrueAsync(() => _checks > before, "the poll is let in");
+        _isStampOld = true;
+        (await poll).StatusCode.ShouldBe(HttpStatusCode.Unauthorized);
     }
 
     private static async Task<string> SignInAsync(OwnApp app)
@@ -54,10 +71,13 @@ public sealed class AppSessionTests
         return (int?)socket.CloseStatus;
     }
 
-    private Task<OwnApp> AppAsync(TimeSpan lasts) => OwnApp.StartAsync(
+    private Task<OwnApp> AppAsync(TimeSpan lasts, bool isBackend = false) => OwnApp.StartAsync(
         (builder, folder) =>
         {
             builder.Services.AddAglow(o => (o.DataDirectory, o.HeartbeatSeconds, o.LeaseSeconds) = (folder, 1, 4));
+            if (isBackend)
+                builder.Services.AddAuthorizationBuilder()
+                    .AddPolicy(AglowPolicies.Backend, static policy => policy.RequireAuthenticatedUser());
             builder.Services.AddAuthentication("cookie").AddCookie("cookie", o =>
             {
                 o.ExpireTimeSpan = lasts;
@@ -66,6 +86,7 @@ public sealed class AppSessionTests
                 {
                     if (_isStampOld)
                         context.RejectPrincipal();
+                    _checks++;
                     return Task.CompletedTask;
                 };
             });

@@ -148,9 +148,31 @@ public class AccessTests(TokenServer shared)
         var refused = (await _server.AskAsync("a.b.c", "GET", "/status/1")).ShouldBeProblem(401, "Get another one");
         refused.Headers.WwwAuthenticate.ToString().ShouldBe("Bearer error=\"invalid_token\"");
         refused.Text.ShouldNotContain("IDX");
-        (await _server.AskAsync(Token.Of("a", seconds: -61), "GET", "/status/1")).ShouldBeProblem(401, "has expired");
+        (await _server.AskAsync(Token.Of("a", seconds: -61), "GET", "/status/1")).ShouldBeProblem(401, "has expired")
+            .Headers.WwwAuthenticate.ToString().ShouldBe("Bearer error=\"invalid_token\"");
+        var me = SharedServer.NewKey("me");
+        (await _server.AskAsync(Token.Of(me), "POST", $"/users/{me}/revoke")).Status.ShouldBe(204);
+        (await _server.AskAsync(Token.Of(me), "GET", "/status/1")).ShouldBeProblem(401, "signed out everywhere")
+            .Headers.WwwAuthenticate.ToString().ShouldBe("Bearer error=\"invalid_token\"");
         (await _server.AskAsync(shared.Keys["read"], "POST", "/heartbeat", "{\"user_id\":1}"))
             .ShouldBeProblem(403, "lacks the scope \"heartbeat\"");
+    }
+
+    [Theory]
+    [InlineData("exp")]
+    [InlineData("iat")]
+    [InlineData("nbf")]
+    public async Task A_date_of_a_token_that_is_no_number_is_named(string date)
+    {
+        string With(JsonNode? value, byte[] secret) => Token.Signed(Token.Claims("a", c => c[date] = value), secret);
+        (await _server.AskAsync(With($"{Token.Now + 30}", Token.Secret), "GET", "/status/1"))
+            .ShouldBeProblem(401, $"The token's {date} is not a number");
+        foreach (var value in new JsonNode?[] { "tomorrow", "", true, null, new JsonArray(Token.Now) })
+            (await _server.AskAsync(With(value, Token.Secret), "GET", "/status/1")).ShouldBeProblem(401);
+        // the reason is for those for whom the issuer signed
+        (await _server.AskAsync(With($"{Token.Now + 30}", new byte[32]), "GET", "/status/1")).ShouldBeProblem(401, "Get another one");
+        (await _server.AskAsync(Token.Signed(Token.Claims("a", c => c["iat"] = Token.Now - 0.5), Token.Secret), "GET", "/status/1"))
+            .Status.ShouldBe(200);
     }
 
     [Fact]
@@ -260,6 +282,9 @@ public class AccessTests(TokenServer shared)
         { "expired over a minute ago", user => Token.Of(user, seconds: -61) },
         { "no expiry", user => Token.Signed(Token.Claims(user, c => c.Remove("exp")), Token.Secret) },
         { "expiry as text", user => Token.Signed(Token.Claims(user, c => c["exp"] = "9999999999x"), Token.Secret) },
+        { "expiry as a string", user => Token.Signed(Token.Claims(user, c => c["exp"] = $"{Token.Now + 600}"), Token.Secret) },
+        { "issued at a string", user => Token.Signed(Token.Claims(user, c => c["iat"] = $"{Token.Now}"), Token.Secret) },
+        { "not good before a string", user => Token.Signed(Token.Claims(user, c => c["nbf"] = $"{Token.Now}"), Token.Secret) },
         { "not good before the future", user => Token.Signed(Token.Claims(user, c => c["nbf"] = Token.Now + 90), Token.Secret) },
         { "issued in the future", user => Token.Signed(Token.Claims(user, c => c["iat"] = Token.Now + 90), Token.Secret) },
         { "no subject", user => Token.Signed(Token.Claims(user, c => c.Remove("sub")), Token.Secret) },

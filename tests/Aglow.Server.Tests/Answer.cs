@@ -35,6 +35,9 @@ internal sealed record Answer(int Status, string? ContentType, HttpResponseHeade
         problem["title"]!.GetValue<string>().ShouldNotBeNullOrWhiteSpace();
         problem["detail"]!.GetValue<string>().Length.ShouldBeGreaterThan(10);
         problem["detail"]!.GetValue<string>().ShouldNotContain("Exception");
+        // RFC 9110 asks for it
+        if (status == 401)
+            Headers.WwwAuthenticate.ShouldNotBeEmpty();
         if (detail is not null)
             problem["detail"]!.GetValue<string>().ShouldContain(detail);
         return this;

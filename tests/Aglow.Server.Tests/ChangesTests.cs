@@ -114,6 +114,38 @@ public class ChangesTests
     }
 
     [Fact]
+    public async Task A_long_poll_whose_key_is_revoked_while_it_waits_is_told_nothing()
+    {
+        await using var server = await AglowProcess.StartAsync(null, Token.ServerFlags);
+        var key = await TokenServer.AddKeyAsync(server.Folder, "reader", "read");
+        await Eventually.TrueAsync(
+            async () => (await server.AskAsync(key, "GET", "/changes")).Status == 200, 20, "the key is taken");
+        var after = (await server.AskAsync(key, "GET", "/changes?after=latest")).Json["next"]!.GetValue<string>();
+        var poll = server.AskAsync(key, "GET", $"/changes?after={after}&wait=60");
+        (await AglowProcess.RunToEndAsync(["keys", "revoke", "--data", server.Folder, "--name", "reader"])).Code.ShouldBe(0);
+        await Eventually.TrueAsync(
+            async () => (await server.AskAsync(key, "GET", "/changes")).Status == 401, 20, "the key is revoked");
+        poll.IsCompleted.ShouldBeFalse();
+        (await server.AskAsync(Token.Of("ann"), "POST", "/heartbeat")).Status.ShouldBe(200);
+        (await poll).ShouldBeProblem(401, "revoked").Text.ShouldNotContain("ann");
+    }
+
+    [Theory]
+    [InlineData("limit=foo")]
+    [InlineData("limit=10")]
+    [InlineData("wait=5")]
+    public async Task A_stream_refuses_the_parameters_of_pages(string query)
+    {
+        await using var server = await AglowProcess.StartAsync();
+        using var request = new HttpRequestMessage(HttpMethod.Get, $"/changes?{query}");
+        request.Headers.Accept.ParseAdd("text/event-stream");
+        using var answer = await server.Http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
+        ((int)answer.StatusCode).ShouldBe(400);
+        JsonNode.Parse(await answer.Content.ReadAsStringAsync())!["detail"]!.GetValue<string>()
+            .ShouldStartWith($"{query.Split('=')[0]} is for pages");
+    }
+
+    [Fact]
     public async Task What_is_no_longer_kept_is_said_as_a_gap()
     {
         var folder = AglowProcess.NewFolder();

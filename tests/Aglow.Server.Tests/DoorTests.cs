@@ -415,6 +415,64 @@ public class DoorTests(DoorServer shared) : IClassFixture<DoorServer>
         statuses.ShouldContain("429");
     }
 
+    [Fact]
+    public async Task No_call_registers_users_while_its_key_registers_too_fast()
+    {
+        await using var server = await AglowProcess.StartAsync(
+            null, [.. Token.ServerFlags, "--rate-limit-registrations", "1", "--rate-limit-key", "0", "--rate-limit-address", "0"]);
+        var key = await TokenServer.AddKeyAsync(server.Folder, "all", "heartbeat,read,users,operate");
+        await Eventually.TrueAsync(async () => (await server.AskAsync(key, "GET", "/status/1")).Status == 200, Soon, "the key is taken");
+        async Task<string> RegisteredAsync() =>
+            (await server.AskAsync(key, "GET", "/metrics")).Text.Split('\n').Single(
+                static line => line.StartsWith("aglow_users_registered ", StringComparison.Ordinal));
+        static string Import(string prefix) => JsonSerializer.Serialize(new
+        {
+            users = Enumerable.Range(0, 600).Select(i => new { user_id = $"{prefix}-{i}", user_name = $"{prefix}-{i}" }),
+        });
+
+        // an import of more users than the limit passes once, and is paid off in ten minutes
+        (await server.AskAsync(key, "POST", "/users/batch", Import("first"))).ShouldBeJson("""{"created":600,"replaced":0}""");
+        var registered = await RegisteredAsync();
+        var refused = (await server.AskAsync(key, "POST", "/users/batch", Import("second"))).ShouldBeProblem(429, "1 new users a second");
+        refused.Headers.RetryAfter!.Delta!.Value.TotalSeconds.ShouldBeGreaterThan(60);
+        // the same again has no new users
+        (await server.AskAsync(key, "POST", "/users/batch", Import("first"))).ShouldBeJson("""{"created":0,"replaced":600}""");
+
+        var wayIn = new List<string>();
+        foreach (var call in IdentityTests.Calls("newcomer"))
+        {
+            // a stream does not end, and packed bodies hold numbers
+            if (call.Packed is not null || call.Path.StartsWith("/watch", StringComparison.Ordinal))
+                continue;
+            if ((await server.AskAsync(key, call.Method, call.Path, call.Json)).Status == 429)
+                wayIn.Add($"{call.Method} {call.Path.Split('?')[0]}");
+            (await RegisteredAsync()).ShouldBe(registered, $"{call}");
+        }
+
+        string[] known =
+        [
+            "POST /heartbeat", "POST /status/update", "POST /users", "POST /users/batch", "PUT /users", "PATCH /users",
+            "PUT /users/newcomer", "PATCH /users/newcomer", "PUT /users/newcomer/access", "POST /users/newcomer/revoke",
+            "PUT /users/newcomer/status", "PUT /users/newcomer/visibility", "POST /users/newcomer/subscriptions",
+        ];
+        known.Except(wayIn).ShouldBeEmpty();
+    }
+
+    [Fact]
+    public async Task Probes_are_answered_whatever_else_their_address_sends()
+    {
+        await using var server = await AglowProcess.StartAsync(null, [.. Token.ServerFlags, "--rate-limit-address", "5"]);
+        var refused = false;
+        for (var i = 0; i < 15; i++)
+            refused |= (await server.GetAsync("/openapi/v1.json")).Status == 429;
+        refused.ShouldBeTrue();
+        for (var i = 0; i < 40; i++)
+        {
+            foreach (var probe in new[] { "/health/live", "/health/ready" })
+                (await server.GetAsync(probe)).Status.ShouldBe(200, probe);
+        }
+    }
+
     private static string Signed(string user, int seconds) => Token.Of(user, seconds);
 
     private static async Task EndsAsync(Open open, string what) =>

@@ -97,6 +97,25 @@ public sealed partial class IdentityTests : IAsyncLifetime
     [GeneratedRegex(@"\d+ s ago", RegexOptions.None, matchTimeoutMilliseconds: 1000)]
     private static partial Regex Seconds();
 
+    [Theory]
+    [InlineData("5002")]
+    [InlineData("\"5002\"")]
+    [InlineData("5000000000")]
+    [InlineData("\"5000000000\"")]
+    [InlineData("9223372036854775807")]
+    [InlineData("\"042\"")]
+    [InlineData("\"ann\"")]
+    public async Task A_body_names_a_user_in_one_form_and_the_answer_repeats_it(string id)
+    {
+        var created = await _server.PostAsync("/users", $"{{\"user_name\":\"somebody\",\"user_id\":{id}}}");
+        created.Status.ShouldBe(201, created.Text);
+        created.Json["user_id"]!.ToJsonString().ShouldBe(id);
+        (await _server.PostAsync("/status/batch", $"{{\"user_ids\":[{id}]}}")).Json[0]!["user_id"]!.ToJsonString().ShouldBe(id);
+        (await _server.PostAsync("/reach", $"{{\"user_ids\":[{id}]}}")).Json["users"]![0]!["user_id"]!.ToJsonString().ShouldBe(id);
+        await _server.PutAsync($"/users/{id.Trim('"')}/access", "{\"disabled\":true}");
+        (await _server.PostAsync("/heartbeat", $"{{\"user_ids\":[1,{id}]}}")).Json["disabled"]![0]!.ToJsonString().ShouldBe(id);
+    }
+
     [Fact]
     public async Task Digits_that_are_no_integers_canonical_form_are_somebody_else()
     {
@@ -260,10 +279,10 @@ public sealed partial class IdentityTests : IAsyncLifetime
             .ShouldBe(described.Order());
     }
 
-    private sealed record Made(string Method, string Path, string? Json = null, byte[]? Packed = null);
+    internal sealed record Made(string Method, string Path, string? Json = null, byte[]? Packed = null);
 
     // Every call about this user, with the user in every possible place: the path, the query, the body.
-    private static List<Made> Calls(string user)
+    internal static List<Made> Calls(string user)
     {
         var (path, json) = (Uri.EscapeDataString(user), JsonSerializer.Serialize(user));
         var packed = uint.TryParse(user, out var word) ? Calling.Pack([word]) : Calling.Pack([FirstIndex]);

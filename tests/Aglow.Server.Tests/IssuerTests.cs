@@ -68,6 +68,8 @@ public class IssuerTests
             () => Task.FromResult(server.Output.Contains("The issuer's keys cannot be read", StringComparison.Ordinal)),
             30,
             "the log says so");
+        server.Output.ShouldContain("answered 503");
+        server.Output.Split('\n').Where(static line => line.Contains("PII", StringComparison.Ordinal)).ShouldBeEmpty();
         issuer.IsAway = false;
         await Eventually.TrueAsync(
             async () => (await server.AskAsync(token, "POST", "/heartbeat")).Status == 200,

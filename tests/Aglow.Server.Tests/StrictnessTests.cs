@@ -191,14 +191,82 @@ public sealed partial class StrictnessTests(SharedServer shared)
     [InlineData("GET /status/%2E%2e/users/1")]
     [InlineData("GET /status/.%2e/users/1")]
     [InlineData("GET /status/%2e./users/1")]
+    [InlineData("GET /users/.")]
+    [InlineData("GET /users/1/..")]
+    [InlineData("GET /status/..")]
+    [InlineData("POST /x/../heartbeat")]
+    [InlineData("POST /./heartbeat")]
+    [InlineData("POST /webhooks/x/%2E%2E")]
+    [InlineData("PUT /users/1/..")]
+    [InlineData("GET /nothing/../here")]
+    [InlineData("GET /page/../appsettings.json")]
+    [InlineData("GET http://localhost/users/./status")]
+    [InlineData("GET /health/./live?a=b/c")]
     public async Task A_path_with_dots_is_not_about_whom_it_names_without_them(string call)
     {
         await using var socket = await RawSocket.ConnectAsync(_server.Address);
         await socket.WriteAsync($"{call} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}");
         var head = await socket.ReadHeadAsync();
         head.ShouldStartWith("HTTP/1.1 400 ");
-        (await socket.ReadBodyAsync(head)).GetProperty("detail").GetString()!.ShouldContain("Send - in its place");
+        (await socket.ReadBodyAsync(head)).GetProperty("detail").GetString()!.ShouldContain("send - in its place");
     }
+
+    [Theory]
+    [InlineData("/status/a.b")]
+    [InlineData("/status/...")]
+    [InlineData("/status/.a")]
+    [InlineData("/status/1?definition=chat&viewer=/../x")]
+    public async Task Dots_inside_a_segment_or_a_query_are_fine(string path) =>
+        (await _server.GetAsync(path)).Status.ShouldBe(200);
+
+    [Theory]
+    [InlineData("subscriptions", "/subscriptions")]
+    [InlineData("approved", "/approved")]
+    [InlineData("blocked", "/blocked")]
+    public async Task A_list_that_is_full_is_not_taken_for_a_call_that_is_too_long(string list, string path)
+    {
+        var user = SharedServer.NewUsers();
+        var many = string.Join(',', Enumerable.Range(1, 10_000));
+        (await _server.PostAsync($"/users/{user}{path}", $"{{\"user_ids\":[{many}]}}")).Status.ShouldBe(200, list);
+        (await _server.PostAsync($"/users/{user}{path}", "{\"user_ids\":[10001]}")).ShouldBeProblem(
+            413, "the list would have more than 10000");
+        (await _server.PostAsync($"/users/{user}{path}", $"{{\"user_ids\":[{many},10001]}}")).ShouldBeProblem(
+            413, "More than 10000 users in one call");
+        (await _server.DeleteAsync($"/users/{user}{path}", "{\"user_ids\":[1]}")).Status.ShouldBe(200);
+        (await _server.PostAsync($"/users/{user}{path}", "{\"user_ids\":[10001]}")).Status.ShouldBe(200);
+    }
+
+    [Theory]
+    [InlineData("/heartbeat", null)]
+    [InlineData("/offline", null)]
+    [InlineData("/heartbeat", "{\"active\":true}")]
+    [InlineData("/offline", "{\"device\":{\"id\":\"a\"}}")]
+    public async Task A_body_that_names_nobody_is_told_so_in_open_mode(string path, string? json) =>
+        (await _server.SendAsync(
+            HttpMethod.Post, path, json is null ? [] : Encoding.UTF8.GetBytes(json), json is null ? null : "application/json"))
+            .ShouldBeProblem(401, "The body names no user");
+
+    [Theory]
+    [InlineData("/webhooks", "{\"url\":\"https://a.example\",\"url\":\"https://b.example\"}", "url is given twice")]
+    [InlineData("/webhooks", "{\"url\":\"https://a.example\",\"\\u0075rl\":\"https://b.example\"}", "url is given twice")]
+    [InlineData("/webhooks", "{\"events\":[\"online\"],\"events\":[\"online\"]}", "events is given twice")]
+    [InlineData("/webhooks", "{\"colour\":1,\"colour\":1}", "colour")]
+    [InlineData("/webhooks", "{\"\\ud800\":1}", "not JSON")]
+    [InlineData("/webhooks", "{\"url\":", "not JSON")]
+    [InlineData("/webhooks", "[]", "not an object")]
+    [InlineData("/webhooks/x/rotate", "{\"overlap_hours\":1,\"overlap_hours\":2}", "overlap_hours is given twice")]
+    public async Task A_body_of_a_webhook_is_read_as_strictly_as_any_other(string path, string json, string says) =>
+        (await _server.PostAsync(path, json)).ShouldBeProblem(400, says);
+
+    [Theory]
+    [InlineData(" https://a.example/")]
+    [InlineData("https://a.example/ ")]
+    [InlineData("https://a.example/b c")]
+    [InlineData("https://a.example/\\n")]
+    [InlineData("https://a.exa\\tmple/")]
+    [InlineData("https://a.example/\\u0000")]
+    public async Task A_url_of_a_webhook_has_no_spaces_and_no_control_characters(string url) =>
+        (await _server.PostAsync("/webhooks", $"{{\"url\":\"{url}\"}}")).ShouldBeProblem(422, "url has spaces or control characters");
 
     [Fact]
     public async Task A_new_user_is_found_where_the_answer_says()

@@ -23,6 +23,38 @@ public class VisibilityTests(TokenServer shared)
     /// <summary>The ID in the form of lists.</summary>
     private static string Json(string user) => uint.TryParse(user, out _) ? user : $"\"{user}\"";
 
+    [Theory]
+    [InlineData("everyone", "exact")]
+    [InlineData("everyone", "coarse")]
+    [InlineData("everyone", "hidden")]
+    [InlineData("nobody", "exact")]
+    public async Task A_write_answers_with_what_its_caller_may_see(string online, string lastSeen)
+    {
+        var key = await TokenServer.AddKeyAsync(_server.Folder, SharedServer.NewKey(), "read,users");
+        await Eventually.TrueAsync(async () => (await _server.AskAsync(key, "GET", "/status/1")).Status == 200, 20, "the key is taken");
+        var user = await ArriveAsync("shown");
+        await ShowAsync(user, $$"""{"online":"{{online}}","last_seen":"{{lastSeen}}"}""");
+        var (name, token) = (NameOf(user), Token.Of(user));
+        foreach (var credential in new[] { key, token })
+        {
+            foreach (var (method, path, json) in new[]
+            {
+                ("PUT", $"/users/{user}/status", "{\"status\":\"busy\",\"text\":\"secret\"}"),
+                ("PUT", $"/users/{user}/status", "{\"status\":\"auto\"}"),
+                ("PATCH", $"/users/{user}", "{\"display_name\":\"Shown\"}"),
+                ("PUT", $"/users/{user}", $"{{\"user_name\":\"{name}\"}}"),
+            })
+            {
+                var written = (await _server.AskAsync(credential, method, path, json)).Json;
+                var read = (await _server.AskAsync(credential, "GET", $"/users/{user}")).Json;
+                foreach (var member in new[] { "is_online", "status", "last_seen_about", "text", "manual", "devices" })
+                    written[member]?.ToJsonString().ShouldBe(read[member]?.ToJsonString(), $"{method} {path} {json} {member}");
+                // a second may pass between the two
+                (written["last_seen"] is null).ShouldBe(read["last_seen"] is null, $"{method} {path} {json}");
+            }
+        }
+    }
+
     private async Task ShowAsync(string user, string json) =>
         (await AskAsync(user, "PUT", $"/users/{user}/visibility", json)).Status.ShouldBe(200);
 

@@ -87,7 +87,8 @@ public sealed partial class WebPageTests(SharedServer shared)
         head.Bytes.ShouldBeEmpty();
         head.ContentHeaders.ContentLength.ShouldBe((await _server.GetAsync("/")).Bytes.Length);
         (await _server.PostAsync("/", "{}")).ShouldBeProblem(404);
-        (await _server.GetAsync("/page/../appsettings.json")).ShouldBeProblem(404);
+        (await _server.GetAsync("/page/../appsettings.json")).ShouldBeProblem(400);
+        (await _server.GetAsync("/page/..%2Fappsettings.json")).ShouldBeProblem(404);
     }
 
     [GeneratedRegex("(href|src)=\"(?<path>/(page|client)/[^\"]+)\"", RegexOptions.ExplicitCapture, matchTimeoutMilliseconds: 1000)]

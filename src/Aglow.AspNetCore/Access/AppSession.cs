@@ -67,6 +67,13 @@ internal sealed class AppSession
         return end > now ? TimeSpan.FromTicks(end - now) : TimeSpan.Zero;
     }
 
+    /// <summary>Checks now, and returns whether the session goes on.</summary>
+    public async ValueTask<bool> IsGoodAsync()
+    {
+        await CheckAsync();
+        return Left() > TimeSpan.Zero;
+    }
+
     private static long EndOf(AuthenticationTicket ticket) => ticket.Properties.ExpiresUtc?.UtcTicks ?? DateTimeOffset.MaxValue.UtcTicks;
 
     private async Task CheckAsync()

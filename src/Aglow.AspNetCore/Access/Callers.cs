@@ -105,6 +105,21 @@ internal sealed class Callers(Func<PresenceService> presence, KnownCallers? toke
         return caller is null || caller.IsCheckedAt(version) ? default : CheckAsync(caller, version);
     }
 
+    /// <summary>Refuses a caller whose credential or sign-in has ended while the call waited. Call it before the answer.</summary>
+    public async ValueTask RequireStillAsync(HttpContext context)
+    {
+        if (Current(context) is { } caller)
+        {
+            if (!caller.IsGoodAt(tokens!.Now))
+                throw Problems.TokenRefused();
+            await RequireLiveAsync(caller);
+        }
+        else if (!isOpen && tokens is null && AppSession.Of(context, Presence.Clock.Time) is { } session && !await session.IsGoodAsync())
+        {
+            throw Problems.NotAuthenticated();
+        }
+    }
+
     private async ValueTask CheckAsync(Caller caller, int version)
     {
         if (caller.User is { } user)

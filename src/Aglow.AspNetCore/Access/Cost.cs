@@ -10,6 +10,9 @@ namespace Aglow.AspNetCore.Access;
 /// </remarks>
 internal static class Cost
 {
+    /// <summary>A probe. An address that calls too much must not make the node look dead.</summary>
+    public const int Probe = 0;
+
     /// <summary>Any call, and any message on a socket.</summary>
     public const int Call = 1;
 

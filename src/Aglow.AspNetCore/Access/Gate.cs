@@ -8,7 +8,7 @@ namespace Aglow.AspNetCore.Access;
 /// <remarks>
 /// <code>
 ///   HTTP/1.1, HTTP/2 ─► Guard ──────┐
-///   raw GET /ws      ─► AdmitAsync ─┴─► path short? ─► address pays ─► credential known? ─► may call? ─► caller pays ─► live? ─► call
+///   raw GET /ws      ─► AdmitAsync ─┴─► path valid? ─► address pays ─► credential known? ─► may call? ─► caller pays ─► live? ─► call
 ///                                                                       └─ else it is checked, once
 ///   body, users, watches, messages ─► Charge: the same person (or key) and address pay for the rest of the cost
 /// </code>
@@ -43,6 +43,7 @@ internal sealed class Gate(Callers callers, RateLimits rates, Holdings holdings,
             RequireShort(context, call.TargetBytes);
             if (rates.Charge(context.Connection.RemoteIpAddress, call.Cost) is { } refused)
                 return RefuseAsync(context, call, refused, caller: null);
+            Asked.RequireNoDots(context);
             if (_tokens is null || call.Access == CallAccess.Anybody)
                 return call.Handle(context);
             var headers = context.Request.Headers.Authorization;

@@ -4,8 +4,8 @@ using Aglow.Users;
 
 namespace Aglow.AspNetCore.Bodies;
 
-/// <summary>One profile of a body. It distinguishes a missing member from a null one.</summary>
-internal readonly record struct ProfileBody(UserId? User, ProfileParts Given, string? UserName, string? DisplayName);
+/// <summary>One profile of a body, with its user ID also as it came. It distinguishes a missing member from a null one.</summary>
+internal readonly record struct ProfileBody(UserId? User, UserJson? AsCame, ProfileParts Given, string? UserName, string? DisplayName);
 
 /// <summary>Reads profiles: one object, or <c>{"users": […]}</c>.</summary>
 internal static class ProfileReader
@@ -52,6 +52,7 @@ internal static class ProfileReader
     private static ProfileBody ReadMembers(ref Utf8JsonReader reader, bool withId, string example)
     {
         UserId? user = null;
+        UserJson? asCame = null;
         var given = ProfileParts.None;
         string? userName = null, displayName = null;
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
@@ -61,7 +62,7 @@ internal static class ProfileReader
                 if (user is not null)
                     throw Problems.GivenTwice(JsonNames.UserId);
                 reader.Read();
-                user = ReadId(ref reader);
+                (user, asCame) = ReadId(ref reader);
             }
             else if (reader.ValueTextEquals(JsonNames.UserName))
             {
@@ -77,15 +78,20 @@ internal static class ProfileReader
             }
         }
 
-        return new ProfileBody(user, given, userName, displayName);
+        return new ProfileBody(user, asCame, given, userName, displayName);
     }
 
-    private static UserId ReadId(ref Utf8JsonReader reader)
+    private static (UserId User, UserJson AsCame) ReadId(ref Utf8JsonReader reader)
     {
         if (reader.TokenType == JsonTokenType.Number && UserId.IsInteger(reader.ValueSpan))
-            return UserId.Of(reader.GetInt64());
-        return reader.TokenType == JsonTokenType.String && UserId.TryParse(MemberReader.Text(ref reader, JsonNames.UserId), out var user)
-            ? user
+        {
+            var integer = UserId.Of(reader.GetInt64());
+            return (integer, UserJson.Of(integer) with { IsInteger = true });
+        }
+
+        var text = reader.TokenType == JsonTokenType.String ? MemberReader.Text(ref reader, JsonNames.UserId) : null;
+        return UserId.TryParse(text, out var user)
+            ? (user, UserJson.Of(0, text))
             : throw Problems.Malformed($"user_id is not a user: {Problems.AUser}.");
     }
 

@@ -63,6 +63,7 @@ internal sealed class ChangesEndpoints(PresenceHost host, Callers callers, Gate 
         {
             await WaitAsync(context, feed, page.Next, until);
             page = await feed.ReadAsync(page.Next, limit, context.RequestAborted);
+            await callers.RequireStillAsync(context);
         }
 
         gate.Charge(context, Cost.Users(page.Changes.Count));
@@ -72,6 +73,14 @@ internal sealed class ChangesEndpoints(PresenceHost host, Callers callers, Gate 
     // A slow client slows down only this loop.
     private async Task StreamAsync(HttpContext context, IChangeFeed feed)
     {
+        foreach (var ofPages in new[] { Routes.LimitQuery, Routes.WaitQuery })
+        {
+            if (Asked.Text(context, ofPages) is not null)
+                throw Problems.Malformed(
+                    $"{ofPages} is for pages, and Accept: {Routes.EventStream} asks for a stream: send one of them. A stream sends all "
+                        + "changes as they come.");
+        }
+
         var after = context.Request.Headers["Last-Event-ID"] is [{ Length: > 0 } last, ..] ? last : Asked.Text(context, Routes.AfterQuery);
         var page = await FirstAsync(context, feed, after, PageDefault);
         if (!await EventStream.BeginAsync(context))

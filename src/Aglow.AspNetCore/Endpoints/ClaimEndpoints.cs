@@ -55,13 +55,14 @@ internal sealed class ClaimEndpoints(PresenceHost host, Callers callers, Gate ga
             await host.Presence.RemoveClaimAsync(user, source);
         else if (!await host.Presence.SetClaimAsync(user, claim))
             throw Problems.TooManySources();
-        var presence = await host.Presence.StatusAsync(user);
+        var presence = await (await callers.ViewAsync(context)).StatusAsync(user);
         var document = new StatusDocument(
             UserJson.Of(asked),
             presence.IsOnline,
             ChangeWords.Of(presence.Status),
             Pulse.ToUnix(presence.LastSeen),
             Claim.NameOf(host.Presence.Claims.ChosenBy(user, host.Presence.Clock.Now)),
+            Words.Of(presence.About),
             presence.Said?.Text,
             presence.Said?.Emoji,
             Pulse.ToUnix(presence.Said?.Until ?? 0),

@@ -18,7 +18,7 @@ internal static class DirectoryUsers
         }
     }
 
-    /// <summary>The index of a user; a user without one gets it.</summary>
+    /// <summary>The index of a user; a user without one gets it, and the caller pays. No other code of a call registers users.</summary>
     public static async ValueTask<uint> RegisterAsync(HttpContext context, PresenceService presence, Gate gate, UserId user)
     {
         var index = await presence.FindAsync(user);
@@ -26,6 +26,19 @@ internal static class DirectoryUsers
             return index;
         gate.ChargeRegistrations(context, 1);
         return await presence.RegisterAsync(user);
+    }
+
+    /// <summary>The same for the users of a list.</summary>
+    public static async ValueTask RegisterAsync(HttpContext context, PresenceService presence, Gate gate, UserBatch users)
+    {
+        if (users.UnknownCount > 0 && Callers.Current(context) is not null)
+        {
+            // looks in the directory first: users who are unknown only to this node are not new
+            await presence.FindAsync(users);
+            gate.ChargeRegistrations(context, users.UnknownCount);
+        }
+
+        await presence.RegisterAsync(users);
     }
 
     /// <summary>Adds the users whom a query names.</summary>

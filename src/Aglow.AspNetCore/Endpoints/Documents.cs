@@ -21,6 +21,7 @@ internal sealed record PresenceDocument(
 /// <summary>A presence record, and the status that the person chose: the claim of the source "user".</summary>
 internal sealed record StatusDocument(
     UserJson UserId, bool IsOnline, string Status, long? LastSeen, string Manual,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? LastSeenAbout = null,
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Text = null,
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Emoji = null,
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] long? Until = null,

@@ -37,7 +37,7 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Gat
                 Access = CallAccess.People(Scopes.Heartbeat),
                 Bodies = [new(Routes.Json, typeof(HeartbeatBody)), new(Routes.Packed)],
                 BodyIsOptional = true,
-                Answers = [new(Routes.Json, typeof(HeartbeatDocument))],
+                Answers = [new(Routes.Json, typeof(HeartbeatDocument)), new(Routes.Json, typeof(AcceptedDocument))],
                 Problems = [400, 401, 403, 404, 408, 413, 415, 429, 503, 507],
             },
             new Call(HttpMethods.Post, Routes.StatusUpdate, "late heartbeat", "A user was alive at a given second", LateHeartbeatAsync)
@@ -141,7 +141,7 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Gat
                 {
                     var said = await ReadUsersAsync(context, users);
                     await callers.RequireAsync(context, users, Scopes.Heartbeat);
-                    await RegisterAsync(context, users);
+                    await DirectoryUsers.RegisterAsync(context, presence, gate, users);
                     RequireKnown(users);
                     // in a list, a disabled user must not fail the others: the answer names them
                     if (users.Count == 1)
@@ -166,7 +166,7 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Gat
         using (var body = await RequestBodies.ReadJsonAsync(context))
             timestamp = StatusUpdateReader.Read(body.Written.Span, host.Presence.KnownKeys, users);
         await callers.RequireAsync(context, users, Scopes.Heartbeat);
-        await RegisterAsync(context, users);
+        await DirectoryUsers.RegisterAsync(context, host.Presence, gate, users);
         RequireKnown(users);
         var user = users.Numbers.Span[0];
         Callers.RequireLive(host.Presence.Accounts.Of(user), caller: null);
@@ -221,18 +221,6 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Gat
         if (said.IsOfCaller)
             users.TryAdd(Encoding.UTF8.GetBytes(callers.Require(context).ToString()), host.Presence.KnownKeys);
         return said;
-    }
-
-    private async ValueTask RegisterAsync(HttpContext context, UserBatch users)
-    {
-        if (users.UnknownCount > 0 && Callers.Current(context) is not null)
-        {
-            // looks in the directory first: users who are unknown only to this node are not new
-            await host.Presence.FindAsync(users);
-            gate.ChargeRegistrations(context, users.UnknownCount);
-        }
-
-        await host.Presence.RegisterAsync(users);
     }
 
     private async Task AcceptedAsync(HttpContext context, UserBatch users)

@@ -2,6 +2,7 @@ using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Text.Json.Schema;
+using System.Text.Json.Serialization.Metadata;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Bodies;
 
@@ -113,7 +114,7 @@ internal sealed class OpenApi(EndpointDataSource endpoints)
             responses[Key(answers.Key)] = response;
         }
 
-        foreach (var status in call.Problems.Append(StatusCodes.Status500InternalServerError))
+        foreach (var status in ProblemsOf(call))
         {
             responses[Key(status)] = new JsonObject
             {
@@ -126,6 +127,20 @@ internal sealed class OpenApi(EndpointDataSource endpoints)
         if (call.Access.Scope != Scopes.None)
             operation["security"] = new JsonArray(new JsonObject { [TokenScheme] = new JsonArray() });
         return operation;
+    }
+
+    // The problems that a call names, and those that every call of its kind may answer with: from the gate, and for a wrong body.
+    private static SortedSet<int> ProblemsOf(Call call)
+    {
+        SortedSet<int> all = [.. call.Problems, 400, 414, 500];
+        if (call.Cost > 0)
+            all.Add(429);
+        if (call.Access.Scope != Scopes.None)
+            all.UnionWith([401, 403, 503]);
+        // a call that takes no body refuses one in the same ways
+        if (call.Method != HttpMethods.Get)
+            all.UnionWith([408, 413, 415]);
+        return all;
     }
 
     private static string Key(int status) => status.ToString(System.Globalization.CultureInfo.InvariantCulture);
@@ -142,8 +157,15 @@ internal sealed class OpenApi(EndpointDataSource endpoints)
     private static JsonObject Contents(IEnumerable<Content> contents, JsonObject schemas)
     {
         var all = new JsonObject();
-        foreach (var content in contents)
-            all[content.ContentType!] = new JsonObject { ["schema"] = Schema(content.Shape, schemas) };
+        foreach (var ofType in contents.GroupBy(static content => content.ContentType!))
+        {
+            List<JsonObject> shapes = [.. ofType.Select(content => Schema(content.Shape, schemas))];
+            all[ofType.Key] = new JsonObject
+            {
+                ["schema"] = shapes is [var only] ? only : new JsonObject { ["oneOf"] = new JsonArray([.. shapes]) },
+            };
+        }
+
         return all;
     }
 
@@ -159,25 +181,31 @@ internal sealed class OpenApi(EndpointDataSource endpoints)
             schemas[name] = Documents.Default.GetTypeInfo(shape)!.GetJsonSchemaAsNode(new JsonSchemaExporterOptions
             {
                 TreatNullObliviousAsNonNullable = true,
-                TransformSchemaNode = static (context, schema) => Complete(context.TypeInfo.Type, schema),
+                TransformSchemaNode = static (context, schema) => Complete(context.TypeInfo, schema),
             });
         }
 
         return new JsonObject { ["$ref"] = $"#/components/schemas/{name}" };
     }
 
-    // Adds what the exporter cannot know: which values a user ID may have, and that a body may leave out members that may be null.
-    private static JsonNode Complete(Type type, JsonNode schema)
+    // Adds what the exporter does not say: which values a user ID may have, which members answers leave out, and that a body may leave out
+    // members that may be null.
+    private static JsonNode Complete(JsonTypeInfo info, JsonNode schema)
     {
+        var type = info.Type;
         if (type == typeof(UserJson) || type == typeof(UserJson?))
             return User();
         if (type == typeof(IReadOnlyList<UserJson>))
             schema["items"] = User();
-        if (type.Name.EndsWith("Body", StringComparison.Ordinal) && schema["required"] is JsonArray required)
+        if (schema["required"] is JsonArray required)
         {
             var properties = schema["properties"]!.AsObject();
+            var isBody = type.Name.EndsWith("Body", StringComparison.Ordinal);
+            // these have a condition for being written
+            HashSet<string> leftOut = [.. info.Properties.Where(static p => p.ShouldSerialize is not null).Select(static p => p.Name)];
             schema["required"] = new JsonArray([.. required
-                .Where(name => !IsOptional(type, name!.GetValue<string>(), properties))
+                .Where(name => !leftOut.Contains(name!.GetValue<string>())
+                    && !(isBody && IsOptional(type, name.GetValue<string>(), properties)))
                 .Select(static name => name!.DeepClone())]);
         }
 

@@ -12,6 +12,7 @@ internal sealed class OperationsEndpoints(PresenceHost host)
         new Call(HttpMethods.Get, Routes.Live, "live", "Whether the process answers", LiveAsync)
         {
             Access = CallAccess.Anybody,
+            Cost = Cost.Probe,
             Answers = [new(Routes.Json, typeof(HealthDocument))],
         },
         new Call(HttpMethods.Get, Routes.Ready, "ready",
@@ -19,6 +20,7 @@ internal sealed class OperationsEndpoints(PresenceHost host)
             ReadyAsync)
         {
             Access = CallAccess.Anybody,
+            Cost = Cost.Probe,
             Answers = [new(Routes.Json, typeof(HealthDocument))],
             Problems = [503],
         },

@@ -72,7 +72,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
             Access = CallAccess.Backends(Scopes.Users),
             Problems = [400, 401, 403, 408, 413, 415, 429, 501, 503],
         },
-        new Call(HttpMethods.Get, Routes.Users, "search users", "Finds users by name", SearchAsync)
+        new Call(HttpMethods.Get, Routes.Users, "search users", "Finds users by name, or one user by ID", SearchAsync)
         {
             Access = CallAccess.People(Scopes.Read),
             Query =
@@ -86,8 +86,8 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
                 QueryParameter.User,
                 QueryParameter.Viewer,
             ],
-            Answers = [new(Routes.Json, typeof(UsersDocument))],
-            Problems = [400, 401, 403, 429, 501, 503],
+            Answers = [new(Routes.Json, typeof(UsersDocument)), new(Routes.Json, typeof(UserDocument))],
+            Problems = [400, 401, 403, 404, 429, 501, 503],
         },
         new Call(HttpMethods.Get, Routes.User, "user", "A user: names and presence", FindAsync)
         {
@@ -123,7 +123,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
         var request = context.Request;
         context.Response.Headers.Location =
             $"{request.PathBase.ToUriComponent()}{request.Path.ToUriComponent().TrimEnd('/')}{PathOf(who)}";
-        await AnswerAsync(context, who, user, StatusCodes.Status201Created);
+        await AnswerAsync(context, who, user, StatusCodes.Status201Created, profile.AsCame);
     }
 
     // Clients remove "." and ".." from a path, and "batch" is another call's.
@@ -183,7 +183,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
         DirectoryUsers.Require(host.Presence);
         // writing one profile costs a tenth of a call: its row, its names, and their index in the database
         gate.Charge(context, profiles.Count / 10);
-        await host.Presence.RegisterAsync(users);
+        await DirectoryUsers.RegisterAsync(context, host.Presence, gate, users);
         var writes = profiles
             .Select((profile, i) => new ProfileWrite(users.Numbers.Span[i], profile.UserName, profile.DisplayName))
             .ToArray();
@@ -197,8 +197,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
     {
         var asked = Asked.User(context, fromEnd: 1);
         await callers.RequireAsync(context, asked, Scopes.Users);
-        DirectoryUsers.Require(host.Presence);
-        await host.Presence.RevokeAsync(asked);
+        await host.Presence.RevokeAsync(await RegisterAsync(context, asked));
         context.Response.StatusCode = StatusCodes.Status204NoContent;
     }
 
@@ -208,8 +207,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
         await callers.RequireBackendAsync(context, Scopes.Users);
         var disabled = await RequestBodies.ReadAsync(
             context, AccessExample, static json => MemberReader.ReadFlag(json, AccessExample, JsonNames.Disabled));
-        DirectoryUsers.Require(host.Presence);
-        await host.Presence.SetDisabledAsync(await host.Presence.RegisterAsync(asked), disabled);
+        await host.Presence.SetDisabledAsync(await RegisterAsync(context, asked), disabled);
         await Answers.JsonAsync(context, new AccessDocument(UserJson.Of(asked), disabled), Documents.Sent.AccessDocument);
     }
 
@@ -264,12 +262,12 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
         await AnswerAsync(context, asked, user, StatusCodes.Status200OK);
     }
 
-    private async Task AnswerAsync(HttpContext context, UserId asked, uint user, int status)
+    private async Task AnswerAsync(HttpContext context, UserId asked, uint user, int status, UserJson? asCame = null)
     {
         var profile = await host.Presence.FindProfileAsync(user, ofOneself: callers.Of(context) == asked);
         var presence = await (await callers.ViewAsync(context)).StatusAsync(user);
         var seesAll = await callers.MaySeeAllOfAsync(context, asked);
-        var document = UserDocument.Of(UserJson.Of(asked), profile, presence) with
+        var document = UserDocument.Of(asCame ?? UserJson.Of(asked), profile, presence) with
         {
             Manual = seesAll ? Claim.NameOf(host.Presence.Claims.ChosenBy(user, host.Presence.Clock.Now)) : null,
             Disabled = seesAll && host.Presence.Accounts.IsDisabled(user) ? true : null,
@@ -305,8 +303,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
         var follower = await RegisterAsync(context, asked);
         await DirectoryUsers.ResolveAsync(context, host.Presence, gate, users, register: follow);
         var followed = await host.Presence.FollowAsync(follower, DirectoryUsers.Known(users), follow)
-            ?? throw Problems.TooManyUsers(
-                host.Options.SubscriptionLimit, "a DELETE for users whom this user follows first; nothing was changed");
+            ?? throw Problems.ListFull(host.Options.SubscriptionLimit);
         await DirectoryUsers.SendListAsync(context, host.Presence, followed);
     }
 

@@ -105,8 +105,7 @@ internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, Ga
         await DirectoryUsers.ReadListAsync(context, host.Presence, users);
         await DirectoryUsers.ResolveAsync(context, host.Presence, gate, users, register: add);
         var related = await host.Presence.RelateAsync(number, relation, DirectoryUsers.Known(users), add)
-            ?? throw Problems.TooManyUsers(
-                host.Options.RelationLimit, "a DELETE for users in the list first; nothing was changed");
+            ?? throw Problems.ListFull(host.Options.RelationLimit);
         await DirectoryUsers.SendListAsync(context, host.Presence, related);
     }
 

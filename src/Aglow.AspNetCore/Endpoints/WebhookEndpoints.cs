@@ -70,7 +70,7 @@ internal sealed class WebhookEndpoints(PresenceHost host, Gate gate)
         }
         catch (ArgumentException wrong)
         {
-            throw new ProblemException(StatusCodes.Status422UnprocessableEntity, "Not a target", $"{wrong.Message}.");
+            throw NotATarget($"{wrong.Message}.");
         }
         catch (InvalidOperationException full)
         {
@@ -119,6 +119,9 @@ internal sealed class WebhookEndpoints(PresenceHost host, Gate gate)
 
     private static string Id(HttpContext context) => (string)context.Request.RouteValues[Routes.WebhookParameter]!;
 
+    private static ProblemException NotATarget(string detail) =>
+        new(StatusCodes.Status422UnprocessableEntity, "Not a target", detail);
+
     private static ProblemException NoSuchWebhook() =>
         new(StatusCodes.Status404NotFound, "No such webhook", "There is no webhook of this id. GET /webhooks lists them.");
 
@@ -147,7 +150,12 @@ internal sealed class WebhookEndpoints(PresenceHost host, Gate gate)
             }
         }
 
-        return (url ?? throw Problems.Malformed($"url is missing. Send {AddExample}."), events, prefix);
+        if (url is null)
+            throw Problems.Malformed($"url is missing. Send {AddExample}.");
+        // a parser of URLs removes or encodes them, so that requests would go to another URL than the one that is shown
+        if (url.Any(static c => char.IsControl(c) || char.IsWhiteSpace(c)))
+            throw NotATarget("url has spaces or control characters: leave them out, or percent-encode them.");
+        return (url, events, prefix);
     }
 
     private static async Task<int> ReadOverlapAsync(HttpContext context)
@@ -195,16 +203,32 @@ internal sealed class WebhookEndpoints(PresenceHost host, Gate gate)
         if (RequestBodies.Kind(context, packed: false) == BodyKind.Empty)
             return isOptional ? null : throw Problems.Malformed($"The body is empty. Send {example}.");
         using var body = await RequestBodies.ReadJsonAsync(context);
+        JsonDocument? document = null;
         try
         {
             // copies the body, because its memory is released when this method returns
-            var document = JsonDocument.Parse(body.Written.ToArray(), new JsonDocumentOptions { AllowDuplicateProperties = false });
-            return document.RootElement.ValueKind == JsonValueKind.Object
-                ? document : throw Problems.Malformed($"The body is not an object. Send {example}.");
+            document = JsonDocument.Parse(body.Written.ToArray());
+            if (document.RootElement.ValueKind != JsonValueKind.Object)
+                throw Problems.Malformed($"The body is not an object. Send {example}.");
+            var names = new HashSet<string>(StringComparer.Ordinal);
+            foreach (var member in document.RootElement.EnumerateObject())
+            {
+                if (!names.Add(member.Name))
+                    throw Problems.GivenTwice(Problems.Shorten(member.Name));
+            }
+
+            return document;
         }
-        catch (JsonException wrong)
+        catch (Exception failure)
         {
-            throw UsersBody.NotJson(wrong);
+            document?.Dispose();
+            throw failure switch
+            {
+                JsonException wrong => UsersBody.NotJson(wrong),
+                // the name of a member contains half a surrogate pair
+                InvalidOperationException => Problems.NotJson(""),
+                _ => failure,
+            };
         }
     }
 

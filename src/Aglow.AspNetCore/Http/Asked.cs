@@ -19,7 +19,6 @@ internal static class Asked
     /// </remarks>
     public static UserId User(HttpContext context, int fromEnd = 0)
     {
-        RequireNoDots(context);
         var asked = Text(context, Routes.UserParameter);
         if (context.GetRouteValue(Routes.UserParameter) is not string text)
             text = asked ?? throw Problems.Malformed($"user is missing: send ?{Routes.UserParameter}=X, percent-encoded.");
@@ -111,10 +110,16 @@ internal static class Asked
         return given ? ids : throw Problems.Malformed($"{name} is missing: send ?{name}=1,2,bob, each percent-encoded.");
     }
 
-    // Kestrel removes "." and ".." from a path, so that /users/./status would be about the user "status".
-    private static void RequireNoDots(HttpContext context)
+    /// <summary>
+    /// Refuses a path with a segment "." or "..". Kestrel removes them, so that /users/./status would be about the user "status", and
+    /// /users/. a search.
+    /// </summary>
+    public static void RequireNoDots(HttpContext context)
     {
         var path = RawPath(context);
+        // the usual path, such as /heartbeat, has neither
+        if (!path.ContainsAny('.', '%'))
+            return;
         foreach (var part in path.Split('/'))
         {
             if (IsDots(path[part]))

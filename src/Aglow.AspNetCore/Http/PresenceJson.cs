@@ -76,9 +76,9 @@ internal static class PresenceJson
     }
 }
 
-/// <summary>A user ID in JSON: an integer below 2^31, or a string.</summary>
+/// <summary>A user ID in JSON: an integer below 2^31, or text, which is written as a string or as a larger integer.</summary>
 [JsonConverter(typeof(UserJsonConverter))]
-internal readonly record struct UserJson(uint Number, string? Key)
+internal readonly record struct UserJson(uint Number, string? Key, bool IsInteger = false)
 {
     public static UserJson Of(UserId user) => new(user.Number, user.Key);
 
@@ -95,6 +95,8 @@ internal sealed class UserJsonConverter : JsonConverter<UserJson>
     {
         if (value.Key is null)
             writer.WriteNumberValue(value.Number);
+        else if (value.IsInteger)
+            writer.WriteRawValue(value.Key);
         else
             writer.WriteStringValue(value.Key);
     }

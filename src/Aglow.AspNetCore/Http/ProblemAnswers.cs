@@ -125,7 +125,7 @@ internal interface IRefusals
 /// <param name="title">What is wrong, in a few words.</param>
 /// <param name="detail">What to send instead.</param>
 /// <param name="retryAfter">Seconds until the call may be sent again.</param>
-/// <param name="challenge">The <c>WWW-Authenticate</c> header: how to authenticate.</param>
+/// <param name="challenge">The <c>WWW-Authenticate</c> header of a 401 that is about more than a missing credential.</param>
 internal sealed class ProblemException(int status, string title, string detail, int? retryAfter = null, string? challenge = null)
     : Exception(detail)
 {
@@ -135,5 +135,6 @@ internal sealed class ProblemException(int status, string title, string detail, 
 
     public int? RetryAfter => retryAfter;
 
-    public string? Challenge => challenge;
+    // every 401 says how to authenticate (RFC 9110, 15.5.2)
+    public string? Challenge => challenge ?? (status == StatusCodes.Status401Unauthorized ? "Bearer" : null);
 }

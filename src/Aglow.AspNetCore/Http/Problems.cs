@@ -13,6 +13,9 @@ internal static class Problems
 
     public const string BrokenBody = "The request's body did not arrive as its headers said. Send it whole.";
 
+    // a client gets a new token (RFC 6750, 3.1)
+    private const string InvalidToken = "Bearer error=\"invalid_token\"";
+
     /// <summary>
     /// The prefix of the <c>type</c> of this API's problems. Clients use it to tell an answer of the server from a gateway's.
     /// </summary>
@@ -47,15 +50,16 @@ internal static class Problems
 
     public static ProblemException WhoIsMissing() => new(
         StatusCodes.Status401Unauthorized, "Not authenticated",
-        "An empty body speaks for the authenticated user, and this server authenticates nobody. Name the user: {\"user_id\": 42}.");
+        "The body names no user, so it speaks for the authenticated one, and this server authenticates nobody. "
+            + "Name the user: {\"user_id\": 42}.");
 
     public static ProblemException NotAuthenticated() => new(
         StatusCodes.Status401Unauthorized, "Not authenticated",
         "A call for a user needs a sign-in as that user, by this application's own authentication.");
 
     public static ProblemException TokenMissing() => new(
-        StatusCodes.Status401Unauthorized, "Not authenticated", "This call takes a token or a key. Send it as Authorization: Bearer TOKEN.",
-        challenge: "Bearer");
+        StatusCodes.Status401Unauthorized, "Not authenticated",
+        "This call takes a token or a key. Send it as Authorization: Bearer TOKEN.");
 
     /// <summary>The same for a call that browsers make without a header. A close of a socket has room for the first 104 bytes.</summary>
     public static ProblemException StreamTokenMissing(bool isSocket) => new(
@@ -68,12 +72,17 @@ internal static class Problems
         StatusCodes.Status401Unauthorized, "Token refused",
         "This server does not accept the token or key: it is malformed, not signed by the issuer of this server's tokens, for another "
             + "audience, not valid yet (do the clocks of its issuer and this server agree?), or revoked. Get another one.",
-        challenge: "Bearer error=\"invalid_token\"");
+        challenge: InvalidToken);
+
+    public static ProblemException TokenDate(string claim) => new(
+        StatusCodes.Status401Unauthorized, "Token refused",
+        $"The token's {claim} is not a number. The issuer must write it as a JSON number of seconds since 1970-01-01 UTC (RFC 7519).",
+        challenge: InvalidToken);
 
     public static ProblemException TokenExpired() => new(
         StatusCodes.Status401Unauthorized, "Token expired",
         "The token has expired. Get a new one and send the same again. If it is new, the clock of its issuer or of this server is wrong.",
-        challenge: "Bearer error=\"invalid_token\"");
+        challenge: InvalidToken);
 
     public static ProblemException TokensNotChecked() => new(
         StatusCodes.Status503ServiceUnavailable, "Tokens cannot be checked",
@@ -102,7 +111,8 @@ internal static class Problems
 
     public static ProblemException TokenRevoked() => new(
         StatusCodes.Status401Unauthorized, "Token revoked",
-        "The token was issued before its user was signed out everywhere or deleted. Sign in again, and send the new token.");
+        "The token was issued before its user was signed out everywhere or deleted. Sign in again, and send the new token.",
+        challenge: InvalidToken);
 
     public static ProblemException UserDisabled() => new(
         StatusCodes.Status403Forbidden, "User disabled",
@@ -187,11 +197,15 @@ internal static class Problems
         $"The path and ?{Routes.UserParameter}= both name a user: send the user in the path, or {Routes.UserInQuery} in its place.");
 
     public static ProblemException DotsInPath() => Malformed(
-        $"The path has a segment \".\" or \"..\", which is not a user there. Send {Routes.UserInQuery} in its place and ?"
-            + $"{Routes.UserParameter}=X; GET /status and /users take ?{Routes.UserParameter}=X, too.");
+        $"The path has a segment \".\" or \"..\": send the path without it. For a user with this ID send {Routes.UserInQuery} in its place "
+            + $"and ?{Routes.UserParameter}=X; GET /status and /users take ?{Routes.UserParameter}=X, too.");
 
     public static ProblemException TooManyUsers(int most, string instead) => new(
         StatusCodes.Status413PayloadTooLarge, "Too many users", $"More than {most} users in one call. Send {instead}.");
+
+    public static ProblemException ListFull(int most) => new(
+        StatusCodes.Status413PayloadTooLarge, "Too many users",
+        $"With these users the list would have more than {most}; nothing was changed. Take some away first, with a DELETE on this path.");
 
     public static ProblemException BodyTooLarge(int most) => new(
         StatusCodes.Status413PayloadTooLarge, "Body too large",
