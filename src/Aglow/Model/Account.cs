@@ -18,8 +18,9 @@ public readonly record struct Account(
     public bool IsDeleted => DeletedAt != 0 && DeletedAt >= RevokedAt;
 
     /// <summary>
-    /// The same account, without a deletion that is more than a minute in the future, which a clock that was ahead has left: it counts as one of now. Otherwise the
-    /// feed would withhold what somebody new does until then. A revocation stays: if the clock is behind now, tokens must stay refused.
+    /// The same account, without a deletion that is more than a minute in the future, which a clock that was ahead has left: it counts as
+    /// one of now. Otherwise the feed would withhold what somebody new does until then. A revocation stays: if the clock is behind now,
+    /// tokens must stay refused.
     /// </summary>
     /// <param name="now">Now (seconds since 1970-01-01 UTC).</param>
     internal Account HeldTo(long now) => DeletedAt <= now + 60 ? this : this with { DeletedAt = now };
