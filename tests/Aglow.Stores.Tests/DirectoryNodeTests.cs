@@ -170,6 +170,18 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Who_comes_back_in_the_second_of_their_deletion_stays_online_when_a_node_starts()
+    {
+        await HeartbeatAsync(One, "bob");
+        (await One.Http.DeleteAsync(new Uri("/users/bob", UriKind.Relative))).StatusCode.ShouldBe(HttpStatusCode.NoContent);
+        await HeartbeatAsync(One, "bob");
+        (await Other.StopAsync()).ShouldBe(0);
+        await using var again = await NodeAsync();
+        foreach (var node in new[] { One, again })
+            (await StatusAsync(node, "bob")).ShouldBe("online");
+    }
+
+    [Fact]
     public async Task What_is_claimed_of_a_user_and_their_deletion_are_in_the_feed_of_every_node()
     {
         await using var consumer = await FeedConsumer.FollowAsync(One, Other);
