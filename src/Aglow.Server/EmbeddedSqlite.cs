@@ -1,3 +1,4 @@
+using System.IO.Compression;
 using System.Runtime.InteropServices;
 using Microsoft.Win32.SafeHandles;
 
@@ -10,7 +11,7 @@ namespace Aglow.Server;
 /// <remarks>Rejected: static linking, because no package has SQLite's static library for Linux.</remarks>
 internal static partial class EmbeddedSqlite
 {
-    private const string Resource = "libe_sqlite3.so";
+    private const string Resource = "libe_sqlite3.so.gz";
     private const uint CloseOnExec = 1;
 
     /// <summary>Call this before a database is opened. Does nothing if the library is a file beside the program.</summary>
@@ -26,7 +27,8 @@ internal static partial class EmbeddedSqlite
         using var memory = new SafeFileHandle(memfd_create(Resource, CloseOnExec), ownsHandle: true);
         if (memory.IsInvalid)
             throw new DllNotFoundException($"SQLite cannot be loaded: memfd_create failed with error {Marshal.GetLastPInvokeError()}.");
-        using var library = typeof(EmbeddedSqlite).Assembly.GetManifestResourceStream(Resource)!;
+        var compressed = typeof(EmbeddedSqlite).Assembly.GetManifestResourceStream(Resource)!;
+        using var library = new GZipStream(compressed, CompressionMode.Decompress);
         using var file = new FileStream(memory, FileAccess.Write, bufferSize: 0);
         library.CopyTo(file);
         return NativeLibrary.Load($"/proc/self/fd/{memory.DangerousGetHandle()}");
