@@ -108,6 +108,9 @@ public sealed class PresenceService : IAsyncDisposable
     /// <summary>Raised with an ID and its index when this node gave the ID its index. Handlers return at once.</summary>
     public event Action<string, uint>? KeyRegistered;
 
+    /// <summary>Raised before a device leaves on this node, with its user. Its own connection must not object. Handlers return at once.</summary>
+    public event Action<uint, Device>? DeviceLeaves;
+
     /// <summary>The bus that carries hints of transitions.</summary>
     public ITransitionBus Bus { get; }
 
@@ -279,8 +282,11 @@ public sealed class PresenceService : IAsyncDisposable
     /// <summary>
     /// One device of a user leaves; see <see cref="HeartbeatWriter.LeaveAsync(uint, Device, IReadOnlyList{Device}, bool)"/>.
     /// </summary>
-    public ValueTask LeaveAsync(uint user, Device device, params IReadOnlyList<Device> others) =>
-        _heartbeats.LeaveAsync(user, device, others);
+    public ValueTask LeaveAsync(uint user, Device device, params IReadOnlyList<Device> others)
+    {
+        DeviceLeaves?.Invoke(user, device);
+        return _heartbeats.LeaveAsync(user, device, others);
+    }
 
     /// <summary>
     /// One device leaves that may be back soon. The user is offline after a heartbeat interval and 2 s, unless the device is back.

@@ -193,15 +193,10 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Gat
                     await callers.RequireAsync(context, users, Scopes.Heartbeat);
                     await host.Presence.FindAsync(users);
                     if (device is { } leaving)
-                    {
-                        var user = users.Numbers.Span[0];
-                        host.Sockets.Sockets.HearLeft(user, leaving);
-                        await host.Presence.LeaveAsync(user, leaving, host.Sockets.Sockets.Present(user, leaving));
-                    }
+                        await host.Presence.LeaveAsync(
+                            users.Numbers.Span[0], leaving, host.Sockets.Sockets.Present(users.Numbers.Span[0], leaving));
                     else
-                    {
                         await host.Presence.LeaveAsync(users.Numbers);
-                    }
                 }
 
                 break;

@@ -29,8 +29,8 @@ internal interface IDeviceConnection
 /// <remarks>
 /// It also remembers users who left on all devices (<c>POST /offline</c>, a deletion) while sockets were open. Pongs of such a user do not
 /// count as heartbeats until the person does something on a socket or connects again. Otherwise a tab that stays open would bring the user
-/// back within one interval. It remembers devices that left by a call while they had a connection: they are not certainly alive until the
-/// connection answers again. Threading: any thread.
+/// back within one interval. It also remembers devices that left by a call while they had a connection here. Until the connection answers
+/// again, such a device is not certainly alive. Threading: any thread.
 /// </remarks>
 internal sealed class LocalSockets
 {

@@ -44,6 +44,7 @@ internal sealed class SocketHost
             else if (kind == TransitionKind.Disconnected)
                 EndAll(users);
         });
+        presence.DeviceLeaves += Sockets.HearLeft;
         presence.Accounts.Changed += HearAccount;
         // streams that the person of a new key opened before see as a stranger, and miss changes of the account
         presence.KeyRegistered += (key, _) => EndAll(Sockets.Unknown(key).Select(static one => one.Connection));
@@ -194,7 +195,7 @@ internal sealed class SocketHost
     // A user was disabled, signed out everywhere or deleted: ends their open connections, and undoes heartbeats that came over them since.
     private void HearAccount(uint user, Account was, Account account)
     {
-        var isOver = account.RevokedAt > was.RevokedAt;
+        var isOver = account.RevokedAt != was.RevokedAt;
         if (!account.IsDisabled && !isOver)
             return;
         var open = Sockets.Of(user);

@@ -16,7 +16,7 @@ internal static class ChangeRule
     /// <param name="claim">The claimed status.</param>
     /// <param name="shown">What callers see of the user.</param>
     /// <param name="word">The pulse word.</param>
-    /// <param name="isDeleted">Whether the user was deleted and that was not reported yet.</param>
+    /// <param name="isDeleted">Whether a deletion of the user is still to be reported.</param>
     public static StoredChange? Between(
         uint user, bool wasOnline, ClaimStatus wasClaim, bool isOnline, ClaimStatus claim, Presence shown, uint word, bool isDeleted)
     {

@@ -56,7 +56,7 @@ internal sealed class AccountWriter(
         else
             claims.Enable(user);
         // waiting heartbeats were sent before the change, so they must not be written
-        if (account.RevokedAt > was.RevokedAt || account.IsDisabled)
+        if (account.RevokedAt != was.RevokedAt || account.IsDisabled)
             heartbeats.Forget(user);
         if (account.IsDisabled != was.IsDisabled)
             recheck([user]);
@@ -88,7 +88,7 @@ internal sealed class AccountWriter(
         if (!await IsKnownAsync(user, ofOneself: false))
             return false;
         var at = UnixNow();
-        // Credentials end first: after a crash, the same call may find nothing left, and the user must not stay signed in.
+        // credentials end first, so that a crash leaves nobody signed in of whom the rest is gone
         await directory.Required().NoteDeletionAsync(user, at);
         if (IsShared)
             await heartbeats.LeaveAsync(new[] { user });
@@ -102,9 +102,7 @@ internal sealed class AccountWriter(
         return true;
     }
 
-    /// <summary>
-    /// Ends the deletions that a crash interrupted. A user who has come back since keeps everything.
-    /// </summary>
+    /// <summary>Ends the deletions that a crash interrupted. A user who has come back since keeps everything.</summary>
     public async Task EndDeletionsAsync()
     {
         foreach (var user in accounts.Deleting.ToArray())
@@ -143,7 +141,7 @@ internal sealed class AccountWriter(
     /// <summary>Reverts heartbeats that came after the user was signed out or deleted on another node.</summary>
     public async ValueTask EndAsync(uint user, bool isDeleted)
     {
-        // the deletion itself erases the words on this node; a second erasure might come when the ID is already somebody new
+        // the deletion erases the words itself; a second erasure might come when the ID is already somebody new
         if (isDeleted && !IsShared && accounts.Of(user).IsDeleting)
             return;
         await heartbeats.LeaveAsync(new[] { user });
@@ -181,9 +179,12 @@ internal sealed class AccountWriter(
         try
         {
             if (movedBy > 0 && directory is not null)
+            {
                 await directory.HoldDeletionsAsync(UnixNow());
-            foreach (var user in accounts.Users.Where(_ => !IsShared).ToArray())
-                accounts.Set(user, accounts.Of(user).HeldTo(UnixNow()));
+                foreach (var user in IsShared ? [] : accounts.Users.ToArray())
+                    accounts.Set(user, accounts.Of(user).HeldTo(UnixNow()));
+            }
+
             foreach (var user in claims.Hidden(now).ToArray())
             {
                 using var _ = await locks.EnterAsync(user);
