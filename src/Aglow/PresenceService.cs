@@ -108,7 +108,9 @@ public sealed class PresenceService : IAsyncDisposable
     /// <summary>Raised with an ID and its index when this node gave the ID its index. Handlers return at once.</summary>
     public event Action<string, uint>? KeyRegistered;
 
-    /// <summary>Raised before a device leaves on this node, with its user. Its own connection must not object. Handlers return at once.</summary>
+    /// <summary>
+    /// Raised before a device of a user leaves on this node, so that its own connection does not object. Handlers return at once.
+    /// </summary>
     public event Action<uint, Device>? DeviceLeaves;
 
     /// <summary>The bus that carries hints of transitions.</summary>
