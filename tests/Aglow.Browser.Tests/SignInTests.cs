@@ -12,7 +12,8 @@ public sealed class SignInTests(Browser browser)
     [Fact]
     public async Task A_pasted_token_signs_in_as_its_person_and_is_forgotten_with_the_page()
     {
-        await using var server = await AglowProcess.StartAsync(null, Token.ServerFlags);
+        // the test is quicker than a person, and a search costs ten calls
+        await using var server = await AglowProcess.StartAsync(null, [.. Token.ServerFlags, "--rate-limit", "1000"]);
         using (
             var profile = new HttpRequestMessage(HttpMethod.Put, "/users/ben") { Content = JsonContent.Create(new { user_name = "Ben" }) })
         {

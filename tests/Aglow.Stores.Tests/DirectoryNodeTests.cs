@@ -199,10 +199,10 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
         await Eventually.HoldsAsync(() => consumer.IsOnline("ann"));
         await Other.Http.DeleteAsync(new Uri("/users/ann", UriKind.Relative));
         await Eventually.HoldsAsync(() => consumer.Of("ann")[^1] == "false deleted");
-        consumer.Of("ann").ShouldBe(
-        [
-            "true heartbeat", "true status", "false status", "true status", "false status", "true status", "false leave", "false deleted",
-        ]);
+        // If a new second begins between the leave and the deletion, the leave is withheld.
+        var heard = consumer.Of("ann");
+        heard.Where(static line => line != "false leave").ShouldBe(
+            ["true heartbeat", "true status", "false status", "true status", "false status", "true status", "false deleted"]);
         // Records of a deleted user are withheld, and a node that takes over does not report the deletion again.
         (await One.StopAsync()).ShouldBe(0);
         await HeartbeatAsync(Other, "bob");
@@ -212,7 +212,7 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
             .ToArray();
         given.Where(static line => line.StartsWith("ann", StringComparison.Ordinal)).ShouldNotContain("ann heartbeat");
         given.ShouldContain("ann deleted");
-        consumer.Of("ann").Length.ShouldBe(8);
+        consumer.Of("ann").ShouldBe(heard);
     }
 
     [Fact]
