@@ -75,7 +75,12 @@ public sealed record PostgresOptions
         parts.ApplicationName ??= ApplicationName;
         if (Password is not null)
             parts.Password = Password;
-        return new NpgsqlDataSourceBuilder(parts.ConnectionString).Build();
+        // the whole builder knows types that nothing here uses, which take 2 MB of the native file
+        return new NpgsqlSlimDataSourceBuilder(parts.ConnectionString)
+            .EnableTransportSecurity()
+            .EnableIntegratedSecurity()
+            .EnableArrays()
+            .Build();
     }
 
     private static NpgsqlConnectionStringBuilder FromUri(string text)

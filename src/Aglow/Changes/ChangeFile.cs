@@ -1,6 +1,5 @@
 using System.Numerics;
 using System.Runtime.InteropServices;
-using System.Security.Cryptography;
 using Aglow.Model;
 using Aglow.Sqlite;
 using Microsoft.Data.Sqlite;
@@ -185,7 +184,7 @@ internal sealed class ChangeFile : IDisposable
         var state = _sql["SELECT generation, last, bytes FROM changes_state"];
         IsNew = !state.Step();
         if (IsNew)
-            Generation = (uint)RandomNumberGenerator.GetInt32(int.MaxValue);
+            Generation = (uint)Random.Shared.Next();
         else
             (Generation, last, bytes) = ((uint)state.Int64(0), state.Int64(1), state.Int64(2));
         state.Reset();

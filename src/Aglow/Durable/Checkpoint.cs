@@ -33,7 +33,8 @@ internal sealed class Checkpoint(PresenceFile file, MemoryPlaneStore store, Time
     private const uint InFlight = 2;
 
     private readonly uint[] _scratch = GC.AllocateUninitializedArray<uint>(PageLayout.Slots);
-    private readonly long[][] _imagedAt = [NoImages(), NoImages()];
+    // positions plus one, because memory that stays 0 is not resident
+    private readonly long[][] _imaged = [new long[PageLayout.Pages], new long[PageLayout.Pages]];
     private readonly long[][] _touchedAt = [new long[PageLayout.Pages], new long[PageLayout.Pages]];
     private readonly Queue<(Plane Plane, int Page)> _due = new();
     private readonly List<uint> _doubtful = [];
@@ -65,11 +66,11 @@ internal sealed class Checkpoint(PresenceFile file, MemoryPlaneStore store, Time
         !IsRunning && journalBytes > Math.Max(SmallestJournal, (long)store.Budget.Taken * PageLayout.Slots * sizeof(uint) / 16);
 
     /// <summary>Notes that the file has an image of a page, taken at this position of the journal.</summary>
-    public void Imaged(Plane plane, int page, long position) => _imagedAt[(int)plane][page] = position;
+    public void Imaged(Plane plane, int page, long position) => _imaged[(int)plane][page] = position + 1;
 
     /// <summary>The position at which a page's image was taken; -1: there is none.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public long ImagedAt(Plane plane, int page) => _imagedAt[(int)plane][page];
+    public long ImagedAt(Plane plane, int page) => _imaged[(int)plane][page] - 1;
 
     /// <summary>Notes that the row at this position has entries of these users.</summary>
     public void Touched(Plane plane, ReadOnlySpan<uint> users, long position)
@@ -95,7 +96,7 @@ internal sealed class Checkpoint(PresenceFile file, MemoryPlaneStore store, Time
         {
             foreach (var page in store.Pages(plane))
             {
-                if (_touchedAt[(int)plane][page] > _imagedAt[(int)plane][page])
+                if (_touchedAt[(int)plane][page] > ImagedAt(plane, page))
                     _due.Enqueue((plane, page));
             }
         }
@@ -131,7 +132,7 @@ internal sealed class Checkpoint(PresenceFile file, MemoryPlaneStore store, Time
                 // copied, because heartbeats change the words, and the checksum must match what is written
                 store.View(plane, page).CopyTo(_scratch);
                 file.WriteImage(plane, page, position, oldest, _scratch.AsSpan(0, Used(_scratch)));
-                if (_imagedAt[(int)plane][page] < 0)
+                if (ImagedAt(plane, page) < 0)
                     images++;
                 if (plane == Plane.Pulse)
                 {
@@ -157,13 +158,6 @@ internal sealed class Checkpoint(PresenceFile file, MemoryPlaneStore store, Time
             if (_scratch[slot] < oldest && _scratch[slot] + InFlight >= oldest)
                 _doubtful.Add(PageLayout.User(page, slot));
         }
-    }
-
-    private static long[] NoImages()
-    {
-        var positions = new long[PageLayout.Pages];
-        Array.Fill(positions, -1);
-        return positions;
     }
 
     // Rounded up to 4 KiB. So an image usually keeps its size, and SQLite overwrites it in place.
