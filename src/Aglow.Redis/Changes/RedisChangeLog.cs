@@ -88,7 +88,8 @@ internal sealed class RedisChangeLog : IChangeLog
     {
         try
         {
-            return await ProbeAsync();
+            return (await _cluster.SendAsync(
+                RedisKeys.ChangesSlot, new RedisKey[] { RedisKeys.ChangesLog }, ProbeAsync, RedisCommandKind.Script)).Value;
         }
         catch (StoreUnavailableException)
         {
@@ -192,26 +193,18 @@ internal sealed class RedisChangeLog : IChangeLog
         return await RunAsync(Append, [.. keys], [.. values]);
     }
 
-    private async ValueTask<string?> ProbeAsync()
+    private static async Task<string?> ProbeAsync(IDatabase redis, RedisKey[] keys, CommandFlags flags)
     {
-        var (refusal, _) = await _cluster.SendAsync<RedisKey[], string?>(
-            RedisKeys.ChangesSlot,
-            new RedisKey[] { RedisKeys.ChangesLog },
-            static async (redis, keys, flags) =>
-            {
-                try
-                {
-                    await redis.ScriptEvaluateAsync(Probe, keys, flags: flags | CommandFlags.NoScriptCache);
-                    return null;
-                }
-                catch (RedisServerException failure) when (failure.Message.Contains("unknown", StringComparison.OrdinalIgnoreCase)
-                    || failure.Message.Contains("syntax", StringComparison.OrdinalIgnoreCase))
-                {
-                    return failure.Message;
-                }
-            },
-            RedisCommandKind.Script);
-        return refusal;
+        try
+        {
+            await redis.ScriptEvaluateAsync(Probe, keys, flags: flags | CommandFlags.NoScriptCache);
+            return null;
+        }
+        catch (RedisServerException failure) when (failure.Message.Contains("unknown", StringComparison.OrdinalIgnoreCase)
+            || failure.Message.Contains("syntax", StringComparison.OrdinalIgnoreCase))
+        {
+            return failure.Message;
+        }
     }
 
     private static byte[] Packed(IEnumerable<(uint User, bool Online)> flips)
