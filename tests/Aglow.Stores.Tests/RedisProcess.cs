@@ -339,13 +339,13 @@ public sealed class RedisServers : IAsyncLifetime
 }
 
 /// <summary>A cluster for tests that break it.</summary>
-public sealed class FaultyCluster : IAsyncLifetime
+public abstract class FragileCluster(bool hasGates) : IAsyncLifetime
 {
     private RedisClusterProcesses? _cluster;
 
     internal RedisClusterProcesses Cluster => _cluster!;
 
-    public async Task InitializeAsync() => _cluster = await RedisClusterProcesses.StartFragileAsync(hasGates: false);
+    public async Task InitializeAsync() => _cluster = await RedisClusterProcesses.StartFragileAsync(hasGates);
 
     public async Task DisposeAsync()
     {
@@ -353,6 +353,12 @@ public sealed class FaultyCluster : IAsyncLifetime
             await _cluster.DisposeAsync();
     }
 }
+
+/// <summary>A cluster whose servers fail.</summary>
+public sealed class FaultyCluster() : FragileCluster(hasGates: false);
+
+/// <summary>A cluster whose servers can be separated from one another.</summary>
+public sealed class GatedCluster() : FragileCluster(hasGates: true);
 
 /// <summary>
 /// Tests that use <see cref="FaultyCluster"/>. They run one after the other, beside those of <see cref="RedisCollection"/>, since they
