@@ -22,14 +22,14 @@ internal sealed class Commands(TimeProvider time, Signal work)
     private static readonly TimeSpan OldestActivity = TimeSpan.FromSeconds(60);
 
     private readonly Lock _gate = new();
-    private StatusCommand? _status;
-    private ActivityCommand? _activity;
+    private Command? _status;
+    private Command? _activity;
 
     /// <summary>Chooses a status. Completes when the server has answered, or when a newer status was chosen.</summary>
     public Task<StatusOutcome> SetAsync(StatusBody status)
     {
-        StatusCommand? replaced;
-        var command = new StatusCommand(status);
+        Command? replaced;
+        var command = new Command(time.GetTimestamp(), status);
         lock (_gate)
             (replaced, _status) = (_status, command);
         replaced?.Outcome.TrySetResult(StatusOutcome.Replaced);
@@ -41,7 +41,7 @@ internal sealed class Commands(TimeProvider time, Signal work)
     public void Active()
     {
         lock (_gate)
-            _activity = new ActivityCommand(time.GetTimestamp());
+            _activity = new Command(time.GetTimestamp(), null);
         work.Set();
     }
 
@@ -55,7 +55,7 @@ internal sealed class Commands(TimeProvider time, Signal work)
             if (_status is { IsDue: true } status)
             {
                 status.Id = id;
-                return JsonSerializer.SerializeToUtf8Bytes(status.Body with { Type = "status", Id = id }, Wire.Default.StatusBody);
+                return JsonSerializer.SerializeToUtf8Bytes(status.Body! with { Type = "status", Id = id }, Wire.Default.StatusBody);
             }
 
             if (_activity is not { IsDue: true } activity)
@@ -86,7 +86,7 @@ internal sealed class Commands(TimeProvider time, Signal work)
     {
         lock (_gate)
         {
-            foreach (var command in new Command?[] { _status, _activity })
+            foreach (var command in new[] { _status, _activity })
             {
                 if (command?.Id is not null)
                     command.WaitForTick();
@@ -121,7 +121,7 @@ internal sealed class Commands(TimeProvider time, Signal work)
     /// <summary>Ends the commands, because nothing will be sent any more.</summary>
     public void End(AglowException reason)
     {
-        StatusCommand? status;
+        Command? status;
         lock (_gate)
             (status, _status, _activity) = (_status, null, null);
         status?.Fail(reason);
@@ -129,33 +129,36 @@ internal sealed class Commands(TimeProvider time, Signal work)
 
     private bool End(long id, AglowException? failure)
     {
-        StatusCommand? status = null;
+        Command? ended;
         lock (_gate)
         {
-            switch (Find(id))
-            {
-                case StatusCommand found:
-                    (status, _status) = (found, null);
-                    break;
-                case ActivityCommand:
-                    _activity = null;
-                    return true;
-                default:
-                    return false;
-            }
+            ended = Find(id);
+            if (ended is null)
+                return false;
+            if (ended == _status)
+                _status = null;
+            else
+                _activity = null;
         }
 
         if (failure is null)
-            status.Outcome.TrySetResult(StatusOutcome.Saved);
+            ended.Outcome.TrySetResult(StatusOutcome.Saved);
         else
-            status.Fail(failure);
+            ended.Fail(failure);
         return true;
     }
 
     private Command? Find(long id) => _status?.Id == id ? _status : _activity?.Id == id ? _activity : null;
 
-    private abstract class Command
+    // an activity has no body, and nobody waits for its outcome
+    private sealed class Command(long at, StatusBody? body)
     {
+        public long At => at;
+
+        public StatusBody? Body => body;
+
+        public TaskCompletionSource<StatusOutcome> Outcome { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
         /// <summary>The ID of the message that is on its way; null if the command must still be sent.</summary>
         public long? Id { get; set; }
 
@@ -166,13 +169,6 @@ internal sealed class Commands(TimeProvider time, Signal work)
         public void WaitForTick() => (Id, WaitsForTick) = (null, true);
 
         public void Reset() => (Id, WaitsForTick) = (null, false);
-    }
-
-    private sealed class StatusCommand(StatusBody body) : Command
-    {
-        public StatusBody Body => body;
-
-        public TaskCompletionSource<StatusOutcome> Outcome { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
         public void Fail(AglowException reason)
         {
@@ -180,10 +176,5 @@ internal sealed class Commands(TimeProvider time, Signal work)
             // marks the exception as observed, even if no caller waits for it
             _ = Outcome.Task.Exception;
         }
-    }
-
-    private sealed class ActivityCommand(long at) : Command
-    {
-        public long At => at;
     }
 }

@@ -50,9 +50,8 @@ internal sealed class ServerCalls : IDisposable
 
     /// <summary>Sends a body and reads the answer: from the address in use, and from the others until one answers.</summary>
     public async Task<TAnswer> SendAsync<TBody, TAnswer>(
-        HttpMethod method, string path, TBody? body, JsonTypeInfo<TBody> bodyShape, JsonTypeInfo<TAnswer> answerShape,
+        HttpMethod method, string path, TBody body, JsonTypeInfo<TBody> bodyShape, JsonTypeInfo<TAnswer> answerShape,
         CancellationToken cancellationToken)
-        where TBody : class
     {
         var token = await _tokens.GetAsync(cancellationToken);
         for (var left = _addresses.Length; ; left--)
@@ -61,8 +60,7 @@ internal sealed class ServerCalls : IDisposable
             try
             {
                 return await SendToAsync(
-                    new Uri(address, path), token, method, body is null ? null : JsonContent.Create(body, bodyShape), answerShape,
-                    cancellationToken);
+                    new Uri(address, path), token, method, JsonContent.Create(body, bodyShape), answerShape, cancellationToken);
             }
             catch (AglowException failure) when (left > 1 && failure.MayDifferElsewhere)
             {
@@ -72,11 +70,12 @@ internal sealed class ServerCalls : IDisposable
     }
 
     private async Task<TAnswer> SendToAsync<TAnswer>(
-        Uri address, string? token, HttpMethod method, HttpContent? content, JsonTypeInfo<TAnswer> answerShape,
+        Uri address, string? token, HttpMethod method, JsonContent content, JsonTypeInfo<TAnswer> answerShape,
         CancellationToken cancellationToken)
     {
         using var request = new HttpRequestMessage(method, address) { Content = content };
-        Stamp(request, token);
+        if (token is not null)
+            request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", token);
         using var response = await SendAsync(request, HttpCompletionOption.ResponseContentRead, cancellationToken);
         if (!response.IsSuccessStatusCode)
             throw await ReadProblemAsync(response, address, _options.TimeProvider, cancellationToken);
@@ -149,12 +148,6 @@ internal sealed class ServerCalls : IDisposable
         _handshakes.Dispose();
         if (_options.HttpClient is null)
             _http.Dispose();
-    }
-
-    private static void Stamp(HttpRequestMessage request, string? token)
-    {
-        if (token is not null)
-            request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", token);
     }
 
     private async Task<HttpResponseMessage> SendAsync(

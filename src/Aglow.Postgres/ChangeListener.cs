@@ -11,38 +11,25 @@ namespace Aglow.Postgres;
 /// change itself. They hold 8,000 bytes and have their own order. They would also be a second way to read what the writer must read after
 /// each loss anyway.
 /// </remarks>
-internal sealed class ChangeListener : IAsyncDisposable
+internal sealed class ChangeListener(
+    NpgsqlDataSource source, PostgresOptions options, PostgresWriter writer, string node, TimeProvider time, PostgresLog log)
+    : IAsyncDisposable
 {
     private static readonly TimeSpan PauseBetweenAttempts = TimeSpan.FromSeconds(1);
 
     // a firewall may drop a connection silently
     private static readonly TimeSpan CheckInterval = TimeSpan.FromSeconds(10);
 
-    private readonly NpgsqlDataSource _source;
-    private readonly PostgresOptions _options;
-    private readonly PostgresWriter _writer;
-    private readonly string _node;
-    private readonly TimeProvider _time;
-    private readonly PostgresLog _log;
     private readonly CancellationTokenSource _stop = new();
-    private readonly Task _loop;
+    private Task _loop = Task.CompletedTask;
     private long _heard;
     private bool _isSaidLost;
 
-    public ChangeListener(
-        NpgsqlDataSource source, PostgresOptions options, PostgresWriter writer, string node, TimeProvider time, PostgresLog log)
-    {
-        _source = source;
-        _options = options;
-        _writer = writer;
-        _node = node;
-        _time = time;
-        _log = log;
-        _loop = Task.Run(RunAsync);
-    }
-
     /// <summary>Notifications received from other nodes.</summary>
     public long Heard => Volatile.Read(ref _heard);
+
+    /// <summary>Starts the loop.</summary>
+    public void Start() => _loop = Task.Run(RunAsync);
 
     public async ValueTask DisposeAsync()
     {
@@ -68,35 +55,35 @@ internal sealed class ChangeListener : IAsyncDisposable
             catch (Exception failure)
             {
                 // the writer reports that the server is away
-                if (!_isSaidLost && !_writer.IsAway)
+                if (!_isSaidLost && !writer.IsAway)
                 {
-                    _log.NotHeard(PostgresFailure.Explain(failure, _options).Message.TrimEnd('.'));
+                    log.NotHeard(PostgresFailure.Explain(failure, options).Message.TrimEnd('.'));
                     _isSaidLost = true;
                 }
             }
 
             // reads what was missed meanwhile, and finds out whether the server answers
-            _writer.Hear();
-            await Task.Delay(PauseBetweenAttempts * (0.5 + Random.Shared.NextDouble()), _time, _stop.Token)
+            writer.Hear();
+            await Task.Delay(PauseBetweenAttempts * (0.5 + Random.Shared.NextDouble()), time, _stop.Token)
                 .ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
     }
 
     private async Task ListenAsync()
     {
-        await using var connection = await _source.OpenConnectionAsync(_stop.Token);
+        await using var connection = await source.OpenConnectionAsync(_stop.Token);
         connection.Notification += (_, notification) =>
         {
-            if (notification.Payload == _node)
+            if (notification.Payload == node)
                 return;
             Interlocked.Increment(ref _heard);
-            _writer.Hear();
+            writer.Hear();
         };
         await SayAsync(connection, $"LISTEN {PostgresWriter.Channel}");
         if (_isSaidLost)
-            _log.HeardAgain();
+            log.HeardAgain();
         _isSaidLost = false;
-        _writer.Hear();
+        writer.Hear();
         while (true)
         {
             if (!await connection.WaitAsync(CheckInterval, _stop.Token))
@@ -106,7 +93,7 @@ internal sealed class ChangeListener : IAsyncDisposable
 
     private async Task SayAsync(NpgsqlConnection connection, string sql)
     {
-        using var deadline = new Deadline(_options.AnswersWithin);
+        using var deadline = new Deadline(options.AnswersWithin);
         await using var command = new NpgsqlCommand(sql, connection);
         await command.ExecuteNonQueryAsync(deadline.Token);
     }

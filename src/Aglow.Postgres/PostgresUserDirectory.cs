@@ -41,6 +41,7 @@ public sealed class PostgresUserDirectory : IUserDirectory
         _time = time;
         _writer = new PostgresWriter(source, options, node, time, log);
         _listener = new ChangeListener(source, options, _writer, node, time, log);
+        _listener.Start();
     }
 
     /// <inheritdoc/>

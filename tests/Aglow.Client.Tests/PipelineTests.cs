@@ -1,6 +1,6 @@
 using System.IO.Compression;
-using System.IO.Pipelines;
 using System.Net.Http.Json;
+using System.Net.Sockets;
 using System.Net.WebSockets;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
@@ -65,15 +65,19 @@ public class PipelineTests
         using var folder = new TemporaryFolder();
         await using var app = await TestHostAsync(folder);
         var server = app.GetTestServer();
-        var (ours, theirs) = Duplex.Pair();
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        using var ours = new TcpClient();
+        await ours.ConnectAsync((IPEndPoint)listener.LocalEndpoint);
+        using var theirs = await listener.AcceptTcpClientAsync();
         var serving = server.SendAsync(context =>
         {
             (context.Request.Protocol, context.Request.Method) = ("HTTP/3", HttpMethods.Connect);
             (context.Request.Path, context.Request.QueryString) = ("/ws", new QueryString("?user_id=3"));
             context.Request.Headers.SecWebSocketVersion = "13";
-            context.Features.Set<IHttpExtendedConnectFeature>(new ExtendedConnect(theirs));
+            context.Features.Set<IHttpExtendedConnectFeature>(new ExtendedConnect(theirs.GetStream()));
         });
-        using (var socket = WebSocket.CreateFromStream(ours, new WebSocketCreationOptions()))
+        using (var socket = WebSocket.CreateFromStream(ours.GetStream(), new WebSocketCreationOptions()))
         {
             await ReceiveAsync(socket, "welcome");
             using var http = server.CreateClient();
@@ -210,57 +214,5 @@ public class PipelineTests
         public string Protocol => "websocket";
 
         public ValueTask<Stream> AcceptAsync() => new(stream);
-    }
-
-    /// <summary>Two streams: one reads what the other writes.</summary>
-    private sealed class Duplex(PipeReader reader, PipeWriter writer) : Stream
-    {
-        private readonly Stream _reads = reader.AsStream();
-        private readonly Stream _writes = writer.AsStream();
-
-        public static (Stream Ours, Stream Theirs) Pair()
-        {
-            var (there, back) = (new Pipe(), new Pipe());
-            return (new Duplex(back.Reader, there.Writer), new Duplex(there.Reader, back.Writer));
-        }
-
-        public override bool CanRead => true;
-
-        public override bool CanSeek => false;
-
-        public override bool CanWrite => true;
-
-        public override long Length => throw new NotSupportedException();
-
-        public override long Position
-        {
-            get => throw new NotSupportedException();
-            set => throw new NotSupportedException();
-        }
-
-        public override int Read(byte[] buffer, int offset, int count) => _reads.Read(buffer, offset, count);
-
-        public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) =>
-            _reads.ReadAsync(buffer, cancellationToken);
-
-        public override void Write(byte[] buffer, int offset, int count) => _writes.Write(buffer, offset, count);
-
-        public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default) =>
-            _writes.WriteAsync(buffer, cancellationToken);
-
-        public override void Flush() => _writes.Flush();
-
-        public override Task FlushAsync(CancellationToken cancellationToken) => _writes.FlushAsync(cancellationToken);
-
-        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-        public override void SetLength(long value) => throw new NotSupportedException();
-
-        protected override void Dispose(bool disposing)
-        {
-            _reads.Dispose();
-            _writes.Dispose();
-            base.Dispose(disposing);
-        }
     }
 }

@@ -1,4 +1,5 @@
-using System.Diagnostics;
+using System.Collections.ObjectModel;
+using Aglow.Packages.Tests;
 
 namespace Aglow.Client.Tests;
 
@@ -6,8 +7,6 @@ namespace Aglow.Client.Tests;
 public sealed class ProgramTests(ServerFixture server) : IClassFixture<ServerFixture>
 {
     private const string SessionWords = "Online Saved Busy Busy Left Offline";
-
-    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(10);
 
     [Fact]
     public async Task On_NET_8_it_passes_the_behaviour_suite_and_a_session_on_a_server()
@@ -31,27 +30,6 @@ public sealed class ProgramTests(ServerFixture server) : IClassFixture<ServerFix
     }
 
     /// <summary>Runs a program to its end, which must be good, and returns its output.</summary>
-    internal static async Task<string> RunAsync(string program, params string[] arguments)
-    {
-        var start = new ProcessStartInfo(program, arguments)
-        {
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-            UseShellExecute = false,
-        };
-        using var process = Process.Start(start)!;
-        using var limit = new CancellationTokenSource(Patience);
-        try
-        {
-            var (output, errors) = (process.StandardOutput.ReadToEndAsync(limit.Token), process.StandardError.ReadToEndAsync(limit.Token));
-            await process.WaitForExitAsync(limit.Token);
-            process.ExitCode.ShouldBe(0, $"{await output}{await errors}");
-            return await output;
-        }
-        finally
-        {
-            if (!process.HasExited)
-                process.Kill(entireProcessTree: true);
-        }
-    }
+    internal static Task<string> RunAsync(params string[] words) =>
+        Command.RunAsync(AglowProcess.Root, ReadOnlyDictionary<string, string>.Empty, words);
 }

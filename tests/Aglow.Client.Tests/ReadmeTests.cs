@@ -43,13 +43,13 @@ public sealed partial class ReadmeTests(ServerFixture server) : IClassFixture<Se
         // the watch goes on for ever, so it stops after the first data; the others fail on any status that is not a success
         var script =
             Block("sh").Replace(ExampleUrl, server.Process.Address.GetLeftPart(UriPartial.Authority)).Replace("curl -N ", "first ");
-        var output = await ProgramTests.RunAsync("bash", ["-c", $$"""
+        var output = await ProgramTests.RunAsync("bash", "-c", $$"""
             set -e
             curl() { command curl -fsS "$@"; echo; }
             first() { command curl -fsSN "$@" | sed '/^data/q'; }
             {{script}}
             wait
-            """]);
+            """);
         output.ShouldContain("\"next_heartbeat_seconds\":");
         output.ShouldContain("{\"user_id\":42,\"is_online\":true,\"status\":\"online\"");
         output.ShouldContain("\"bob\":{\"user_id\":\"bob\",\"is_online\":true");
@@ -66,7 +66,7 @@ public sealed partial class ReadmeTests(ServerFixture server) : IClassFixture<Se
         await server.Process.Http.PostAsync(
             "/heartbeat",
             new StringContent("{\"user_id\": \"bob\"}", new System.Net.Http.Headers.MediaTypeHeaderValue("application/json")));
-        var output = await ProgramTests.RunAsync("node", ["--experimental-websocket", "--no-warnings", "--input-type=module", "-e", $$"""
+        var output = await ProgramTests.RunAsync("node", "--experimental-websocket", "--no-warnings", "--input-type=module", "-e", $$"""
             const seen = new Map();
             function paint(user, status) {
                 seen.set(user, status);
@@ -76,7 +76,7 @@ public sealed partial class ReadmeTests(ServerFixture server) : IClassFixture<Se
                 }
             }
             {{program}}
-            """]);
+            """);
         output.ShouldContain("both painted");
     }
 

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using Aglow.Stores.Tests;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
 using Microsoft.Extensions.Hosting;
@@ -110,7 +111,7 @@ public class RegistrationTests(ServerFixture server) : IClassFixture<ServerFixtu
         await host.StartAsync();
         await Should.ThrowAsync<AglowException>(() => host.Services.GetRequiredService<AglowClient>().ConnectAsync());
         await Eventually.TrueAsync(
-            () => log.Written.Any(
+            () => log.All.Any(
                 static line => line.StartsWith("Warning Aglow.Client.AglowClient ", StringComparison.Ordinal)), "the failure is logged");
     }
 
@@ -143,34 +144,6 @@ public class RegistrationTests(ServerFixture server) : IClassFixture<ServerFixtu
         {
             seen.Add(request.RequestUri!.AbsolutePath);
             return base.SendAsync(request, cancellationToken);
-        }
-    }
-
-    private sealed class Lines : ILoggerProvider, ILogger
-    {
-        private string _category = "";
-
-        public ConcurrentBag<string> Written { get; } = [];
-
-        public ILogger CreateLogger(string categoryName) => new Lines(Written) { _category = categoryName };
-
-        public Lines()
-        {
-        }
-
-        private Lines(ConcurrentBag<string> written) => Written = written;
-
-        public IDisposable? BeginScope<TState>(TState state)
-            where TState : notnull => null;
-
-        public bool IsEnabled(LogLevel logLevel) => true;
-
-        public void Log<TState>(
-            LogLevel level, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
-            Written.Add($"{level} {_category} {formatter(state, exception)}");
-
-        public void Dispose()
-        {
         }
     }
 }

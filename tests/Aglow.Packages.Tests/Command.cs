@@ -1,5 +1,5 @@
+using System.Collections.Concurrent;
 using System.Diagnostics;
-using System.Text;
 
 namespace Aglow.Packages.Tests;
 
@@ -7,17 +7,24 @@ namespace Aglow.Packages.Tests;
 internal static class Command
 {
     // generous, because the machine may be building at the same time; this is not a measured figure
-    private static readonly TimeSpan EndsWithin = TimeSpan.FromMinutes(5);
+    private static readonly TimeSpan EndsWithin = TimeSpan.FromMinutes(10);
 
     /// <summary>Runs a program to its end, which must be a success, and returns what it wrote.</summary>
     public static async Task<string> RunAsync(string folder, IReadOnlyDictionary<string, string> environment, params string[] words)
     {
         using var process = Start(folder, environment, words);
         using var limit = new CancellationTokenSource(EndsWithin);
-        var (output, errors) = (process.StandardOutput.ReadToEndAsync(limit.Token), process.StandardError.ReadToEndAsync(limit.Token));
-        await process.WaitForExitAsync(limit.Token);
-        process.ExitCode.ShouldBe(0, $"{string.Join(' ', words)}: {await output}{await errors}");
-        return await output;
+        try
+        {
+            var (output, errors) = (process.StandardOutput.ReadToEndAsync(limit.Token), process.StandardError.ReadToEndAsync(limit.Token));
+            await process.WaitForExitAsync(limit.Token);
+            process.ExitCode.ShouldBe(0, $"{string.Join(' ', words)}: {await output}{await errors}");
+            return await output;
+        }
+        finally
+        {
+            process.Kill(entireProcessTree: true);
+        }
     }
 
     /// <summary>Starts a program.</summary>
@@ -41,27 +48,37 @@ internal static class Command
 /// <summary>A program that goes on until it is disposed. It has said on which address it listens.</summary>
 internal sealed class Listening : IAsyncDisposable
 {
+    // generous, as above
+    private static readonly TimeSpan StartsWithin = TimeSpan.FromMinutes(3);
+
     private readonly Process _process;
+    private readonly ConcurrentQueue<string> _lines = new();
+    private readonly TaskCompletionSource<Uri> _address = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    private Listening(Process process) => _process = process;
+    private Listening(Process process, string after)
+    {
+        _process = process;
+        process.OutputDataReceived += (_, line) => Hear(line.Data ?? "", after);
+        process.ErrorDataReceived += (_, line) => _lines.Enqueue(line.Data ?? "");
+        process.BeginOutputReadLine();
+        process.BeginErrorReadLine();
+    }
 
-    public Uri Address { get; private set; } = null!;
+    public Uri Address => _address.Task.Result;
+
+    /// <summary>What it printed.</summary>
+    public IReadOnlyList<string> Lines => [.. _lines];
 
     /// <summary>Starts a program and waits until it has written its address after one of these words.</summary>
     public static async Task<Listening> StartAsync(
         string folder, IReadOnlyDictionary<string, string> environment, string after, params string[] words)
     {
-        var listening = new Listening(Command.Start(folder, environment, words));
-        try
-        {
-            await listening.ReadAsync(after);
+        var listening = new Listening(Command.Start(folder, environment, words), after);
+        var started = listening._address.Task;
+        if (await Task.WhenAny(started, listening._process.WaitForExitAsync(), Task.Delay(StartsWithin)) == started)
             return listening;
-        }
-        catch
-        {
-            await listening.DisposeAsync();
-            throw;
-        }
+        await listening.DisposeAsync();
+        throw new InvalidOperationException($"It did not start: {string.Join('\n', listening.Lines)}");
     }
 
     public async ValueTask DisposeAsync()
@@ -72,25 +89,11 @@ internal sealed class Listening : IAsyncDisposable
         _process.Dispose();
     }
 
-    private async Task ReadAsync(string after)
+    private void Hear(string line, string after)
     {
-        var said = new StringBuilder();
-        _process.ErrorDataReceived += (_, line) => said.AppendLine(line.Data);
-        _process.BeginErrorReadLine();
-        using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(3));
-        while (await _process.StandardOutput.ReadLineAsync(limit.Token) is { } line)
-        {
-            said.AppendLine(line);
-            if (line.IndexOf(after, StringComparison.Ordinal) is var at and >= 0)
-            {
-                Address = new Uri(line[(at + after.Length)..].Split(' ', ':', ',') is [var scheme, var host, var port, ..]
-                    ? $"{scheme}:{host}:{port}" : line);
-                // what else it says is read away
-                _ = _process.StandardOutput.BaseStream.CopyToAsync(Stream.Null, CancellationToken.None);
-                return;
-            }
-        }
-
-        throw new InvalidOperationException($"It did not start: {said}");
+        _lines.Enqueue(line);
+        if (line.IndexOf(after, StringComparison.Ordinal) is var at and >= 0
+            && line[(at + after.Length)..].Split(' ', ':', ',') is [var scheme, var host, var port, ..])
+            _address.TrySetResult(new Uri($"{scheme}:{host}:{port}"));
     }
 }

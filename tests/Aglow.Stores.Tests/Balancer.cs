@@ -5,19 +5,9 @@ using Aglow.Server.Tests;
 namespace Aglow.Stores.Tests;
 
 /// <summary>An HAProxy with <c>deploy/haproxy.cfg</c> as documented, except for the addresses.</summary>
-internal sealed class Balancer : IAsyncDisposable
+internal sealed class Balancer(Process process, string file, int port) : IAsyncDisposable
 {
-    private readonly Process _process;
-    private readonly string _file;
-
-    private Balancer(Process process, string file, int port)
-    {
-        _process = process;
-        _file = file;
-        Address = new Uri($"http://127.0.0.1:{port}");
-    }
-
-    public Uri Address { get; }
+    public Uri Address { get; } = new($"http://127.0.0.1:{port}");
 
     /// <summary>Starts an HAProxy in front of nodes on these ports. It takes up to three nodes, which need not run yet.</summary>
     public static async Task<Balancer> StartAsync(params int[] nodes)
@@ -34,12 +24,10 @@ internal sealed class Balancer : IAsyncDisposable
                 line = line.Replace(Documented(i), $"127.0.0.1:{nodes[i]}");
             return line;
         }));
-        var balancer = new Balancer(
-            Process.Start(
-                new ProcessStartInfo("haproxy", ["-db", "-q", "-f", file]) { RedirectStandardOutput = true, UseShellExecute = false })!,
-            file,
-            port);
-        balancer._process.BeginOutputReadLine();
+        var process = Process.Start(
+            new ProcessStartInfo("haproxy", ["-db", "-q", "-f", file]) { RedirectStandardOutput = true, UseShellExecute = false })!;
+        process.BeginOutputReadLine();
+        var balancer = new Balancer(process, file, port);
         await Eventually.HoldsAsync(balancer.AcceptsAsync);
         return balancer;
 
@@ -48,17 +36,17 @@ internal sealed class Balancer : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        _process.Kill();
-        await _process.WaitForExitAsync();
-        _process.Dispose();
-        File.Delete(_file);
+        process.Kill();
+        await process.WaitForExitAsync();
+        process.Dispose();
+        File.Delete(file);
     }
 
     private async Task<bool> AcceptsAsync()
     {
-        if (_process.HasExited)
+        if (process.HasExited)
             throw new InvalidOperationException(
-                $"haproxy ended with {_process.ExitCode}: does it read deploy/haproxy.cfg? Version 2.4 or newer does.");
+                $"haproxy ended with {process.ExitCode}: does it read deploy/haproxy.cfg? Version 2.4 or newer does.");
         using var probe = new Socket(SocketType.Stream, ProtocolType.Tcp);
         try
         {

@@ -117,23 +117,6 @@ public sealed class CutTests(GatedCluster servers)
         null, ["--redis", redis, "--lease-seconds", $"{Lease}", "--heartbeat-seconds", $"{Heartbeat}", "--drain-seconds", "0"]);
 }
 
-/// <summary>A cluster whose servers can be separated from one another.</summary>
-public sealed class GatedCluster : IAsyncLifetime
-{
-    private RedisClusterProcesses? _cluster;
-
-    internal RedisClusterProcesses Cluster => _cluster!;
-
-    public async Task InitializeAsync() =>
-        _cluster = await RedisClusterProcesses.StartFragileAsync(hasGates: true);
-
-    public async Task DisposeAsync()
-    {
-        if (_cluster is not null)
-            await _cluster.DisposeAsync();
-    }
-}
-
 /// <summary>Tests that use <see cref="GatedCluster"/>. They run one after the other, beside other tests, since they mostly wait.</summary>
 [CollectionDefinition(Name)]
 public sealed class GateCollection : ICollectionFixture<GatedCluster>

@@ -106,14 +106,8 @@ public sealed class FaultTests(FaultyCluster servers)
     public async Task Two_nodes_whose_clocks_differ_by_an_hour_agree()
     {
         await servers.Cluster.FlushAsync();
-        await using var ahead = AglowProcess.Run(null, ["--redis", servers.Cluster.Address, .. Flags], new()
-        {
-            ["LD_PRELOAD"] = Directory.GetDirectories("/usr/lib", "*-linux-gnu")
-                .Select(folder => Path.Combine(folder, "faketime", "libfaketimeMT.so.1")).First(File.Exists),
-            ["FAKETIME"] = "+3600",
-            ["FAKETIME_DONT_FAKE_MONOTONIC"] = "1",
-            ["FAKETIME_FORCE_MONOTONIC_FIX"] = "0",
-        });
+        using var clock = new FakeWallClock(TimeSpan.FromHours(1));
+        await using var ahead = AglowProcess.Run(null, ["--redis", servers.Cluster.Address, .. Flags], clock.Environment);
         await ahead.ReadyAsync();
         await using var right = await NodeAsync(servers.Cluster.Address);
         using var crowd = new Crowd(Everybody[..128], Second, ahead.Address);

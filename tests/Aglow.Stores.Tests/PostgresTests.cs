@@ -386,10 +386,11 @@ public sealed class PostgresTests(PostgresServer server)
     public async Task A_server_that_is_restarted_is_away_and_back_by_itself()
     {
         var logs = new Lines();
+        using var factory = LoggerFactory.Create(builder => builder.AddProvider(logs));
         var options = Process.Options(await Process.CreateDatabaseAsync());
         int Away() => logs.All.Count(line => line.Contains("Calls that need the directory get 503"));
         int Back() => logs.All.Count(line => line.Contains("is back after"));
-        await using var directory = await PostgresUserDirectory.OpenAsync(options, TimeProvider.System, logs);
+        await using var directory = await PostgresUserDirectory.OpenAsync(options, TimeProvider.System, factory);
         await directory.RegisterAsync(["alice"], new uint[1]);
         // no caller notices: closed connections are reopened, for reads and writes
         await Process.StopAsync();
@@ -497,8 +498,9 @@ public sealed class PostgresTests(PostgresServer server)
     public async Task A_server_whose_disk_is_full_is_away_for_writes_until_one_succeeds()
     {
         var logs = new Lines();
+        using var factory = LoggerFactory.Create(builder => builder.AddProvider(logs));
         var database = await Process.CreateDatabaseAsync();
-        await using var directory = await PostgresUserDirectory.OpenAsync(Process.Options(database), TimeProvider.System, logs);
+        await using var directory = await PostgresUserDirectory.OpenAsync(Process.Options(database), TimeProvider.System, factory);
         await Process.ExecuteAsync(
             """
             CREATE FUNCTION aglow.fill() RETURNS trigger LANGUAGE plpgsql AS
@@ -760,33 +762,5 @@ public sealed class PostgresTests(PostgresServer server)
         public Visibility Shows(uint user) => Visibilities.GetValueOrDefault(user, Visibility.Default);
 
         public ValueTask DisposeAsync() => Directory.DisposeAsync();
-    }
-
-    /// <summary>The lines that were logged.</summary>
-    private sealed class Lines : ILoggerFactory, ILogger
-    {
-        public ConcurrentQueue<string> All { get; } = new();
-
-        public ILogger CreateLogger(string categoryName) => this;
-
-        public void AddProvider(ILoggerProvider provider)
-        {
-        }
-
-        public IDisposable? BeginScope<TState>(TState state)
-            where TState : notnull => null;
-
-        public bool IsEnabled(LogLevel logLevel) => true;
-
-        public void Log<TState>(
-            LogLevel logLevel,
-            EventId eventId,
-            TState state,
-            Exception? exception,
-            Func<TState, Exception?, string> formatter) => All.Enqueue(formatter(state, exception));
-
-        public void Dispose()
-        {
-        }
     }
 }

@@ -7,33 +7,22 @@ using Aglow.Server.Tests;
 namespace Aglow.Stores.Tests;
 
 /// <summary>A private redis-server on loopback, in a temporary folder, which stops with the tests.</summary>
-internal sealed partial class RedisProcess : IAsyncDisposable
+/// <param name="folder">Its folder.</param>
+/// <param name="flags">The flags after the usual ones.</param>
+/// <param name="watched">For a Sentinel, the port of the primary that it watches.</param>
+/// <param name="isGarnet">Whether it is Garnet instead of Redis.</param>
+/// <param name="gate">The gate in front of it. The server announces the gate's ports to others.</param>
+internal sealed partial class RedisProcess(string folder, string[] flags, int? watched, bool isGarnet, ServerGate? gate) : IAsyncDisposable
 {
     private static readonly TimeSpan StartsWithin = TimeSpan.FromSeconds(60);
 
-    private readonly string _folder;
-    private readonly string[] _flags;
-    private readonly int? _watched;
     private Process? _process;
 
-    // Garnet instead of Redis
-    private bool _isGarnet;
+    public int Port { get; } = Ports.Free();
 
-    private RedisProcess(string folder, int port, int busPort, string[] flags, int? watched)
-    {
-        _folder = folder;
-        Port = port;
-        BusPort = busPort;
-        _flags = flags;
-        _watched = watched;
-    }
+    public int BusPort { get; } = Ports.Free();
 
-    public int Port { get; }
-
-    public int BusPort { get; }
-
-    /// <summary>The gate in front of it. The server announces the gate's ports to others.</summary>
-    public ServerGate? Gate { get; init; }
+    public ServerGate? Gate => gate;
 
     /// <summary>The address that others use.</summary>
     public IPEndPoint Endpoint => new(IPAddress.Loopback, Gate?.Port ?? Port);
@@ -64,7 +53,7 @@ internal sealed partial class RedisProcess : IAsyncDisposable
         // another process may take the free port before the server has it
         for (var attempt = 0; ; attempt++)
         {
-            var server = new RedisProcess(folder, Ports.Free(), Ports.Free(), flags, watched) { Gate = gate, _isGarnet = isGarnet };
+            var server = new RedisProcess(folder, flags, watched, isGarnet, gate);
             if (await server.RunAsync() || attempt == 5)
                 return server;
         }
@@ -91,25 +80,25 @@ internal sealed partial class RedisProcess : IAsyncDisposable
         if (_process is { HasExited: false })
             await KillAsync();
         _process?.Dispose();
-        Directory.Delete(_folder, recursive: true);
+        Directory.Delete(folder, recursive: true);
     }
 
     private async Task<bool> RunAsync()
     {
-        string[] arguments = _isGarnet
-            ? ["--port", $"{Port}", "--bind", "127.0.0.1", "--checkpointdir", _folder, "--file-logger", Path.Combine(_folder, "garnet.log")]
-            : _watched is not null
+        string[] arguments = isGarnet
+            ? ["--port", $"{Port}", "--bind", "127.0.0.1", "--checkpointdir", folder, "--file-logger", Path.Combine(folder, "garnet.log")]
+            : watched is not null
                 ? [await WriteSentinelAsync(), "--sentinel"]
                 :
                 [
-                    "--port", $"{Port}", "--bind", "127.0.0.1", "--dir", _folder, "--save", "", "--daemonize", "no",
+                    "--port", $"{Port}", "--bind", "127.0.0.1", "--dir", folder, "--save", "", "--daemonize", "no",
                     "--logfile", "redis.log",
-                    .. _flags.Select(f => f.Replace("BUS-PORT", $"{BusPort}")),
+                    .. flags.Select(f => f.Replace("BUS-PORT", $"{BusPort}")),
                 ];
         // ./test installs it there
-        var program = _isGarnet ? Path.Combine(AglowProcess.Root, "out", "tools", "garnet-server") : "redis-server";
-        _process = Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardOutput = _isGarnet })!;
-        if (_isGarnet)
+        var program = isGarnet ? Path.Combine(AglowProcess.Root, "out", "tools", "garnet-server") : "redis-server";
+        _process = Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardOutput = isGarnet })!;
+        if (isGarnet)
             _ = _process.StandardOutput.ReadToEndAsync();
         var began = Stopwatch.GetTimestamp();
         while (!_process.HasExited && Stopwatch.GetElapsedTime(began) < StartsWithin)
@@ -130,10 +119,10 @@ internal sealed partial class RedisProcess : IAsyncDisposable
 
     private async Task<string> WriteSentinelAsync()
     {
-        var file = Path.Combine(_folder, "sentinel.conf");
+        var file = Path.Combine(folder, "sentinel.conf");
         await File.WriteAllLinesAsync(file,
         [
-            $"port {Port}", "bind 127.0.0.1", $"dir {_folder}", "logfile redis.log", $"sentinel monitor presence 127.0.0.1 {_watched} 1",
+            $"port {Port}", "bind 127.0.0.1", $"dir {folder}", "logfile redis.log", $"sentinel monitor presence 127.0.0.1 {watched} 1",
             "sentinel down-after-milliseconds presence 1000", "sentinel failover-timeout presence 3000",
         ]);
         return file;
@@ -339,13 +328,13 @@ public sealed class RedisServers : IAsyncLifetime
 }
 
 /// <summary>A cluster for tests that break it.</summary>
-public sealed class FaultyCluster : IAsyncLifetime
+public abstract class FragileCluster(bool hasGates) : IAsyncLifetime
 {
     private RedisClusterProcesses? _cluster;
 
     internal RedisClusterProcesses Cluster => _cluster!;
 
-    public async Task InitializeAsync() => _cluster = await RedisClusterProcesses.StartFragileAsync(hasGates: false);
+    public async Task InitializeAsync() => _cluster = await RedisClusterProcesses.StartFragileAsync(hasGates);
 
     public async Task DisposeAsync()
     {
@@ -353,6 +342,12 @@ public sealed class FaultyCluster : IAsyncLifetime
             await _cluster.DisposeAsync();
     }
 }
+
+/// <summary>A cluster whose servers fail.</summary>
+public sealed class FaultyCluster() : FragileCluster(hasGates: false);
+
+/// <summary>A cluster whose servers can be separated from one another.</summary>
+public sealed class GatedCluster() : FragileCluster(hasGates: true);
 
 /// <summary>
 /// Tests that use <see cref="FaultyCluster"/>. They run one after the other, beside those of <see cref="RedisCollection"/>, since they

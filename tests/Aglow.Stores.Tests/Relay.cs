@@ -12,7 +12,7 @@ internal abstract class Relay : IAsyncDisposable
     private readonly List<(TcpListener Listener, Task Accepting)> _listeners = [];
     private readonly CancellationTokenSource _stop = new();
 
-    public async ValueTask DisposeAsync()
+    public virtual async ValueTask DisposeAsync()
     {
         await _stop.CancelAsync();
         foreach (var (listener, accepting) in _listeners)
@@ -24,17 +24,20 @@ internal abstract class Relay : IAsyncDisposable
         _stop.Dispose();
     }
 
-    /// <summary>Listens on a free port, and returns it.</summary>
-    protected int Listen(Func<Socket, Task> serve)
+    /// <summary>Listens on a free port, and returns it. Accepts nothing while it is deaf.</summary>
+    protected int Listen(Func<Socket, Task> serve, int backlog = int.MaxValue, Func<bool>? isDeaf = null)
     {
         var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
+        listener.Start(backlog);
         _listeners.Add((listener, Task.Run(async () =>
         {
             try
             {
                 while (true)
+                {
+                    await WhileAsync(isDeaf ?? (static () => false));
                     _ = ServeAsync(await listener.AcceptSocketAsync(_stop.Token), serve);
+                }
             }
             catch (Exception e) when (e is SocketException or ObjectDisposedException or OperationCanceledException)
             {
@@ -46,7 +49,7 @@ internal abstract class Relay : IAsyncDisposable
 
     /// <summary>
     /// Connects to a port and passes bytes in both directions. <paramref name="first"/> was already read; <paramref name="change"/> changes
-    /// answers.
+    /// answers, or cuts the connection by a <see cref="SocketException"/>.
     /// </summary>
     protected async Task ConnectAsync(
         Socket client,

@@ -1,7 +1,7 @@
 /** docs/asyncapi.yaml against docs/socket.md, and against what a real server takes, sends and closes with. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { createHmac, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
@@ -9,7 +9,7 @@ import { after, before, test } from 'node:test';
 import Ajv from 'ajv';
 import { Parser } from '@asyncapi/parser';
 import yaml from 'js-yaml';
-import { AglowServer, QUICK, ROOT, until } from '../../clients/js/tests/server.js';
+import { AglowServer, QUICK, ROOT, tokenFor, until } from '../../clients/js/tests/server.js';
 import { freePort, newFolder } from './guide.js';
 
 // the JavaScript client's tests have it; Node 20 has no WebSocket of its own that says which page it is of
@@ -29,13 +29,6 @@ const schemas = new Map(fromServer.map((name) =>
     [typeOf(name), ajv.compile({ $ref: `document#/components/messages/${name}/payload` })]));
 
 const SECRET = randomBytes(32);
-const encode = (object) => Buffer.from(JSON.stringify(object)).toString('base64url');
-function tokenOf(sub) {
-    const now = Math.floor(Date.now() / 1000);
-    const signed = `${encode({ alg: 'HS256', typ: 'JWT' })}.${encode({ sub, iat: now, exp: now + 600 })}`;
-    return `${signed}.${createHmac('sha256', SECRET).update(signed).digest('base64url')}`;
-}
-
 /** A socket as a page opens it: what it heard, and with which code it was closed. Every message is held against its schema. */
 class Socket {
     heard = [];
@@ -57,7 +50,7 @@ class Socket {
     }
 
     static of(server, user, query = '') {
-        return new Socket(`${server.url}/ws${query}`, ['aglow', `aglow.token.${tokenOf(user)}`]);
+        return new Socket(`${server.url}/ws${query}`, ['aglow', `aglow.token.${tokenFor(SECRET, user)}`]);
     }
 
     hears(holds) {
@@ -120,7 +113,7 @@ test('A server takes every example, and answers as the document says', async () 
     for (const name of namesIn('hear').toSorted((one) => (one === 'leave' ? 1 : -1))) {
         for (const { payload } of messages[name].examples) {
             // the token in the document is none
-            const example = { ...payload, ...(name === 'token' && { token: tokenOf('ann') }), id: ++id };
+            const example = { ...payload, ...(name === 'token' && { token: tokenFor(SECRET, 'ann') }), id: ++id };
             if (name !== 'leave') {
                 socket.send({ ...example, id: ++id, unheard_of: 1 });
                 assert.equal((await socket.hears((message) => message.id === id)).type, 'error', 'a member that is not in the schema');

@@ -1,10 +1,10 @@
 /** Watching, through real sockets to a real server. */
 import assert from 'node:assert/strict';
-import { createHmac, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import WebSocketOfWs from 'ws';
 import { connect } from '@aglow/client';
-import { AglowServer, QUICK, reach, until } from './server.js';
+import { AglowServer, QUICK, reach, tokenFor, until } from './server.js';
 
 const secret = randomBytes(32);
 let server;
@@ -19,13 +19,6 @@ after(async () => {
     await server.dispose();
     await guarded.dispose();
 });
-
-/** A user's token, as an app's own login would make it. */
-function tokenFor(sub, seconds = 300) {
-    const encode = (part) => Buffer.from(JSON.stringify(part)).toString('base64url');
-    const content = `${encode({ alg: 'HS256' })}.${encode({ sub, exp: Math.floor(Date.now() / 1000) + seconds })}`;
-    return `${content}.${createHmac('sha256', secret).update(content).digest('base64url')}`;
-}
 
 /**
  * Connects with the given WebSocket, or Node's. Records messages in `connection.sent`, addresses in `connection.addresses`,
@@ -338,7 +331,7 @@ test('A token goes with the connection and the calls, made anew where it is a fu
 
 for (const [whose, WebSocket] of [['Node', globalThis.WebSocket], ['the ws package', WebSocketOfWs]]) {
     test(`A token is in no URL, unless that is asked for: the WebSocket of ${whose}`, async () => {
-        const token = tokenFor('bea');
+        const token = tokenFor(secret, 'bea');
         for (const tokenInUrl of [undefined, true]) {
             const connection = await open(undefined, { url: guarded.url, token, tokenInUrl, WebSocket });
             const watch = connection.watch('bea');
@@ -369,7 +362,7 @@ test('A token is made anew before it ends, and the connection goes on', async ()
     let made = 0;
     const token = () => {
         made++;
-        return tokenFor('ann', 3);
+        return tokenFor(secret, 'ann', 3);
     };
     const connection = await open(undefined, { url: guarded.url, token });
     const states = [];
@@ -417,7 +410,7 @@ test('A user who is unwatched before the first answer and watched again is never
 });
 
 test('A token that has ended is final, with the reason of the server', async () => {
-    const connection = join(undefined, { url: guarded.url, token: tokenFor('ann', -120) });
+    const connection = join(undefined, { url: guarded.url, token: tokenFor(secret, 'ann', -120) });
     const problems = [];
     connection.onError((problem) => problems.push(problem.title));
     await reach(connection, 'refused');
@@ -428,7 +421,7 @@ test('A token that has ended is final, with the reason of the server', async () 
 });
 
 for (const [whose, token, user, title] of [
-    ['a token of another user', () => tokenFor('ann'), 'bob', 'Not yours'],
+    ['a token of another user', () => tokenFor(secret, 'ann'), 'bob', 'Not yours'],
     ['a key without the scope heartbeat', () => guarded.addKey('read'), 'bob', 'Scope missing'],
     ['a key and no user', () => guarded.addKey('heartbeat'), undefined, 'Malformed request'],
 ]) {
@@ -447,7 +440,8 @@ for (const [whose, token, user, title] of [
 
 test('A callback that gives tokens of nobody is asked three times, and again when that is asked for', async () => {
     let isSignedIn = false;
-    const connection = join(undefined, { url: guarded.url, token: () => (isSignedIn ? tokenFor('ann') : `not.a.token${Math.random()}`) });
+    const token = () => (isSignedIn ? tokenFor(secret, 'ann') : `not.a.token${Math.random()}`);
+    const connection = join(undefined, { url: guarded.url, token });
     connection.onError(() => {});
     await reach(connection, 'refused');
     assert.equal(connection.addresses.length, 3);

@@ -72,6 +72,13 @@ test('React Native has a URL that cannot be changed, no TextEncoder and no page'
     assert.deepEqual(asked, ['https://presence.example/chat/status/batch?definition=a%20b']);
 });
 
+test('The server may live below a path', async (t) => {
+    connectIn(t, { user: 'ann & co', device: { id: 'dévice', kind: 'web' } });
+    await new Promise(setImmediate);
+    const [{ address }] = QuietSocket.made;
+    assert.equal(address, 'wss://presence.example/chat/ws?user_id=ann%20%26%20co&device_id=d%C3%A9vice&device_kind=web');
+});
+
 test('An app that is active again checks its connection, and reports that somebody is there', async (t) => {
     const clock = new Clock();
     clock.install();

@@ -4,11 +4,11 @@
  * tests/lost-network.test.js` makes the figure in the documentation.
  */
 import assert from 'node:assert/strict';
-import { createHmac, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import { connect } from '@aglow/client';
 import { openPage, startBrowser } from './browser.js';
-import { AglowServer, Proxy, QUICK, reach, until } from './server.js';
+import { AglowServer, Proxy, QUICK, reach, tokenFor, until } from './server.js';
 
 const LOST_SECONDS = Number(process.env.AGLOW_LOST_SECONDS ?? 10);
 const RENEWALS = 10;
@@ -17,13 +17,6 @@ const TABS = 3;
 const HOLDS_FOR_MS = 5000;
 
 const secret = randomBytes(32);
-
-function tokenFor(sub, seconds) {
-    const encode = (part) => Buffer.from(JSON.stringify(part)).toString('base64url');
-    const now = Date.now() / 1000;
-    const content = `${encode({ alg: 'HS256' })}.${encode({ sub, iat: Math.floor(now), exp: Math.floor(now) + seconds, jti: `${now}` })}`;
-    return `${content}.${createHmac('sha256', secret).update(content).digest('base64url')}`;
-}
 
 test(`Three tabs, ${LOST_SECONDS} s without a network, a token renewed ${RENEWALS} times: few connects, and nothing false`, async (t) => {
     const server = await AglowServer.start(...QUICK, '--auth', 'token', '--jwt-secret', secret.toString('base64'));
@@ -36,7 +29,7 @@ test(`Three tabs, ${LOST_SECONDS} s without a network, a token renewed ${RENEWAL
 
     // a friend who changes status all the time, and each status with its time
     const truth = [{ status: 'offline', at: 0 }];
-    const friend = connect({ url: server.url, token: () => tokenFor('friend', 300) });
+    const friend = connect({ url: server.url, token: () => tokenFor(secret, 'friend', 300) });
     t.after(() => friend.close());
     friend.onError(() => {});
     await reach(friend, 'open');
@@ -58,7 +51,7 @@ test(`Three tabs, ${LOST_SECONDS} s without a network, a token renewed ${RENEWAL
         const page = await openPage(context, proxy.url);
         await page.exposeFunction('makeToken', () => {
             tokens++;
-            return tokenFor('ann', 4);
+            return tokenFor(secret, 'ann', 4);
         });
         await page.evaluate(() => {
             globalThis.dials = 0;

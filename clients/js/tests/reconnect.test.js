@@ -180,17 +180,3 @@ for (const how of ['kill', 'stop']) {
         await until(async () => !(await isOnline(calls)));
     });
 }
-
-test('Closed while it waits, it stays closed', async () => {
-    await server.kill();
-    const person = join(70, { minBackoffMs: 1, maxBackoffMs: 1 });
-    person.onError(() => {});
-    await until(() => person.state === 'connecting');
-    person.close();
-    await server.startAgain();
-    const other = join(71);
-    await reach(other, 'open');
-    assert.equal(person.state, 'closed');
-    assert.equal((await other.statusOf(70)).status, 'offline');
-    assert.equal((await other.statusOf(70)).last_seen, null);
-});

@@ -2,6 +2,7 @@
  * `./aglow serve` as people run it, for a test: on a free port, on a folder of its own, ended with the test.
  */
 import { execFile, spawn } from 'node:child_process';
+import { createHmac } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import net from 'node:net';
@@ -92,6 +93,14 @@ export class AglowServer {
         this.#process.kill(signal);
         await once(this.#process, 'exit');
     }
+}
+
+/** A user's token, as an app's own login would make it. No two are the same. */
+export function tokenFor(secret, sub, seconds = 300) {
+    const encode = (part) => Buffer.from(JSON.stringify(part)).toString('base64url');
+    const now = Date.now() / 1000;
+    const content = `${encode({ alg: 'HS256' })}.${encode({ sub, iat: Math.floor(now), exp: Math.floor(now) + seconds, jti: `${now}` })}`;
+    return `${content}.${createHmac('sha256', secret).update(content).digest('base64url')}`;
 }
 
 /** A proxy to the server that can go silent: connections stay open, but carry nothing. */

@@ -22,7 +22,7 @@ namespace Aglow.Redis.Changes;
 /// stream serves all pages: the server appends records in batches, and that takes less time than the writer's own reading of words.
 /// Threading: any thread.
 /// </remarks>
-internal sealed class RedisChangeLog : IChangeLog
+internal sealed class RedisChangeLog(RedisCluster cluster, TimeProvider time) : IChangeLog
 {
     private const string Append = """
         if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -71,24 +71,17 @@ internal sealed class RedisChangeLog : IChangeLog
 
     private static readonly RedisValue[] HeadFields = ["generation", "last", "trimmed", "bytes", "heard", "recorded", "kept", "began"];
 
-    private readonly RedisCluster _cluster;
-    private readonly RedisLeases _leases;
+    private readonly RedisLeases _leases = new(cluster, time);
 
-    public RedisChangeLog(RedisCluster cluster, TimeProvider time)
-    {
-        _cluster = cluster;
-        _leases = new RedisLeases(cluster, time);
-        Consumers = new RedisConsumerStore(cluster);
-    }
-
-    public IConsumerStore Consumers { get; }
+    public IConsumerStore Consumers { get; } = new RedisConsumerStore(cluster);
 
     /// <summary>Why this server cannot store a feed, in the server's own words; null: it can, or it is away.</summary>
     public async ValueTask<string?> RefusalAsync()
     {
         try
         {
-            return await ProbeAsync();
+            return (await cluster.SendAsync(
+                RedisKeys.ChangesSlot, new RedisKey[] { RedisKeys.ChangesLog }, ProbeAsync, RedisCommandKind.Script)).Value;
         }
         catch (StoreUnavailableException)
         {
@@ -101,7 +94,7 @@ internal sealed class RedisChangeLog : IChangeLog
 
     public async ValueTask<ChangeLogHead?> HeadAsync()
     {
-        var (fields, _) = await _cluster.SendAsync(
+        var (fields, _) = await cluster.SendAsync(
             RedisKeys.ChangesSlot,
             (RedisKey)RedisKeys.ChangesFeed,
             static (redis, key, flags) => redis.HashGetAsync(key, HeadFields, flags),
@@ -113,7 +106,7 @@ internal sealed class RedisChangeLog : IChangeLog
 
     public async ValueTask<IReadOnlyList<ChangeLogEntry>> ReadAsync(long after, int most)
     {
-        var (entries, _) = await _cluster.SendAsync(
+        var (entries, _) = await cluster.SendAsync(
             RedisKeys.ChangesSlot,
             (Key: (RedisKey)RedisKeys.ChangesLog, From: (RedisValue)string.Create(CultureInfo.InvariantCulture, $"{after + 1}-0"), most),
             static (redis, range, flags) => redis.StreamRangeAsync(range.Key, range.From, count: range.most, flags: flags),
@@ -130,14 +123,14 @@ internal sealed class RedisChangeLog : IChangeLog
     public async ValueTask ReadToldAsync(int page, Memory<ulong> groups)
     {
         var bytes = new byte[groups.Length * sizeof(ulong)];
-        await _cluster.ReadTextAsync<byte>(RedisKeys.ChangesSlot, RedisKeys.Told(page), bytes);
+        await cluster.ReadTextAsync<byte>(RedisKeys.ChangesSlot, RedisKeys.Told(page), bytes);
         for (var group = 0; group < groups.Length; group++)
             groups.Span[group] = Reversed(BinaryPrimitives.ReadUInt64BigEndian(bytes.AsSpan(group * sizeof(ulong))));
     }
 
     public async ValueTask<IReadOnlyDictionary<uint, long>> ReadFactsAsync()
     {
-        var (rows, _) = await _cluster.SendAsync(
+        var (rows, _) = await cluster.SendAsync(
             RedisKeys.ChangesSlot,
             (RedisKey)RedisKeys.ToldFacts,
             static (redis, key, flags) => redis.HashGetAllAsync(key, flags),
@@ -153,7 +146,7 @@ internal sealed class RedisChangeLog : IChangeLog
             await WriteToldAsync(page, groups);
         foreach (var some in facts.Chunk(1000))
         {
-            await _cluster.SendAsync(
+            await cluster.SendAsync(
                 RedisKeys.ChangesSlot,
                 some.Select(static fact => new HashEntry(fact.Key, fact.Value)).ToArray(),
                 static async (redis, rows, flags) =>
@@ -192,26 +185,18 @@ internal sealed class RedisChangeLog : IChangeLog
         return await RunAsync(Append, [.. keys], [.. values]);
     }
 
-    private async ValueTask<string?> ProbeAsync()
+    private static async Task<string?> ProbeAsync(IDatabase redis, RedisKey[] keys, CommandFlags flags)
     {
-        var (refusal, _) = await _cluster.SendAsync<RedisKey[], string?>(
-            RedisKeys.ChangesSlot,
-            new RedisKey[] { RedisKeys.ChangesLog },
-            static async (redis, keys, flags) =>
-            {
-                try
-                {
-                    await redis.ScriptEvaluateAsync(Probe, keys, flags: flags | CommandFlags.NoScriptCache);
-                    return null;
-                }
-                catch (RedisServerException failure) when (failure.Message.Contains("unknown", StringComparison.OrdinalIgnoreCase)
-                    || failure.Message.Contains("syntax", StringComparison.OrdinalIgnoreCase))
-                {
-                    return failure.Message;
-                }
-            },
-            RedisCommandKind.Script);
-        return refusal;
+        try
+        {
+            await redis.ScriptEvaluateAsync(Probe, keys, flags: flags | CommandFlags.NoScriptCache);
+            return null;
+        }
+        catch (RedisServerException failure) when (failure.Message.Contains("unknown", StringComparison.OrdinalIgnoreCase)
+            || failure.Message.Contains("syntax", StringComparison.OrdinalIgnoreCase))
+        {
+            return failure.Message;
+        }
     }
 
     private static byte[] Packed(IEnumerable<(uint User, bool Online)> flips)
@@ -238,18 +223,18 @@ internal sealed class RedisChangeLog : IChangeLog
         var bytes = new byte[groups.Length * sizeof(ulong)];
         for (var group = 0; group < groups.Length; group++)
             BinaryPrimitives.WriteUInt64BigEndian(bytes.AsSpan(group * sizeof(ulong)), Reversed(groups[group]));
-        await _cluster.SendAsync(
+        await cluster.SendAsync(
             RedisKeys.ChangesSlot,
             (key, bytes),
             static (redis, told, flags) => redis.StringSetAsync(told.key, told.bytes, ToldExpires, flags: flags),
             RedisCommandKind.Write);
     }
 
-    private Task<RedisReply<bool>> DeleteAsync(RedisKey key) => _cluster.SendAsync(
+    private Task<RedisReply<bool>> DeleteAsync(RedisKey key) => cluster.SendAsync(
         RedisKeys.ChangesSlot, key, static (redis, key, flags) => redis.KeyDeleteAsync(key, flags), RedisCommandKind.Script);
 
     private async ValueTask<bool> RunAsync(string script, RedisKey[] keys, RedisValue[] values) =>
-        (long)await _cluster.RunScriptAsync(RedisKeys.ChangesSlot, script, keys, values) == 1;
+        (long)await cluster.RunScriptAsync(RedisKeys.ChangesSlot, script, keys, values) == 1;
 
     // Redis numbers the bits of a string from the most significant bit of the first byte.
     private static ulong Reversed(ulong bits)

@@ -49,19 +49,19 @@ internal sealed class RedisCluster : IAsyncDisposable
     private readonly RedisMap _map;
     private readonly TimeProvider _time;
     private readonly RedisLog _log;
-    private readonly RedisOutages _outages;
     private readonly CancellationTokenSource _stop = new();
     private Task _loop = Task.CompletedTask;
     private Task _configuring = Task.CompletedTask;
     private long _configuredAt;
     private long _redirections;
+    private long _failures;
+    private long _outages;
 
     private RedisCluster(RedisConnections connections, TimeProvider time, RedisLog log)
     {
         _connections = connections;
         _time = time;
         _log = log;
-        _outages = new RedisOutages(log);
         var servers = connections.Commands.GetServers();
         var server = servers.FirstOrDefault(static s => s is { IsConnected: true, IsReplica: false })
             ?? servers.First(static s => s.IsConnected);
@@ -70,7 +70,7 @@ internal sealed class RedisCluster : IAsyncDisposable
         _map = new RedisMap(
             connections.Commands, IsCluster, time, log, (slots, since) => Recovered?.Invoke(slots, _time.GetElapsedTime(since)))
         {
-            Changed = _outages.Changed,
+            Changed = () => Interlocked.Increment(ref _outages),
         };
         connections.Commands.ConnectionFailed += OnConnectionFailed;
         connections.Commands.ConfigurationChanged += (_, _) => _map.Want();
@@ -99,28 +99,16 @@ internal sealed class RedisCluster : IAsyncDisposable
     public long Redirections => Volatile.Read(ref _redirections);
 
     /// <summary>Commands that failed.</summary>
-    public long Failures => _outages.Failures;
+    public long Failures => Volatile.Read(ref _failures);
 
     /// <summary>A number that changes when a slot goes away, comes back or moves to another server.</summary>
-    public long Outages => _outages.Changes;
+    public long Outages => Volatile.Read(ref _outages);
 
     /// <summary>Whether at least one shard takes writes.</summary>
     public bool IsWritable => _map.Shards.Any(static shard => !shard.IsAway && !shard.RefusesWrites);
 
     /// <summary>Whether a write failed and none has succeeded since, on any shard.</summary>
-    public bool IsSomeUnwritable
-    {
-        get
-        {
-            foreach (var shard in _map.Shards)
-            {
-                if (shard.HasFailed || shard.HasRefused)
-                    return true;
-            }
-
-            return false;
-        }
-    }
+    public bool IsSomeUnwritable => _map.Shards.Any(static shard => shard.HasFailed || shard.HasRefused);
 
     /// <summary>Whether at least one shard can be used.</summary>
     public bool IsReachable => _map.Shards.Any(static shard => !shard.IsAway);
@@ -176,9 +164,9 @@ internal sealed class RedisCluster : IAsyncDisposable
         {
             var shard = _map[slot];
             if (shard.IsAway)
-                throw _outages.Away(shard);
+                throw Away(shard);
             if (kind == RedisCommandKind.Write && shard.RefusesWrites)
-                throw _outages.Failed(RedisOutages.RefusalOf(shard));
+                throw Refused(shard);
             RedisErrorKind error;
             var sentAt = _time.GetTimestamp();
             var givenUp = shard.Owe();
@@ -187,7 +175,7 @@ internal sealed class RedisCluster : IAsyncDisposable
             {
                 sent = Write(database, state, flags, send);
                 var answer = await sent.WaitAsync(givenUp);
-                _outages.Worked(shard, sentAt, kind == RedisCommandKind.Write);
+                Worked(shard, sentAt, kind == RedisCommandKind.Write);
                 return new RedisReply<T>(answer, mayHaveRun);
             }
             catch (OperationCanceledException) when (givenUp.IsCancellationRequested)
@@ -210,9 +198,7 @@ internal sealed class RedisCluster : IAsyncDisposable
                 // whatever the error, the shard carried out nothing during this time, so it counts as away
                 if (error != RedisErrorKind.ReadOnly || !shard.HasRefused)
                     shard.Failed("no server carries out its commands", _time.GetElapsedTime(began));
-                throw error == RedisErrorKind.ReadOnly && shard.HasRefused
-                    ? _outages.Failed(RedisOutages.RefusalOf(shard))
-                    : _outages.Away(shard);
+                throw error == RedisErrorKind.ReadOnly && shard.HasRefused ? Refused(shard) : Away(shard);
             }
 
             var isAsked = error == RedisErrorKind.Ask && flags.HasFlag(CommandFlags.NoRedirect);
@@ -287,7 +273,7 @@ internal sealed class RedisCluster : IAsyncDisposable
     private RedisErrorKind Judge(RedisShard shard, Exception failure, ref bool mayHaveRun)
     {
         if (_stop.IsCancellationRequested)
-            throw _outages.Away(shard);
+            throw Away(shard);
         // the library itself refuses the command, because it still takes the server for a replica
         if (failure is RedisCommandException)
         {
@@ -323,19 +309,46 @@ internal sealed class RedisCluster : IAsyncDisposable
                 break;
             case RedisErrorKind.Timeout when shard.AnswersOthers:
                 // the server answers other commands: it has a long queue, or this node lacks CPU time
-                throw _outages.Failed(
+                throw Failed(
                     $"Redis at {shard.Name} is too slow: no answer within {RedisConnections.AnswerTimeout.TotalSeconds:0.#} s.");
             case RedisErrorKind.Timeout:
                 shard.Failed(NoAnswer, Timeout);
-                throw _outages.Away(shard);
+                throw Away(shard);
             case RedisErrorKind.OutOfMemory or RedisErrorKind.Misconfigured or RedisErrorKind.NoReplicas:
                 shard.Refused(failure.Message);
-                throw _outages.Failed(RedisOutages.RefusalOf(shard));
+                throw Refused(shard);
             default:
-                throw _outages.Failed($"Redis at {shard.Name} answers \"{failure.Message}\".");
+                throw Failed($"Redis at {shard.Name} answers \"{failure.Message}\".");
         }
 
         return fault.ErrorKind;
+    }
+
+    private void Worked(RedisShard shard, long sentAt, bool isWrite)
+    {
+        if (shard.Worked(sentAt, isWrite) is { Ticks: > 0 } away)
+            _log.Back(shard.Name, away.TotalSeconds);
+    }
+
+    private void NoteChange(RedisShard shard)
+    {
+        if (shard.HasChanged())
+            Interlocked.Increment(ref _outages);
+    }
+
+    // The change is counted before any caller receives the failure.
+    private StoreUnavailableException Away(RedisShard shard)
+    {
+        NoteChange(shard);
+        return Failed($"Redis at {shard.Name} is away{(shard.Reason is { Length: > 0 } reason ? $": {reason}" : "")}.");
+    }
+
+    private StoreUnavailableException Refused(RedisShard shard) => Failed($"Redis at {shard.Name} takes no writes: {shard.Refusal}");
+
+    private StoreUnavailableException Failed(string why)
+    {
+        Interlocked.Increment(ref _failures);
+        return new StoreUnavailableException(why);
     }
 
     private void OnConnectionFailed(object? sender, ConnectionFailedEventArgs failed)
@@ -375,7 +388,7 @@ internal sealed class RedisCluster : IAsyncDisposable
                     if (shard.IsNewlyRefusing())
                         _log.RefusesWrites(shard.Name, shard.Refusal);
                     Probe(shard);
-                    _outages.Note(shard);
+                    NoteChange(shard);
                 }
 
                 _map.Tick(isSomeAway);
@@ -410,7 +423,7 @@ internal sealed class RedisCluster : IAsyncDisposable
         {
             var sentAt = _time.GetTimestamp();
             await _connections.Short.StringSetBitAsync(key, 0, true, CommandFlags.DemandMaster | CommandFlags.NoRedirect);
-            _outages.Worked(shard, sentAt, isWrite: true);
+            Worked(shard, sentAt, isWrite: true);
         }
         catch (Exception failure) when (RedisFaults.IsOfRedis(failure))
         {

@@ -14,7 +14,7 @@ namespace Aglow.Redis.Connections;
 /// <see cref="RedisCluster"/> relies on. A command that cannot be sent fails at once instead of waiting in a queue of the library. A
 /// connection closes when a command has waited for its answer for 5 s and no answer at all came for 2 s.
 /// </remarks>
-internal sealed class RedisConnections : IAsyncDisposable
+internal sealed class RedisConnections(ConnectionMultiplexer commands, ConnectionMultiplexer pages) : IAsyncDisposable
 {
     // At start no caller waits. A process's first TLS handshake reads all trusted certificates of the machine, which takes seconds on a
     // busy machine.
@@ -24,23 +24,14 @@ internal sealed class RedisConnections : IAsyncDisposable
     /// <summary>How long an answer may take while other answers arrive.</summary>
     public static readonly TimeSpan AnswerTimeout = TimeSpan.FromSeconds(5);
 
-    private RedisConnections(ConnectionMultiplexer commands, ConnectionMultiplexer pages)
-    {
-        Commands = commands;
-        (Short, Long) = (commands.GetDatabase(), pages.GetDatabase());
-        Pages = pages;
-    }
-
     /// <summary>The connection for everything but pages.</summary>
-    public ConnectionMultiplexer Commands { get; }
+    public ConnectionMultiplexer Commands => commands;
 
     /// <summary>Commands with short answers.</summary>
-    public IDatabase Short { get; }
+    public IDatabase Short { get; } = commands.GetDatabase();
 
     /// <summary>Commands with long answers.</summary>
-    public IDatabase Long { get; }
-
-    private ConnectionMultiplexer Pages { get; }
+    public IDatabase Long { get; } = pages.GetDatabase();
 
     /// <summary>Connects.</summary>
     /// <exception cref="StoreUnavailableException">No server can be used; the message is one line.</exception>
@@ -66,10 +57,10 @@ internal sealed class RedisConnections : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        await Commands.CloseAsync(allowCommandsToComplete: false);
-        await Pages.CloseAsync(allowCommandsToComplete: false);
-        await Commands.DisposeAsync();
-        await Pages.DisposeAsync();
+        await commands.CloseAsync(allowCommandsToComplete: false);
+        await pages.CloseAsync(allowCommandsToComplete: false);
+        await commands.DisposeAsync();
+        await pages.DisposeAsync();
     }
 
     /// <summary>Opens one more connection to all servers, with the same settings.</summary>

@@ -44,18 +44,10 @@ internal sealed class ReplicaConfirmations(
     {
         if (users.IsEmpty || (!isLeave && !ofArrivals))
             return default;
-        var first = ShardOf(users[0], out var page);
-        List<(ShardReplicas Shard, int Page)>? others = null;
-        foreach (var user in users[1..])
-        {
-            var shard = ShardOf(user, out var other);
-            if (shard != first && others?.Exists(one => one.Shard == shard) != true)
-                (others ??= []).Add((shard, other));
-        }
-
-        return others is null
-            ? CountAsync(first.JoinAsync(page), users.Length)
-            : CountAsync([first.JoinAsync(page), .. others.Select(static other => other.Shard.JoinAsync(other.Page))], users.Length);
+        var pages = new Dictionary<ShardReplicas, int>();
+        foreach (var user in users)
+            pages[ShardOf(user, out var page)] = page;
+        return CountAsync([.. pages.Select(static one => one.Key.JoinAsync(one.Value))], users.Length);
     }
 
     /// <summary>Adds its metrics.</summary>
@@ -87,17 +79,10 @@ internal sealed class ReplicaConfirmations(
         return _shards.GetOrAdd(cluster.Map[slot], shard => new ShardReplicas(connection, cluster, shard, time, log));
     }
 
-    private async ValueTask CountAsync(Task<Confirmation> round, int users) => Count(await round, users);
-
     private async ValueTask CountAsync(Task<Confirmation>[] rounds, int users)
     {
         // the worst result counts for all users
-        Count((await Task.WhenAll(rounds)).Max(), users);
-    }
-
-    private void Count(Confirmation outcome, int users)
-    {
-        switch (outcome)
+        switch ((await Task.WhenAll(rounds)).Max())
         {
             case Confirmation.Confirmed:
                 Interlocked.Add(ref _confirmed, users);
