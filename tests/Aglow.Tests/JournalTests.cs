@@ -1,7 +1,5 @@
 using System.Diagnostics;
 using Aglow.Durable;
-using Aglow.Model;
-using Aglow.Storage;
 
 namespace Aglow.Tests;
 

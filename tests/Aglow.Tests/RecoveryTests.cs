@@ -1,8 +1,4 @@
-using Aglow.Diagnostics;
 using Aglow.Durable;
-using Aglow.Heartbeats;
-using Aglow.Model;
-using Aglow.Storage;
 using Aglow.Sweeping;
 
 namespace Aglow.Tests;

@@ -1,7 +1,3 @@
-using Aglow.Diagnostics;
-using Aglow.Heartbeats;
-using Aglow.Model;
-using Aglow.Storage;
 using Aglow.Sweeping;
 using Microsoft.Extensions.Logging.Abstractions;
 

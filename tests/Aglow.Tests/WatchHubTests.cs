@@ -1,11 +1,6 @@
 using System.Text;
 using System.Text.Json;
-using Aglow.Diagnostics;
-using Aglow.Heartbeats;
-using Aglow.Model;
-using Aglow.Storage;
 using Aglow.Sweeping;
-using Aglow.Users;
 using Aglow.Watching;
 using Microsoft.Extensions.Logging.Abstractions;
 

@@ -2,12 +2,7 @@ using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using Aglow.AspNetCore.Http;
-using Aglow.Diagnostics;
-using Aglow.Heartbeats;
-using Aglow.Model;
-using Aglow.Storage;
 using Aglow.Sweeping;
-using Aglow.Users;
 using Aglow.Watching;
 using Microsoft.Extensions.Logging.Abstractions;
 

@@ -1,11 +1,7 @@
-using Aglow.Diagnostics;
 using Aglow.Durable;
-using Aglow.Model;
 using Aglow.Sqlite;
-using Aglow.Storage;
 using Aglow.Users;
 using Microsoft.Data.Sqlite;
-using Plane = Aglow.Model.Plane;
 
 namespace Aglow.Changes;
 

@@ -1,5 +1,3 @@
-using Aglow.Diagnostics;
-
 namespace Aglow.Changes;
 
 /// <summary>The metrics that every feed has.</summary>

@@ -1,5 +1,3 @@
-using Aglow.Storage;
-
 namespace Aglow.Changes;
 
 /// <summary>The feed as a sequence; see <see cref="IPresenceEvents"/>.</summary>

@@ -1,4 +1,3 @@
-using Aglow.Diagnostics;
 using Aglow.Sqlite;
 using Microsoft.Data.Sqlite;
 

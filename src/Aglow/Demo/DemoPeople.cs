@@ -1,5 +1,3 @@
-using Aglow.Model;
-
 namespace Aglow.Demo;
 
 /// <summary>One of the demo's people.</summary>

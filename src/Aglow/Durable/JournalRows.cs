@@ -1,6 +1,4 @@
-using Aglow.Model;
 using Aglow.Sqlite;
-using Aglow.Storage;
 
 namespace Aglow.Durable;
 

@@ -1,8 +1,5 @@
 using System.Runtime.InteropServices;
-using Aglow.Diagnostics;
-using Aglow.Model;
 using Aglow.Sqlite;
-using Aglow.Storage;
 
 namespace Aglow.Durable;
 

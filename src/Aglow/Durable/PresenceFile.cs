@@ -1,11 +1,8 @@
 using System.Numerics;
 using System.Runtime.InteropServices;
 using Aglow.Files;
-using Aglow.Model;
 using Aglow.Sqlite;
-using Aglow.Storage;
 using Microsoft.Data.Sqlite;
-using Plane = Aglow.Model.Plane;
 
 namespace Aglow.Durable;
 

@@ -1,6 +1,4 @@
 using System.Numerics;
-using Aglow.Model;
-using Plane = Aglow.Model.Plane;
 
 namespace Aglow.Durable;
 

@@ -1,7 +1,3 @@
-using Aglow.Diagnostics;
-using Aglow.Model;
-using Aglow.Storage;
-
 namespace Aglow.Heartbeats;
 
 /// <summary>

@@ -3,12 +3,8 @@ using System.Collections.Concurrent;
 using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
-using Aglow.Diagnostics;
-using Aglow.Model;
-using Aglow.Storage;
 using Aglow.Sweeping;
 using Aglow.Users;
-using Plane = Aglow.Model.Plane;
 
 namespace Aglow.Queries;
 

@@ -1,6 +1,5 @@
 using Aglow.Durable;
 using Aglow.Sqlite;
-using Aglow.Storage;
 using Microsoft.Data.Sqlite;
 
 namespace Aglow.Repair;

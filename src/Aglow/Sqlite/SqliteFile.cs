@@ -1,7 +1,6 @@
 using System.Buffers.Binary;
 using System.Diagnostics.CodeAnalysis;
 using Aglow.Files;
-using Aglow.Storage;
 using Microsoft.Data.Sqlite;
 
 namespace Aglow.Sqlite;

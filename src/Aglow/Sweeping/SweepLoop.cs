@@ -1,6 +1,3 @@
-using Aglow.Diagnostics;
-using Aglow.Storage;
-
 namespace Aglow.Sweeping;
 
 /// <summary>

@@ -1,6 +1,5 @@
 using System.Buffers.Binary;
 using System.Numerics;
-using Aglow.Model;
 
 namespace Aglow.Users;
 

@@ -1,6 +1,5 @@
 using System.Buffers;
 using System.Buffers.Text;
-using Aglow.Model;
 
 namespace Aglow.Users;
 

@@ -1,7 +1,5 @@
 using System.Collections.Concurrent;
-using Aglow.Model;
 using Aglow.Sqlite;
-using Aglow.Storage;
 using Microsoft.Data.Sqlite;
 
 namespace Aglow.Users;

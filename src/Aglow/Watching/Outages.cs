@@ -1,6 +1,4 @@
 using System.Text;
-using Aglow.Model;
-using Aglow.Storage;
 
 namespace Aglow.Watching;
 

@@ -1,5 +1,4 @@
 using System.Collections.Concurrent;
-using Aglow.Diagnostics;
 
 namespace Aglow.Watching;
 

@@ -1,6 +1,4 @@
 using System.Runtime.InteropServices;
-using Aglow.Model;
-using Aglow.Storage;
 
 namespace Aglow.Changes.Shared;
 

@@ -1,11 +1,8 @@
 using System.Numerics;
 using System.Runtime.InteropServices;
 using Aglow.Heartbeats;
-using Aglow.Model;
-using Aglow.Storage;
 using Aglow.Sweeping;
 using Aglow.Users;
-using Plane = Aglow.Model.Plane;
 
 namespace Aglow.Changes.Shared;
 
