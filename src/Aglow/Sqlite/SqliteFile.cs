@@ -13,7 +13,7 @@ namespace Aglow.Sqlite;
 /// before SQLite opens the file. A new file gets its schema in one transaction, before it becomes a WAL file. So its header is ours even
 /// after a crash in between.
 /// </remarks>
-internal sealed class SqliteFile : IDisposable
+internal sealed class SqliteFile(string path, PageSeal seal) : IDisposable
 {
     // SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE
     private const int NoCheckpointOnClose = 1006;
@@ -21,16 +21,10 @@ internal sealed class SqliteFile : IDisposable
     // IDs are random, so each new one changes another page of their index. 4 KiB made new IDs nearly half as fast (docs/lab/profiles.md).
     private const int PageSize = 2048;
 
-    private SqliteFile(string path, PageSeal seal)
-    {
-        Path = path;
-        Seal = seal;
-    }
-
-    public string Path { get; }
+    public string Path { get; } = path;
 
     /// <summary>The seal, which checks writes and has checked the whole file.</summary>
-    public PageSeal Seal { get; }
+    public PageSeal Seal { get; } = seal;
 
     /// <summary>Opens or creates the file.</summary>
     /// <param name="folder">Created if it does not exist.</param>
@@ -78,7 +72,6 @@ internal sealed class SqliteFile : IDisposable
         return connection;
     }
 
-    /// <summary>Opens a connection for reading.</summary>
     public SqliteConnection ConnectToRead(int cacheKibibytes) => Connect(Path, SqliteOpenMode.ReadOnly, cacheKibibytes);
 
     public static void Execute(SqliteConnection connection, string sql)
