@@ -120,7 +120,6 @@ internal sealed class EmbeddedChanges : IChangeFeed, IAsyncDisposable
         }
     }
 
-    /// <summary>Adds the feed's metrics.</summary>
     public void Observe(AglowMetrics metrics)
     {
         FeedMetrics.Add(

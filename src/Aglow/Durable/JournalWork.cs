@@ -20,7 +20,6 @@ internal sealed class JournalWork
     /// <summary>The users who were added.</summary>
     public JournalQueue Queue { get; } = new();
 
-    /// <summary>The number of users taken, of both planes.</summary>
     public int TakenCount => _taken[0].Count + _taken[1].Count;
 
     /// <summary>The users taken of a plane. Valid until another user is taken.</summary>
@@ -39,7 +38,6 @@ internal sealed class JournalWork
         return TakenCount > 0;
     }
 
-    /// <summary>Takes one more user.</summary>
     public void Take(Plane plane, uint user) => _taken[(int)plane].Add(user);
 
     /// <summary>Call it when the users taken are written.</summary>

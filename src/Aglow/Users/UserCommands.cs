@@ -257,6 +257,5 @@ internal sealed class UserCommands : IDisposable
 /// <summary>Profiles cannot be written. Rolls the command back.</summary>
 internal sealed class ProfileConflictException(ProfileConflict conflict, int at) : Exception
 {
-    /// <summary>The result for the caller.</summary>
     public ProfileResult Result { get; } = new(0, 0, conflict, at);
 }

@@ -75,7 +75,6 @@ internal sealed class UserReader : IDisposable
         _search = new UserSearch(_sql, seal);
     }
 
-    /// <summary>Runs a read in a transaction.</summary>
     public T Run<T>(Func<UserReader, T> read)
     {
         _sql["BEGIN"].Run();

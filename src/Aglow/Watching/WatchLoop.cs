@@ -37,7 +37,6 @@ internal sealed class WatchLoop(TimeProvider time, AglowLog log, bool isShared)
     private TimeSpan _nextTurn;
     private bool _hasMore;
 
-    /// <summary>Whether no command waits.</summary>
     public bool IsEmpty => _commands.IsEmpty;
 
     private TimeSpan Now => time.GetElapsedTime(_startedAt);
@@ -50,7 +49,6 @@ internal sealed class WatchLoop(TimeProvider time, AglowLog log, bool isShared)
             _wake.Signal();
     }
 
-    /// <summary>Takes the next command.</summary>
     public bool TryDequeue(out WatchCommand command) => _commands.TryDequeue(out command);
 
     /// <summary>Runs turns until <paramref name="stop"/>. <paramref name="turn"/>: runs a turn; true: a beat is due, too.</summary>
