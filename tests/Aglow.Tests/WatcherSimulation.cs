@@ -459,13 +459,9 @@ internal sealed class WatcherSimulation
         public long LastAskedAt { get; set; }
     }
 
-    private sealed class SimulatedConnection() : WatchConnection(99)
+    private sealed class SimulatedConnection() : FakeConnection(99)
     {
         private readonly List<(string Definition, string Id, Presence Record)> _told = [];
-
-        public new bool IsFull { get; set; }
-
-        protected internal override TimeSpan TickInterval => TimeSpan.FromSeconds(10);
 
         public (string Definition, string Id, Presence Record)[] Take()
         {
@@ -485,14 +481,6 @@ internal sealed class WatcherSimulation
             }
 
             return !IsFull;
-        }
-
-        protected internal override bool Tick() => !IsFull;
-
-        protected internal override bool Answer(ReadOnlySpan<byte> pingPayload) => !IsFull;
-
-        protected internal override void Released()
-        {
         }
 
         protected internal override void End(int code) => throw new InvalidOperationException($"ended with {code}");
