@@ -85,7 +85,7 @@ internal sealed class SqliteFile(string path, PageSeal seal) : IDisposable
     public static long Ask(SqliteConnection connection, string sql)
     {
         using var row = new SqliteStatement(connection, sql);
-        return row.Step() ? row.Int64(0) : 0;
+        return row.First() ?? 0;
     }
 
     /// <summary>Runs SQLite's own check, and returns what it finds; null: nothing.</summary>

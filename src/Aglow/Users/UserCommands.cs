@@ -76,13 +76,7 @@ internal sealed class UserCommands : IDisposable
         return SQLitePCL.raw.sqlite3_changes(_connection.Handle) != 0;
     }
 
-    private uint IndexOf(string id)
-    {
-        var row = _sql["SELECT user FROM id WHERE id = ?1"].Bind(1, id);
-        var index = row.Step() ? (uint)row.Int64(0) : 0;
-        row.Reset();
-        return index;
-    }
+    private uint IndexOf(string id) => (uint)(_sql["SELECT user FROM id WHERE id = ?1"].Bind(1, id).First() ?? 0);
 
     /// <summary>Writes profiles, all or none.</summary>
     /// <exception cref="ProfileConflictException">A write is refused. Nothing is written then.</exception>
@@ -235,23 +229,11 @@ internal sealed class UserCommands : IDisposable
         return [.. list];
     }
 
-    private long CountOthers(uint user, string source)
-    {
-        var row = _sql[$"SELECT count(*) FROM claim WHERE user = ?1 AND source NOT IN (?2, '{Claim.QuietHoursSource}')"]
-            .Bind(1, user).Bind(2, source);
-        row.Step();
-        var count = row.Int64(0);
-        row.Reset();
-        return count;
-    }
+    private long? CountOthers(uint user, string source) =>
+        _sql[$"SELECT count(*) FROM claim WHERE user = ?1 AND source NOT IN (?2, '{Claim.QuietHoursSource}')"]
+            .Bind(1, user).Bind(2, source).First();
 
-    private uint? OwnerOf(string nameKey)
-    {
-        var row = _sql["SELECT user FROM profile WHERE name_key = ?1"].Bind(1, nameKey);
-        uint? owner = row.Step() ? (uint)row.Int64(0) : null;
-        row.Reset();
-        return owner;
-    }
+    private uint? OwnerOf(string nameKey) => (uint?)_sql["SELECT user FROM profile WHERE name_key = ?1"].Bind(1, nameKey).First();
 }
 
 /// <summary>Profiles cannot be written. Rolls the command back.</summary>
