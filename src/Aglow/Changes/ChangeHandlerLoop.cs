@@ -1,4 +1,5 @@
 using System.Text.Json;
+using System.Text.Json.Serialization;
 
 namespace Aglow.Changes;
 
@@ -127,3 +128,7 @@ public sealed class ChangeHandlerLoop(IChangeFeed feed, string name, TimeProvide
 
     private static string JsonOf(string place) => JsonSerializer.Serialize(place, ConsumerJson.Default.String);
 }
+
+/// <summary>The places of consumers in an <see cref="IConsumerStore"/> as JSON.</summary>
+[JsonSerializable(typeof(string))]
+internal sealed partial class ConsumerJson : JsonSerializerContext;
