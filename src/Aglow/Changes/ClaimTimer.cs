@@ -66,7 +66,6 @@ internal sealed class ClaimTimer : IDisposable
         }
     }
 
-    /// <inheritdoc/>
     public void Dispose() => _timer.Dispose();
 
     private void Fire()
