@@ -1,5 +1,4 @@
 using Aglow.Queries;
-using Aglow.Sweeping;
 
 namespace Aglow.Tests;
 

@@ -1,5 +1,4 @@
 using Aglow.Changes;
-using Aglow.Sweeping;
 using FsCheck;
 using FsCheck.Fluent;
 

@@ -1,7 +1,6 @@
 using System.Text;
 using Aglow.Durable;
 using Microsoft.Data.Sqlite;
-using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Tests;
 

@@ -1,7 +1,6 @@
 using Aglow.AspNetCore.Endpoints;
 using Aglow.Demo;
 using Aglow.Stores.Tests;
-using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Tests;
 

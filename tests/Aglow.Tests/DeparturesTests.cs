@@ -1,5 +1,4 @@
 using System.Text.Json;
-using Aglow.Watching;
 
 namespace Aglow.Tests;
 

@@ -1,5 +1,4 @@
 using Aglow.Durable;
-using Aglow.Sweeping;
 using FsCheck;
 using FsCheck.Fluent;
 

@@ -1,5 +1,3 @@
-using Aglow.Watching;
-
 namespace Aglow.Tests;
 
 /// <summary>A connection that takes all messages, unless the test says that its transport is full.</summary>

@@ -1,6 +1,5 @@
 using System.Reflection;
 using System.Text;
-using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Tests;
 

@@ -3,7 +3,6 @@ using Aglow.AspNetCore.Hubs;
 using Aglow.AspNetCore.Sockets;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.SignalR;
-using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Tests;
 

@@ -1,6 +1,5 @@
 using Aglow.Changes;
 using Aglow.Durable;
-using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Tests;
 

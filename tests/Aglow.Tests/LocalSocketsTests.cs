@@ -1,5 +1,4 @@
 using Aglow.AspNetCore.Sockets;
-using Aglow.Watching;
 
 namespace Aglow.Tests;
 

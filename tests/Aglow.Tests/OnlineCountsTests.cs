@@ -1,6 +1,5 @@
 using Aglow.AspNetCore.Endpoints;
 using Aglow.Queries;
-using Aglow.Sweeping;
 
 namespace Aglow.Tests;
 

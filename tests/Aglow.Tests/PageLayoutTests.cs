@@ -1,4 +1,3 @@
-using Aglow.Watching;
 using FsCheck;
 using FsCheck.Fluent;
 

@@ -1,8 +1,6 @@
 using Aglow.Durable;
-using Aglow.Sweeping;
 using FsCheck;
 using FsCheck.Fluent;
-using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Tests;
 

@@ -1,6 +1,4 @@
 using Aglow.Queries;
-using Aglow.Sweeping;
-using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Tests;
 

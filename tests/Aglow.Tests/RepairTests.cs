@@ -1,7 +1,6 @@
 using System.Security.Cryptography;
 using System.Text;
 using Aglow.Repair;
-using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Tests;
 

@@ -3,7 +3,6 @@ using System.Diagnostics;
 using System.Runtime.InteropServices;
 using Aglow.Changes;
 using Aglow.Changes.Shared;
-using Aglow.Sweeping;
 
 namespace Aglow.Tests;
 

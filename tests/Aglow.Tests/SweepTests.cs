@@ -1,5 +1,4 @@
 using Aglow.AspNetCore.Endpoints;
-using Aglow.Sweeping;
 using FsCheck;
 using FsCheck.Fluent;
 

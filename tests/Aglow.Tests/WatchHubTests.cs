@@ -1,8 +1,5 @@
 using System.Text;
 using System.Text.Json;
-using Aglow.Sweeping;
-using Aglow.Watching;
-using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Tests;
 

@@ -2,9 +2,6 @@ using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using Aglow.AspNetCore.Http;
-using Aglow.Sweeping;
-using Aglow.Watching;
-using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Tests;
 
