@@ -1,11 +1,8 @@
 using Aglow.Changes;
 using Aglow.Demo;
-using Aglow.Diagnostics;
 using Aglow.Durable;
 using Aglow.Heartbeats;
-using Aglow.Model;
 using Aglow.Sqlite;
-using Aglow.Storage;
 using Aglow.Sweeping;
 using Aglow.Users;
 using Microsoft.Extensions.Logging;

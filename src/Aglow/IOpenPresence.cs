@@ -1,5 +1,3 @@
-using Aglow.Model;
-
 namespace Aglow;
 
 /// <summary>

@@ -1,9 +1,6 @@
 using Aglow.Changes;
-using Aglow.Diagnostics;
 using Aglow.Heartbeats;
-using Aglow.Model;
 using Aglow.Queries;
-using Aglow.Storage;
 using Aglow.Sweeping;
 using Aglow.Users;
 using Aglow.Watching;

@@ -1,6 +1,3 @@
-using Aglow.Model;
-using Aglow.Users;
-
 namespace Aglow.Tests;
 
 public class AccountRuleTests

@@ -1,5 +1,3 @@
-using Aglow.Diagnostics;
-
 namespace Aglow.Tests;
 
 /// <summary>A step of a background loop that fails is logged at most once a minute, and the next step runs.</summary>

@@ -1,5 +1,3 @@
-using Aglow.Diagnostics;
-
 namespace Aglow.Tests;
 
 /// <summary>Background tasks for which no caller waits.</summary>

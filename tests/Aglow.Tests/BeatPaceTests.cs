@@ -1,5 +1,3 @@
-using Aglow.Watching;
-
 namespace Aglow.Tests;
 
 public class BeatPaceTests

@@ -1,8 +1,4 @@
 using Aglow.Changes;
-using Aglow.Model;
-using Aglow.Storage;
-using Aglow.Sweeping;
-using Aglow.Users;
 using FsCheck;
 using FsCheck.Fluent;
 

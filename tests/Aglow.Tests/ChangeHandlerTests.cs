@@ -1,6 +1,5 @@
 using System.Collections.Concurrent;
 using Aglow.Changes;
-using Aglow.Model;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;

@@ -1,5 +1,3 @@
-using Aglow.Model;
-using Aglow.Users;
 using FsCheck;
 using FsCheck.Fluent;
 

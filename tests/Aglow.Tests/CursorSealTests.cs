@@ -1,5 +1,4 @@
 using System.Buffers.Text;
-using Aglow.Users;
 
 namespace Aglow.Tests;
 

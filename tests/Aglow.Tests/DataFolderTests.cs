@@ -1,9 +1,6 @@
 using System.Text;
-using Aglow.Diagnostics;
 using Aglow.Durable;
-using Aglow.Storage;
 using Microsoft.Data.Sqlite;
-using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Tests;
 

@@ -1,11 +1,6 @@
 using Aglow.AspNetCore.Endpoints;
 using Aglow.Demo;
-using Aglow.Heartbeats;
-using Aglow.Model;
-using Aglow.Storage;
 using Aglow.Stores.Tests;
-using Aglow.Users;
-using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Tests;
 

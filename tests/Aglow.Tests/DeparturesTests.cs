@@ -1,5 +1,4 @@
 using System.Text.Json;
-using Aglow.Watching;
 
 namespace Aglow.Tests;
 
@@ -49,7 +48,7 @@ public sealed class DeparturesTests
         }
     }
 
-    private sealed class Client(Func<TimeSpan> now) : WatchConnection(1)
+    private sealed class Client(Func<TimeSpan> now) : FakeConnection(1)
     {
         public TimeSpan ToldAt { get; private set; }
 
@@ -57,22 +56,12 @@ public sealed class DeparturesTests
 
         public TimeSpan? ClosedAt { get; private set; }
 
-        protected internal override TimeSpan TickInterval => TimeSpan.FromSeconds(10);
-
         protected internal override bool Send(ReadOnlySpan<byte> json)
         {
             using var message = JsonDocument.Parse(json.ToArray());
             After = TimeSpan.FromMilliseconds(message.RootElement.GetProperty("after_ms").GetInt64());
             ToldAt = now();
             return true;
-        }
-
-        protected internal override bool Tick() => true;
-
-        protected internal override bool Answer(ReadOnlySpan<byte> pingPayload) => true;
-
-        protected internal override void Released()
-        {
         }
 
         protected internal override void End(int code) => ClosedAt = now();

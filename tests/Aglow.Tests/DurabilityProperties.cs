@@ -1,7 +1,4 @@
 using Aglow.Durable;
-using Aglow.Model;
-using Aglow.Storage;
-using Aglow.Sweeping;
 using FsCheck;
 using FsCheck.Fluent;
 

@@ -1,6 +1,3 @@
-using Aglow.Model;
-using Aglow.Users;
-
 namespace Aglow.Tests;
 
 /// <summary>A directory of only IDs and indexes, for tests of code that uses a directory.</summary>

@@ -1,11 +1,5 @@
 using System.Reflection;
 using System.Text;
-using Aglow.Diagnostics;
-using Aglow.Heartbeats;
-using Aglow.Model;
-using Aglow.Storage;
-using Aglow.Users;
-using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Tests;
 

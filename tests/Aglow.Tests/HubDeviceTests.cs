@@ -1,13 +1,8 @@
 using System.Security.Claims;
 using Aglow.AspNetCore.Hubs;
 using Aglow.AspNetCore.Sockets;
-using Aglow.Diagnostics;
-using Aglow.Heartbeats;
-using Aglow.Model;
-using Aglow.Storage;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.SignalR;
-using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Tests;
 

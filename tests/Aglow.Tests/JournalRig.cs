@@ -1,10 +1,5 @@
 using Aglow.Changes;
-using Aglow.Diagnostics;
 using Aglow.Durable;
-using Aglow.Heartbeats;
-using Aglow.Model;
-using Aglow.Storage;
-using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Tests;
 

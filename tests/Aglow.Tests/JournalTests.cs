@@ -1,7 +1,5 @@
-using System.Diagnostics;
 using Aglow.Durable;
-using Aglow.Model;
-using Aglow.Storage;
+using Aglow.Stores.Tests;
 
 namespace Aglow.Tests;
 
@@ -29,7 +27,7 @@ public class JournalTests
         rig.Time.Advance(TimeSpan.FromMilliseconds(29));
         rig.Journal.CommittedEntries.ShouldBe(0);
         rig.Time.Advance(TimeSpan.FromMilliseconds(1));
-        await UntilAsync(() => rig.Journal.CommittedEntries == 2);
+        await Eventually.HoldsAsync(() => rig.Journal.CommittedEntries == 2);
         rig.Journal.CommittedRows.ShouldBe(1);
     }
 
@@ -44,7 +42,7 @@ public class JournalTests
                 _ = rig.Store.KeptAsync().AsTask();
         }
 
-        await UntilAsync(() =>
+        await Eventually.HoldsAsync(() =>
         {
             rig.Time.Advance(TimeSpan.FromMilliseconds(50));
             return rig.Journal.CommittedEntries == 200;
@@ -68,7 +66,7 @@ public class JournalTests
         for (var ticks = 1; ticks <= 3; ticks++)
         {
             rig.Advance(5);
-            await UntilAsync(() => rig.Journal.Writer.LastTick == start + ((uint)ticks * 5));
+            await Eventually.HoldsAsync(() => rig.Journal.Writer.LastTick == start + ((uint)ticks * 5));
         }
 
         await using var next = await rig.CrashAsync(1);
@@ -136,7 +134,7 @@ public class JournalTests
             rig.Store.Exchange(Plane.Pulse, user, rig.Now);
         rig.Store.Keep(Plane.Pulse, many);
         var waits = rig.Store.KeptAsync().AsTask();
-        await UntilAsync(() => rig.Journal.IsFailing);
+        await Eventually.HoldsAsync(() => rig.Journal.IsFailing);
         waits.IsCompleted.ShouldBeFalse();
         rig.Time.Advance(TimeSpan.FromSeconds(2));
         (await Should.ThrowAsync<StoreUnavailableException>(waits)).Message.ShouldContain("presence.db");
@@ -145,7 +143,7 @@ public class JournalTests
         rig.Time.Advance(TimeSpan.FromSeconds(1));
         rig.Heartbeat(2).ShouldBeTrue();
         await Should.ThrowAsync<StoreUnavailableException>(async () => await rig.Store.KeptAsync());
-        await UntilAsync(() =>
+        await Eventually.HoldsAsync(() =>
         {
             rig.Time.Advance(TimeSpan.FromMilliseconds(250));
             return rig.Journal.QueueLength == 0 && rig.Journal.Failures > 3;
@@ -153,7 +151,7 @@ public class JournalTests
         rig.Journal.IsFailing.ShouldBeTrue();
 
         rig.Journal.LimitPages(1_000_000);
-        await UntilAsync(() =>
+        await Eventually.HoldsAsync(() =>
         {
             rig.Time.Advance(TimeSpan.FromMilliseconds(250));
             return !rig.Journal.IsFailing;
@@ -218,15 +216,5 @@ public class JournalTests
         for (uint user = 0; user < 10_000; user++)
             rig.Heartbeat(user);
         await Should.ThrowAsync<StoreUnavailableException>(async () => await rig.Journal.DisposeAsync());
-    }
-
-    private static async Task UntilAsync(Func<bool> condition)
-    {
-        var started = Stopwatch.GetTimestamp();
-        while (!condition())
-        {
-            Stopwatch.GetElapsedTime(started).ShouldBeLessThan(TimeSpan.FromSeconds(20));
-            await Task.Delay(TimeSpan.FromMilliseconds(1), TimeProvider.System);
-        }
     }
 }

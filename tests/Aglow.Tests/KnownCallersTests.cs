@@ -1,6 +1,5 @@
 using Aglow.AspNetCore;
 using Aglow.AspNetCore.Access;
-using Aglow.Model;
 
 namespace Aglow.Tests;
 

@@ -1,5 +1,4 @@
 using Aglow.AspNetCore.Access;
-using Aglow.Model;
 
 namespace Aglow.Tests;
 

@@ -1,6 +1,3 @@
-using Aglow.Model;
-using Aglow.Storage;
-
 namespace Aglow.Tests;
 
 /// <summary>A connection may deliver a heartbeat after presence has closed. Such a heartbeat must not end the process.</summary>

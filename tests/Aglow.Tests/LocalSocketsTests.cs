@@ -1,6 +1,4 @@
 using Aglow.AspNetCore.Sockets;
-using Aglow.Model;
-using Aglow.Watching;
 
 namespace Aglow.Tests;
 

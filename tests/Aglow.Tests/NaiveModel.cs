@@ -1,6 +1,3 @@
-using Aglow.Model;
-using Aglow.Storage;
-
 namespace Aglow.Tests;
 
 /// <summary>Stores the events of each user separately, and computes each status from them when it is asked.</summary>

@@ -1,5 +1,3 @@
-using Aglow.Users;
-
 namespace Aglow.Tests;
 
 public class NameFoldingTests

@@ -1,10 +1,5 @@
 using Aglow.AspNetCore.Endpoints;
-using Aglow.Heartbeats;
-using Aglow.Model;
 using Aglow.Queries;
-using Aglow.Storage;
-using Aglow.Sweeping;
-using Aglow.Users;
 
 namespace Aglow.Tests;
 

@@ -1,5 +1,3 @@
-using Aglow.Model;
-using Aglow.Watching;
 using FsCheck;
 using FsCheck.Fluent;
 

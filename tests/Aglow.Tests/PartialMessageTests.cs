@@ -4,13 +4,6 @@ using System.IO.Pipelines;
 using Aglow.AspNetCore;
 using Aglow.AspNetCore.Http;
 using Aglow.AspNetCore.Sockets;
-using Aglow.Diagnostics;
-using Aglow.Heartbeats;
-using Aglow.Model;
-using Aglow.Storage;
-using Aglow.Sweeping;
-using Aglow.Watching;
-using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Tests;
 

@@ -1,13 +1,6 @@
-using Aglow.Diagnostics;
 using Aglow.Durable;
-using Aglow.Heartbeats;
-using Aglow.Model;
-using Aglow.Storage;
-using Aglow.Sweeping;
-using Aglow.Users;
 using FsCheck;
 using FsCheck.Fluent;
-using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Tests;
 

@@ -3,7 +3,6 @@ using Aglow.AspNetCore;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Endpoints;
 using Aglow.AspNetCore.Http;
-using Aglow.Model;
 using FsCheck;
 using FsCheck.Fluent;
 

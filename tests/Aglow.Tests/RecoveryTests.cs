@@ -1,9 +1,4 @@
-using Aglow.Diagnostics;
 using Aglow.Durable;
-using Aglow.Heartbeats;
-using Aglow.Model;
-using Aglow.Storage;
-using Aglow.Sweeping;
 
 namespace Aglow.Tests;
 
@@ -433,7 +428,7 @@ public class RecoveryTests
         var rig = JournalRig.BeginWith(1, 2);
         await rig.Journal.AbandonAsync();
         await rig.Store.DisposeAsync();
-        var journal = Journal.Open(rig.PresencePath, new AglowLog(Microsoft.Extensions.Logging.Abstractions.NullLogger.Instance));
+        var journal = Journal.Open(rig.PresencePath, new AglowLog(NullLogger.Instance));
         await using var store = new JournaledPlaneStore(new PageBudget(1), journal);
         Should.Throw<DataFolderException>(
             () => journal.Load(store, rig.Clock, JournalRig.Lease)).Message.ShouldContain("--memory-megabytes");

@@ -1,10 +1,6 @@
 using System.Security.Cryptography;
 using System.Text;
-using Aglow.Model;
 using Aglow.Repair;
-using Aglow.Storage;
-using Aglow.Users;
-using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Tests;
 

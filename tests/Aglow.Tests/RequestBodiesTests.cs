@@ -3,7 +3,6 @@ using System.Runtime.InteropServices;
 using Aglow.AspNetCore;
 using Aglow.AspNetCore.Bodies;
 using Aglow.AspNetCore.Http;
-using Aglow.Model;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
 

@@ -1,7 +1,3 @@
-using Aglow.Model;
-using Aglow.Storage;
-using Aglow.Watching;
-
 namespace Aglow.Tests;
 
 /// <summary>

@@ -1,5 +1,3 @@
-using Aglow.Watching;
-
 namespace Aglow.Tests;
 
 /// <summary>A hub with 1,000 connections in simulated time. A turn, a frame and a record have a cost, and changes come at a pace.</summary>

@@ -3,11 +3,6 @@ using System.Diagnostics;
 using System.Runtime.InteropServices;
 using Aglow.Changes;
 using Aglow.Changes.Shared;
-using Aglow.Heartbeats;
-using Aglow.Model;
-using Aglow.Storage;
-using Aglow.Sweeping;
-using Aglow.Users;
 
 namespace Aglow.Tests;
 

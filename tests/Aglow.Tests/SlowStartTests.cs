@@ -1,10 +1,3 @@
-using Aglow.Diagnostics;
-using Aglow.Heartbeats;
-using Aglow.Model;
-using Aglow.Storage;
-using Aglow.Sweeping;
-using Microsoft.Extensions.Logging.Abstractions;
-
 namespace Aglow.Tests;
 
 /// <summary>A node with a slow start shows the same as its peers.</summary>

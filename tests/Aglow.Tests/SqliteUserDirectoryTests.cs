@@ -1,9 +1,6 @@
 using System.Text;
-using Aglow.Model;
 using Aglow.Sqlite;
-using Aglow.Storage;
 using Aglow.Stores.Tests;
-using Aglow.Users;
 using Microsoft.Data.Sqlite;
 
 namespace Aglow.Tests;

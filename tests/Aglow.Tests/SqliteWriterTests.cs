@@ -1,5 +1,4 @@
 using Aglow.Sqlite;
-using Aglow.Storage;
 
 namespace Aglow.Tests;
 

@@ -1,8 +1,4 @@
 using Aglow.AspNetCore.Endpoints;
-using Aglow.Heartbeats;
-using Aglow.Model;
-using Aglow.Storage;
-using Aglow.Sweeping;
 using FsCheck;
 using FsCheck.Fluent;
 

@@ -1,5 +1,3 @@
-using Aglow.Watching;
-
 namespace Aglow.Tests;
 
 public sealed class TickScheduleTests
@@ -18,7 +16,7 @@ public sealed class TickScheduleTests
         for (var i = 0; i < count; i++)
         {
             ticks[i] = [];
-            var connection = new Idle(TimeSpan.FromSeconds(seconds));
+            var connection = new FakeConnection(1, TimeSpan.FromSeconds(seconds));
             connection.Id = connections.Add(connection);
             schedule.Add(connection, beat: 1);
         }
@@ -47,11 +45,11 @@ public sealed class TickScheduleTests
     {
         var connections = new Slots<WatchConnection>();
         var schedule = new TickSchedule(connections);
-        var closed = new Idle(TimeSpan.FromSeconds(1));
+        var closed = new FakeConnection(1, TimeSpan.FromSeconds(1));
         closed.Id = connections.Add(closed);
         schedule.Add(closed, beat: 1);
         connections.Remove(closed.Id);
-        var next = new Idle(TimeSpan.FromSeconds(2));
+        var next = new FakeConnection(1, TimeSpan.FromSeconds(2));
         next.Id = connections.Add(next);
         schedule.Add(next, beat: 40);
         var ticks = 0;
@@ -62,24 +60,5 @@ public sealed class TickScheduleTests
         }
 
         ticks.ShouldBe(2);
-    }
-
-    private sealed class Idle(TimeSpan interval) : WatchConnection(1)
-    {
-        protected internal override TimeSpan TickInterval => interval;
-
-        protected internal override bool Send(ReadOnlySpan<byte> json) => true;
-
-        protected internal override bool Tick() => true;
-
-        protected internal override bool Answer(ReadOnlySpan<byte> pingPayload) => true;
-
-        protected internal override void Released()
-        {
-        }
-
-        protected internal override void End(int code)
-        {
-        }
     }
 }

@@ -1,5 +1,3 @@
-using Aglow.Heartbeats;
-
 namespace Aglow.Tests;
 
 /// <summary>A bus that drops, doubles and delays hints, as a broker may. It decides separately for each handler of each hint.</summary>

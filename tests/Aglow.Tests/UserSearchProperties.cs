@@ -1,5 +1,4 @@
 using System.Text;
-using Aglow.Users;
 using FsCheck;
 using FsCheck.Fluent;
 

@@ -1,6 +1,3 @@
-using Aglow.Model;
-using Aglow.Users;
-
 namespace Aglow.Tests;
 
 /// <summary>The rule that decides what each viewer sees of each user.</summary>

@@ -1,13 +1,5 @@
 using System.Text;
 using System.Text.Json;
-using Aglow.Diagnostics;
-using Aglow.Heartbeats;
-using Aglow.Model;
-using Aglow.Storage;
-using Aglow.Sweeping;
-using Aglow.Users;
-using Aglow.Watching;
-using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Tests;
 
@@ -689,15 +681,15 @@ public class WatchHubTests
 
         public long Unix => Pulse.EpochUnixSeconds + (long)Presence.Clock.Now;
 
-        public FakeConnection Connect(uint user, bool isQuiet = false)
+        public NotingConnection Connect(uint user, bool isQuiet = false)
         {
-            var connection = new FakeConnection(user, isQuiet);
+            var connection = new NotingConnection(user, isQuiet);
             Hub.Open(connection, "{\"type\":\"welcome\"}"u8.ToArray());
             return connection;
         }
 
         /// <summary>Connects, watches these users, and takes their snapshot.</summary>
-        public async Task<FakeConnection> ConnectAsync(uint user, params uint[] watched)
+        public async Task<NotingConnection> ConnectAsync(uint user, params uint[] watched)
         {
             var connection = Connect(user);
             Watch(connection, watched);
@@ -706,13 +698,13 @@ public class WatchHubTests
             return connection;
         }
 
-        public void Watch(FakeConnection connection, params uint[] users) =>
+        public void Watch(NotingConnection connection, params uint[] users) =>
             Hub.Watch(connection, Batch(users), Presence.Definitions.Default);
 
-        public void Ask(FakeConnection connection, long id, params uint[] users) =>
+        public void Ask(NotingConnection connection, long id, params uint[] users) =>
             Hub.Watch(connection, Batch(users), Presence.Definitions.Default, id);
 
-        public void Unwatch(FakeConnection connection, params uint[] users) =>
+        public void Unwatch(NotingConnection connection, params uint[] users) =>
             Hub.Unwatch(connection, Batch(users), Presence.Definitions.Default);
 
         public void Show(uint user, Visibility visibility)
@@ -721,9 +713,9 @@ public class WatchHubTests
             Hub.Resight(user);
         }
 
-        public void WatchKey(FakeConnection connection, string key) => WatchText(connection, key, Definition.DefaultName);
+        public void WatchKey(NotingConnection connection, string key) => WatchText(connection, key, Definition.DefaultName);
 
-        public void WatchText(FakeConnection connection, string text, string definition)
+        public void WatchText(NotingConnection connection, string text, string definition)
         {
             var batch = new UserBatch();
             batch.TryAdd(Encoding.UTF8.GetBytes(text), Presence.KnownKeys).ShouldBeTrue();
@@ -778,13 +770,9 @@ public class WatchHubTests
         }
     }
 
-    private sealed class FakeConnection(uint user, bool isQuiet = false) : WatchConnection(user)
+    private sealed class NotingConnection(uint user, bool isQuiet = false) : FakeConnection(user)
     {
         private readonly List<string> _told = [];
-
-        public new bool IsFull { get; set; }
-
-        protected internal override TimeSpan TickInterval => TimeSpan.FromSeconds(10);
 
         public string[] Take()
         {
@@ -798,14 +786,6 @@ public class WatchHubTests
             if (!isQuiet)
                 _told.Add(Shorten(Encoding.UTF8.GetString(json)));
             return !IsFull;
-        }
-
-        protected internal override bool Tick() => !IsFull;
-
-        protected internal override bool Answer(ReadOnlySpan<byte> pingPayload) => !IsFull;
-
-        protected internal override void Released()
-        {
         }
 
         protected internal override void End(int code) => _told.Add($"end {code}");

@@ -2,14 +2,6 @@ using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using Aglow.AspNetCore.Http;
-using Aglow.Diagnostics;
-using Aglow.Heartbeats;
-using Aglow.Model;
-using Aglow.Storage;
-using Aglow.Sweeping;
-using Aglow.Users;
-using Aglow.Watching;
-using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Tests;
 
@@ -464,13 +456,9 @@ internal sealed class WatcherSimulation
         public long LastAskedAt { get; set; }
     }
 
-    private sealed class SimulatedConnection() : WatchConnection(99)
+    private sealed class SimulatedConnection() : FakeConnection(99)
     {
         private readonly List<(string Definition, string Id, Presence Record)> _told = [];
-
-        public new bool IsFull { get; set; }
-
-        protected internal override TimeSpan TickInterval => TimeSpan.FromSeconds(10);
 
         public (string Definition, string Id, Presence Record)[] Take()
         {
@@ -490,14 +478,6 @@ internal sealed class WatcherSimulation
             }
 
             return !IsFull;
-        }
-
-        protected internal override bool Tick() => !IsFull;
-
-        protected internal override bool Answer(ReadOnlySpan<byte> pingPayload) => !IsFull;
-
-        protected internal override void Released()
-        {
         }
 
         protected internal override void End(int code) => throw new InvalidOperationException($"ended with {code}");

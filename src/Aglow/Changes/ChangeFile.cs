@@ -1,6 +1,5 @@
 using System.Numerics;
 using System.Runtime.InteropServices;
-using Aglow.Model;
 using Aglow.Sqlite;
 using Microsoft.Data.Sqlite;
 

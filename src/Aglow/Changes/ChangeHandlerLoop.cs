@@ -1,5 +1,5 @@
 using System.Text.Json;
-using Aglow.Storage;
+using System.Text.Json.Serialization;
 
 namespace Aglow.Changes;
 
@@ -17,7 +17,6 @@ namespace Aglow.Changes;
 public sealed class ChangeHandlerLoop(IChangeFeed feed, string name, TimeProvider time, Action<Exception> failed)
 {
     private const string Prefix = "handler:";
-    private const int PageSize = 256;
     private static readonly TimeSpan SaveInterval = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan FirstRetry = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan LastRetry = TimeSpan.FromMinutes(1);
@@ -70,20 +69,13 @@ public sealed class ChangeHandlerLoop(IChangeFeed feed, string name, TimeProvide
     // A place of another feed, or a text that is not a cursor of this version, counts as a gap.
     private async ValueTask<ChangePage> ReadAsync(string after, CancellationToken stop)
     {
-        while (true)
+        try
         {
-            try
-            {
-                return await feed.ReadAsync(after, PageSize, stop);
-            }
-            catch (FormatException)
-            {
-                return await feed.ReadAsync(null, PageSize, stop) with { IsGap = true };
-            }
-            catch (StoreUnavailableException)
-            {
-                await Task.Delay(FirstRetry, time, stop);
-            }
+            return await PresenceEvents.ReadAsync(feed, after, time, stop);
+        }
+        catch (FormatException)
+        {
+            return await PresenceEvents.ReadAsync(feed, null, time, stop) with { IsGap = true };
         }
     }
 
@@ -128,3 +120,7 @@ public sealed class ChangeHandlerLoop(IChangeFeed feed, string name, TimeProvide
 
     private static string JsonOf(string place) => JsonSerializer.Serialize(place, ConsumerJson.Default.String);
 }
+
+/// <summary>The places of consumers in an <see cref="IConsumerStore"/> as JSON.</summary>
+[JsonSerializable(typeof(string))]
+internal sealed partial class ConsumerJson : JsonSerializerContext;

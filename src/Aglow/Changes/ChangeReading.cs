@@ -1,5 +1,4 @@
 using System.Runtime.InteropServices;
-using Aglow.Model;
 using Aglow.Users;
 
 namespace Aglow.Changes;

@@ -1,11 +1,8 @@
 using System.Numerics;
 using System.Runtime.InteropServices;
 using Aglow.Durable;
-using Aglow.Model;
-using Aglow.Storage;
 using Aglow.Users;
 using Microsoft.Data.Sqlite;
-using Plane = Aglow.Model.Plane;
 
 namespace Aglow.Changes;
 

@@ -1,4 +1,3 @@
-using Aglow.Model;
 using Aglow.Users;
 
 namespace Aglow.Changes;

@@ -1,5 +1,3 @@
-using Aglow.Model;
-
 namespace Aglow.Changes;
 
 /// <summary>The API's words for the values of a change.</summary>

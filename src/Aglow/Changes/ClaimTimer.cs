@@ -1,4 +1,3 @@
-using Aglow.Storage;
 using Aglow.Users;
 
 namespace Aglow.Changes;
@@ -67,7 +66,6 @@ internal sealed class ClaimTimer : IDisposable
         }
     }
 
-    /// <inheritdoc/>
     public void Dispose() => _timer.Dispose();
 
     private void Fire()

@@ -1,11 +1,7 @@
-using Aglow.Diagnostics;
 using Aglow.Durable;
-using Aglow.Model;
 using Aglow.Sqlite;
-using Aglow.Storage;
 using Aglow.Users;
 using Microsoft.Data.Sqlite;
-using Plane = Aglow.Model.Plane;
 
 namespace Aglow.Changes;
 
@@ -72,10 +68,8 @@ internal sealed class EmbeddedChanges : IChangeFeed, IAsyncDisposable
         return changes;
     }
 
-    /// <inheritdoc/>
     public IConsumerStore Consumers { get; }
 
-    /// <inheritdoc/>
     public void Start(Claims claims, Accounts accounts)
     {
         _accounts = accounts;
@@ -83,14 +77,12 @@ internal sealed class EmbeddedChanges : IChangeFeed, IAsyncDisposable
         _ends.Start(claims);
     }
 
-    /// <inheritdoc/>
     public void Note(uint user)
     {
         _journal.Add(Plane.Pulse, [user]);
         _ends.Follow(user);
     }
 
-    /// <inheritdoc/>
     public async ValueTask<ChangePage> ReadAsync(string? after, int limit, CancellationToken cancel = default)
     {
         var head = Volatile.Read(ref _head);
@@ -110,7 +102,6 @@ internal sealed class EmbeddedChanges : IChangeFeed, IAsyncDisposable
         return await read.ToPageAsync(head.Generation, _directory.OfActs);
     }
 
-    /// <inheritdoc/>
     public Task WaitAsync(string after, CancellationToken cancel)
     {
         lock (_waiting)
@@ -124,7 +115,6 @@ internal sealed class EmbeddedChanges : IChangeFeed, IAsyncDisposable
         }
     }
 
-    /// <summary>Adds the feed's metrics.</summary>
     public void Observe(AglowMetrics metrics)
     {
         FeedMetrics.Add(

@@ -1,11 +1,8 @@
-using Aglow.Diagnostics;
-
 namespace Aglow.Changes;
 
 /// <summary>The metrics that every feed has.</summary>
 internal static class FeedMetrics
 {
-    /// <summary>Adds the metrics.</summary>
     public static void Add(AglowMetrics metrics, Func<long> recorded, Func<double> kept, Func<double> bytes, Func<long> gaps)
     {
         metrics.Count("aglow.feed.recorded", "Changes recorded in the feed since it began.", recorded);

@@ -1,5 +1,3 @@
-using Aglow.Model;
-
 namespace Aglow.Changes;
 
 /// <summary>Why a change was recorded.</summary>

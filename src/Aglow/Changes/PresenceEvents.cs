@@ -1,5 +1,3 @@
-using Aglow.Storage;
-
 namespace Aglow.Changes;
 
 /// <summary>The feed as a sequence; see <see cref="IPresenceEvents"/>.</summary>
@@ -21,7 +19,7 @@ public sealed class PresenceEvents : IPresenceEvents
         while (true)
         {
             await feed.WaitAsync(page.Next, cancellationToken);
-            page = await ReadAsync(feed, page.Next, cancellationToken);
+            page = await ReadAsync(feed, page.Next, TimeProvider.System, cancellationToken);
             if (page.IsGap)
                 throw new InvalidOperationException(
                     "The enumeration fell behind by more changes than the feed keeps: enumerate again, and read anew who is online.");
@@ -30,8 +28,8 @@ public sealed class PresenceEvents : IPresenceEvents
         }
     }
 
-    // while the store is away, wait: the changes follow when it is back
-    private static async ValueTask<ChangePage> ReadAsync(IChangeFeed feed, string after, CancellationToken cancel)
+    /// <summary>Reads a page. While the store is away, this waits: the changes follow when it is back.</summary>
+    internal static async ValueTask<ChangePage> ReadAsync(IChangeFeed feed, string? after, TimeProvider time, CancellationToken cancel)
     {
         while (true)
         {
@@ -41,7 +39,7 @@ public sealed class PresenceEvents : IPresenceEvents
             }
             catch (StoreUnavailableException)
             {
-                await Task.Delay(RetryAfter, TimeProvider.System, cancel);
+                await Task.Delay(RetryAfter, time, cancel);
             }
         }
     }

@@ -1,4 +1,3 @@
-using Aglow.Diagnostics;
 using Aglow.Sqlite;
 using Microsoft.Data.Sqlite;
 
@@ -25,7 +24,6 @@ internal sealed class SqliteConsumerStore(string folder, FolderWatch? watch) : I
 
     private string FilePath => Path.Combine(folder, FileName);
 
-    /// <inheritdoc/>
     public async ValueTask<IReadOnlyDictionary<string, string>> ReadAsync(string prefix)
     {
         var found = new Dictionary<string, string>(StringComparer.Ordinal);
@@ -46,14 +44,11 @@ internal sealed class SqliteConsumerStore(string folder, FolderWatch? watch) : I
         }
     }
 
-    /// <inheritdoc/>
     public async ValueTask WriteAsync(string key, string? json) => await WriteAsync(key, static _ => true, json);
 
-    /// <inheritdoc/>
     public ValueTask<bool> ReplaceAsync(string key, string? before, string? json) =>
         WriteAsync(key, now => string.Equals(now, before, StringComparison.Ordinal), json);
 
-    /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
         await _turn.WaitAsync();

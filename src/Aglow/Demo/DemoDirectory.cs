@@ -1,7 +1,5 @@
 using System.Globalization;
 using System.Text;
-using Aglow.Diagnostics;
-using Aglow.Model;
 using Aglow.Users;
 
 namespace Aglow.Demo;

@@ -1,7 +1,4 @@
-using Aglow.Diagnostics;
 using Aglow.Heartbeats;
-using Aglow.Model;
-using Aglow.Storage;
 using Aglow.Users;
 
 namespace Aglow.Demo;
@@ -17,29 +14,21 @@ namespace Aglow.Demo;
 /// <see cref="DemoPlaneStore"/>. The demo has its own <see cref="HeartbeatWriter"/>; the one for all other heartbeats refuses their
 /// indexes. One loop serves all of them.
 /// </remarks>
-internal sealed class DemoLoop : IAsyncDisposable
+internal sealed class DemoLoop(AglowOptions options, DemoPeople people, DemoPlaneStore store, DemoDirectory directory) : IAsyncDisposable
 {
     // a fixed seed: a demo runs as it was rehearsed
     private const int Seed = 20_200_101;
 
     private static readonly TimeSpan Beat = TimeSpan.FromSeconds(1);
 
-    private readonly DemoPeople _people;
-    private readonly AglowOptions _options;
     private readonly CancellationTokenSource _stop = new();
     private Task _loop = Task.CompletedTask;
 
-    private DemoLoop(AglowOptions options, DemoPeople people, DemoPlaneStore store, DemoDirectory directory)
-    {
-        (_options, _people) = (options, people);
-        (Store, Directory) = (store, directory);
-    }
-
     /// <summary>The store to use instead of the one behind it; disposing it disposes that one.</summary>
-    public DemoPlaneStore Store { get; }
+    public DemoPlaneStore Store { get; } = store;
 
     /// <summary>The directory to use instead of the one behind it; disposing it disposes that one.</summary>
-    public DemoDirectory Directory { get; }
+    public DemoDirectory Directory { get; } = directory;
 
     /// <summary>Puts the demo's people in front of a store and a directory. A name that a real user has stays that user's.</summary>
     public static async Task<DemoLoop> PrepareAsync(
@@ -65,16 +54,16 @@ internal sealed class DemoLoop : IAsyncDisposable
         AglowMetrics metrics,
         AglowLog log)
     {
-        log.DemoIsOn(_people.All.Count);
+        log.DemoIsOn(people.All.Count);
         // a writer that accepts their indexes and writes only to memory; its heartbeats count in the metrics
-        var options = new AglowOptions { MaxUserNumber = UserId.Nobody - 1, AwaySeconds = _options.AwaySeconds };
-        var heartbeats = new HeartbeatWriter(Store.Words, bus, clock, definitions, options, metrics);
-        var script = new DemoScript(_people.All.Count, Seed, clock.Now);
+        var anyNumber = new AglowOptions { MaxUserNumber = UserId.Nobody - 1, AwaySeconds = options.AwaySeconds };
+        var heartbeats = new HeartbeatWriter(Store.Words, bus, clock, definitions, anyNumber, metrics);
+        var script = new DemoScript(people.All.Count, Seed, clock.Now);
         _loop = Task.Run(async () =>
         {
             await using (heartbeats)
             {
-                foreach (var person in _people.All)
+                foreach (var person in people.All)
                     await heartbeats.WriteLateAsync(person.Number, script.SeenBefore(clock.Now));
                 await BeatAsync();
                 await BackgroundLoop.RunAsync("demo", Beat, clock.Time, log, BeatAsync, _stop.Token);
@@ -100,7 +89,7 @@ internal sealed class DemoLoop : IAsyncDisposable
         List<uint> arriving = [], leaving = [], beating = [];
         foreach (var (person, deed) in deeds)
         {
-            var number = _people.All[person].Number;
+            var number = people.All[person].Number;
             if (deed == DemoDeed.Come)
                 arriving.Add(number);
             else if (deed == DemoDeed.Leave)
@@ -108,10 +97,10 @@ internal sealed class DemoLoop : IAsyncDisposable
         }
 
         // each person has a second of their own
-        for (var i = 0; i < _people.All.Count; i++)
+        for (var i = 0; i < people.All.Count; i++)
         {
-            if (script.IsHere(i) && (now + i) % _options.HeartbeatSeconds == 0)
-                beating.Add(_people.All[i].Number);
+            if (script.IsHere(i) && (now + i) % options.HeartbeatSeconds == 0)
+                beating.Add(people.All[i].Number);
         }
 
         await heartbeats.WriteAsync(beating.ToArray(), active: false, durable: false);
@@ -119,8 +108,8 @@ internal sealed class DemoLoop : IAsyncDisposable
         await heartbeats.LeaveAsync(leaving.ToArray());
         foreach (var (person, deed) in deeds)
         {
-            if (Chosen(deed) is { } kind && claims.ChosenBy(_people.All[person].Number, now) != kind)
-                await choose(_people.All[person].Number, kind);
+            if (Chosen(deed) is { } kind && claims.ChosenBy(people.All[person].Number, now) != kind)
+                await choose(people.All[person].Number, kind);
         }
     }
 

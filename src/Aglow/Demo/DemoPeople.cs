@@ -1,5 +1,3 @@
-using Aglow.Model;
-
 namespace Aglow.Demo;
 
 /// <summary>One of the demo's people.</summary>
@@ -64,7 +62,6 @@ internal sealed class DemoPeople
     /// <summary>All people, by ascending index.</summary>
     public IReadOnlyList<DemoPerson> All { get; }
 
-    /// <summary>The names of the first <paramref name="count"/>.</summary>
     public static IEnumerable<string> Names(int count)
     {
         for (var i = 0; i < count; i++)
@@ -77,10 +74,8 @@ internal sealed class DemoPeople
     /// <summary>Whether an index belongs to the demo, even if no person has it.</summary>
     public static bool IsNumber(uint user) => user >= UserId.FirstDemoNumber;
 
-    /// <summary>The person of this name, or null.</summary>
     public DemoPerson? Find(string name) => _byName.GetValueOrDefault(name);
 
-    /// <summary>The person with this index, or null.</summary>
     public DemoPerson? Find(uint number) => _byNumber.GetValueOrDefault(number);
 
     private static string[] Words(string text) =>

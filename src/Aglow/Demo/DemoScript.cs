@@ -3,19 +3,15 @@ namespace Aglow.Demo;
 /// <summary>What one of the demo's people does.</summary>
 internal enum DemoDeed : byte
 {
-    /// <summary>Comes online.</summary>
     Come,
 
-    /// <summary>Chooses busy.</summary>
     ChooseBusy,
 
-    /// <summary>Chooses away.</summary>
     ChooseAway,
 
     /// <summary>Removes the chosen status.</summary>
     ChooseAuto,
 
-    /// <summary>Leaves.</summary>
     Leave,
 
     /// <summary>Vanishes: the lease will expire.</summary>

@@ -1,8 +1,5 @@
 using System.Diagnostics;
 using System.Runtime.CompilerServices;
-using Aglow.Diagnostics;
-using Aglow.Model;
-using Aglow.Storage;
 
 namespace Aglow.Durable;
 

@@ -1,6 +1,5 @@
 using Aglow.Files;
 using Aglow.Sqlite;
-using Aglow.Storage;
 
 namespace Aglow.Durable;
 

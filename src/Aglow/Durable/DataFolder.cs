@@ -1,7 +1,6 @@
 using System.Text;
 using Aglow.Files;
 using Aglow.Sqlite;
-using Aglow.Storage;
 
 namespace Aglow.Durable;
 

@@ -1,5 +1,3 @@
-using Aglow.Model;
-
 namespace Aglow.Durable;
 
 /// <summary>The kind of a row of the journal.</summary>

@@ -4,8 +4,7 @@ namespace Aglow.Durable;
 /// Callers who wait until everything that was added to the <see cref="Journal"/> is on disk. All wait together for the next commit.
 /// </summary>
 /// <remarks>Threading: <see cref="Join"/> from any thread, without a lock; the rest by the journal's writer only.</remarks>
-/// <param name="wake">Called when the first caller of a group joins.</param>
-internal sealed class FlushWaiters(Action wake)
+internal sealed class FlushWaiters
 {
     private readonly List<Group> _taken = [];
     private Group _next = new();
@@ -13,12 +12,13 @@ internal sealed class FlushWaiters(Action wake)
     /// <summary>Whether a caller waits for a commit that has not begun.</summary>
     public bool IsWanted => Volatile.Read(ref _next).Wanted != 0;
 
-    /// <summary>Completes when a commit that begins from now on has succeeded.</summary>
-    public Task Join()
+    /// <summary>
+    /// Completes when a commit that begins from now on has succeeded. The writer must wake for the first caller of a group.
+    /// </summary>
+    public Task Join(out bool isFirst)
     {
         var group = Volatile.Read(ref _next);
-        if (Interlocked.Exchange(ref group.Wanted, 1) == 0)
-            wake();
+        isFirst = Interlocked.Exchange(ref group.Wanted, 1) == 0;
         return group.Completion.Task;
     }
 

@@ -1,8 +1,5 @@
 using System.Runtime.InteropServices;
-using Aglow.Diagnostics;
-using Aglow.Model;
 using Aglow.Sqlite;
-using Aglow.Storage;
 
 namespace Aglow.Durable;
 
@@ -84,7 +81,6 @@ public sealed class Journal : IAsyncDisposable
     /// <summary>Writes the file. There is none before <see cref="Load"/>.</summary>
     internal JournalWriter Writer => _writer ?? throw new InvalidOperationException("The journal is not loaded.");
 
-    /// <summary>Whether the writer was started.</summary>
     internal bool IsStarted => _writer is { IsStarted: true };
 
     /// <summary>Whether the last write failed. Until a retry succeeds, new words are only in memory.</summary>

@@ -1,6 +1,5 @@
 using System.Buffers;
 using System.Collections.Concurrent;
-using Aglow.Model;
 
 namespace Aglow.Durable;
 

@@ -1,4 +1,3 @@
-using Aglow.Model;
 using Microsoft.Data.Sqlite;
 
 namespace Aglow.Durable;

@@ -1,6 +1,4 @@
-using Aglow.Model;
 using Aglow.Sqlite;
-using Aglow.Storage;
 
 namespace Aglow.Durable;
 
@@ -28,10 +26,8 @@ internal sealed class JournalRows(
     /// <summary>The clock that words are judged by.</summary>
     public Clock Clock => clock;
 
-    /// <summary>Rows committed since the start.</summary>
     public long CommittedRows { get; private set; }
 
-    /// <summary>Words committed since the start.</summary>
     public long CommittedEntries { get; private set; }
 
     /// <summary>The duration of the last commit, from reading the words to the end of the fsync.</summary>

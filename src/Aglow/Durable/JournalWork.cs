@@ -1,5 +1,5 @@
+using System.Numerics;
 using System.Runtime.InteropServices;
-using Aglow.Model;
 
 namespace Aglow.Durable;
 
@@ -13,13 +13,13 @@ internal sealed class JournalWork
     /// <summary>Users of one commit: 16 rows.</summary>
     public const int PerCommit = 16 * PresenceFile.EntriesPerRow;
 
-    private readonly UnsavedUsers _unsaved = new();
+    // users whose words could not be written yet: a bit each, however long the disk is full (125 MB at a billion users); null: never any
+    private readonly UserBits?[] _unsaved = new UserBits?[2];
     private readonly List<uint>[] _taken = [[], []];
 
     /// <summary>The users who were added.</summary>
     public JournalQueue Queue { get; } = new();
 
-    /// <summary>The number of users taken, of both planes.</summary>
     public int TakenCount => _taken[0].Count + _taken[1].Count;
 
     /// <summary>The users taken of a plane. Valid until another user is taken.</summary>
@@ -32,13 +32,12 @@ internal sealed class JournalWork
     public bool Take(ref long left)
     {
         for (var plane = Plane.Pulse; plane <= Plane.Activity; plane++)
-            _unsaved.MoveTo(plane, _taken[(int)plane], PerCommit);
+            TakeUnsaved(plane);
         while (TakenCount < PerCommit && left > 0 && Queue.TryTake(_taken, out var count))
             left -= count;
         return TakenCount > 0;
     }
 
-    /// <summary>Takes one more user.</summary>
     public void Take(Plane plane, uint user) => _taken[(int)plane].Add(user);
 
     /// <summary>Call it when the users taken are written.</summary>
@@ -53,7 +52,11 @@ internal sealed class JournalWork
     public void SetAside()
     {
         for (var plane = Plane.Pulse; plane <= Plane.Activity; plane++)
-            _unsaved.Add(plane, Taken(plane));
+        {
+            foreach (var user in Taken(plane))
+                (_unsaved[(int)plane] ??= new UserBits()).Set(user, present: true);
+        }
+
         Settle();
     }
 
@@ -67,5 +70,21 @@ internal sealed class JournalWork
         }
 
         SetAside();
+    }
+
+    // Takes users of whole pages, until there are enough for a commit.
+    private void TakeUnsaved(Plane plane)
+    {
+        if (_unsaved[(int)plane] is not { Count: > 0 } unsaved)
+            return;
+        var taken = _taken[(int)plane];
+        for (var page = 0; page < PageLayout.Pages && taken.Count < PerCommit; page++)
+        {
+            for (var group = 0; group < unsaved.Groups(page).Length; group++)
+            {
+                for (var bits = unsaved.Set(page, group, ulong.MaxValue, present: false); bits != 0; bits &= bits - 1)
+                    taken.Add(PageLayout.User(page, (group * 64) + BitOperations.TrailingZeroCount(bits)));
+            }
+        }
     }
 }

@@ -1,8 +1,5 @@
 using System.Runtime.InteropServices;
-using Aglow.Diagnostics;
-using Aglow.Model;
 using Aglow.Sqlite;
-using Aglow.Storage;
 
 namespace Aglow.Durable;
 
@@ -18,15 +15,11 @@ namespace Aglow.Durable;
 /// thread calls all methods that write. If it was not started, a test may call them instead.
 /// </remarks>
 #pragma warning disable CA1001 // nobody disposes the event, because a timer or the clock may still set it after the end
-internal sealed class JournalWriter
+internal sealed class JournalWriter(PresenceFile file, AglowLog log, FolderWatch? watch, JournalWork work, JournalRows rows)
 #pragma warning restore CA1001
 {
-    private readonly PresenceFile _file;
-    private readonly AglowLog _log;
-    private readonly FolderWatch? _watch;
-    private readonly JournalWork _work;
-    private readonly Clock _clock;
-    private readonly FlushWaiters _flushes;
+    private readonly Clock _clock = rows.Clock;
+    private readonly FlushWaiters _flushes = new();
     private readonly AutoResetEvent _wake = new(false);
     private readonly TaskCompletionSource _stopped = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
@@ -46,27 +39,12 @@ internal sealed class JournalWriter
     private volatile bool _stopping;
     private volatile bool _abandons;
 
-    public JournalWriter(PresenceFile file, AglowLog log, FolderWatch? watch, JournalWork work, JournalRows rows)
-    {
-        _file = file;
-        _log = log;
-        _watch = watch;
-        _work = work;
-        _clock = rows.Clock;
-        Rows = rows;
-        _flushes = new FlushWaiters(() => _wake.Set());
-    }
+    public JournalRows Rows { get; } = rows;
 
-    /// <summary>Writes the rows.</summary>
-    public JournalRows Rows { get; }
-
-    /// <summary>Whether the thread was started.</summary>
     public bool IsStarted => _thread is not null;
 
-    /// <summary>Whether the last write failed.</summary>
     public bool IsFailing => _failing;
 
-    /// <summary>The number of failed writes since the start.</summary>
     public long Failures { get; private set; }
 
     /// <summary>The last second at which this node noted that it is alive.</summary>
@@ -77,10 +55,9 @@ internal sealed class JournalWriter
     /// </summary>
     public TimeSpan Lag =>
         _failing ? _clock.Time.GetElapsedTime(Volatile.Read(ref _failingSince))
-        : _work.Queue.Count > 0 ? _clock.Time.GetElapsedTime(Volatile.Read(ref _waitingSince))
+        : work.Queue.Count > 0 ? _clock.Time.GetElapsedTime(Volatile.Read(ref _waitingSince))
         : TimeSpan.Zero;
 
-    /// <summary>Starts the thread.</summary>
     public void Start()
     {
         _commitTimer = CreateTimer(() => _commitDue = true);
@@ -107,7 +84,9 @@ internal sealed class JournalWriter
     {
         if (_failing && _clock.Time.GetElapsedTime(Volatile.Read(ref _failingSince)) > Journal.FlushTimeout)
             throw Unavailable();
-        var committed = _flushes.Join();
+        var committed = _flushes.Join(out var isFirst);
+        if (isFirst)
+            _wake.Set();
         return committed.IsCompletedSuccessfully ? default : WaitAsync(committed);
     }
 
@@ -131,23 +110,22 @@ internal sealed class JournalWriter
         return _stopped.Task;
     }
 
-    /// <summary>Commits the queued users.</summary>
     public void Commit()
     {
         _commitDue = false;
         _flushes.Take();
         if (_failing)
             SetAside();
-        _watch?.EnsureSame();
+        watch?.EnsureSame();
         var beganAt = _clock.Time.GetTimestamp();
         // users added from here on wait for the next commit
-        for (var left = _work.Queue.Count; _work.Take(ref left);)
+        for (var left = work.Queue.Count; work.Take(ref left);)
             Write();
         if (_failing)
             Recovered();
         _flushes.Complete();
         // users added during the commit found a queue that was not empty, and so set no timer
-        if (_work.Queue.Count > 0)
+        if (work.Queue.Count > 0)
         {
             Volatile.Write(ref _waitingSince, beganAt);
             _commitTimer?.Change(Journal.CommitInterval, Timeout.InfiniteTimeSpan);
@@ -158,15 +136,15 @@ internal sealed class JournalWriter
     public void Tick()
     {
         _tickDue = false;
-        _file.Write(() =>
+        file.Write(() =>
         {
-            var since = Math.Min(_file.State.Since, Volatile.Read(ref _sinceAtMost));
-            _file.WriteState(_file.State with { Tick = _clock.Now, Since = since });
+            var since = Math.Min(file.State.Since, Volatile.Read(ref _sinceAtMost));
+            file.WriteState(file.State with { Tick = _clock.Now, Since = since });
         });
-        _watch?.EnsureSame();
-        LastTick = _file.State.Tick;
+        watch?.EnsureSame();
+        LastTick = file.State.Tick;
         var doubtful = Rows.Checkpoint.Doubtful;
-        if (doubtful.Count > 0 && _work.Queue.Add(Plane.Pulse, CollectionsMarshal.AsSpan(doubtful)))
+        if (doubtful.Count > 0 && work.Queue.Add(Plane.Pulse, CollectionsMarshal.AsSpan(doubtful)))
             Expect();
         doubtful.Clear();
     }
@@ -177,8 +155,8 @@ internal sealed class JournalWriter
         Commit();
         var at = _clock.Moment;
         Rows.TakeOnline(at, Write);
-        _file.Write(() => _file.WriteState(_file.State with { Tick = at.Now, IsClean = true }));
-        _watch?.EnsureSame();
+        file.Write(() => file.WriteState(file.State with { Tick = at.Now, IsClean = true }));
+        watch?.EnsureSame();
     }
 
     /// <summary>Writes a whole checkpoint without pauses. Only if the thread was not started.</summary>
@@ -204,7 +182,7 @@ internal sealed class JournalWriter
     }
 
     private StoreUnavailableException Unavailable() =>
-        new($"Nothing could be written to {_file.FilePath} for 2 s; it is tried again, try again later.");
+        new($"Nothing could be written to {file.FilePath} for 2 s; it is tried again, try again later.");
 
     // The timer is stopped at first. When it fires, it sets a flag and wakes the thread.
     private ITimer CreateTimer(Action fire) => _clock.Time.CreateTimer(
@@ -266,7 +244,7 @@ internal sealed class JournalWriter
         }
         else
         {
-            _log.Checkpointed(_file.FilePath, Rows.Checkpoint.LastTook.TotalSeconds);
+            log.Checkpointed(file.FilePath, Rows.Checkpoint.LastTook.TotalSeconds);
         }
     }
 
@@ -280,7 +258,7 @@ internal sealed class JournalWriter
         {
             // before the count goes down, see Journal.FlushedAsync
             BeginFailing();
-            _work.SetAside();
+            work.SetAside();
             throw;
         }
     }
@@ -296,13 +274,13 @@ internal sealed class JournalWriter
 
     private void SetAside()
     {
-        _work.SetQueueAside();
-        if (_watch is { Trouble: not null })
+        work.SetQueueAside();
+        if (watch is { Trouble: not null })
             return;
         try
         {
             // the disk may be full; copying committed pages into the file frees room in the WAL
-            _file.FoldWal();
+            file.FoldWal();
         }
         catch (Exception e) when (e is Microsoft.Data.Sqlite.SqliteException or IOException or StoreUnavailableException)
         {
@@ -314,15 +292,15 @@ internal sealed class JournalWriter
     {
         Failures++;
         BeginFailing();
-        _watch?.Look();
-        if (_watch is { Trouble: { } trouble })
+        watch?.Look();
+        if (watch is { Trouble: { } trouble })
         {
             _flushes.Fail(new StoreUnavailableException(trouble));
         }
         else
         {
             if (!_failureLogged)
-                _log.CannotWrite(_file.FilePath, e.Message);
+                log.CannotWrite(file.FilePath, e.Message);
             _failureLogged = true;
         }
 
@@ -335,7 +313,7 @@ internal sealed class JournalWriter
         Tick();
         _failing = false;
         if (_failureLogged)
-            _log.WritesAgain(_file.FilePath, _clock.Time.GetElapsedTime(_failingSince).TotalSeconds);
+            log.WritesAgain(file.FilePath, _clock.Time.GetElapsedTime(_failingSince).TotalSeconds);
         _failureLogged = false;
         if (Rows.Checkpoint.IsRunning)
             _sliceDue = true;
@@ -350,21 +328,21 @@ internal sealed class JournalWriter
         {
             if (_abandons)
             {
-                _file.Abandon();
+                file.Abandon();
             }
             else
             {
                 CommitLast();
-                _file.Dispose();
+                file.Dispose();
             }
 
             _stopped.SetResult();
         }
         catch (Exception e)
         {
-            _file.Abandon();
+            file.Abandon();
             _stopped.SetException(new StoreUnavailableException(
-                $"The last words could not be written to {_file.FilePath} ({e.Message}); the next start will know them as after a crash.",
+                $"The last words could not be written to {file.FilePath} ({e.Message}); the next start will know them as after a crash.",
                 e));
         }
 

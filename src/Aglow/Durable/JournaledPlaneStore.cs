@@ -1,6 +1,3 @@
-using Aglow.Model;
-using Aglow.Storage;
-
 namespace Aglow.Durable;
 
 /// <summary>The embedded store: words in memory, which a <see cref="Journal"/> makes durable.</summary>

@@ -1,11 +1,8 @@
 using System.Numerics;
 using System.Runtime.InteropServices;
 using Aglow.Files;
-using Aglow.Model;
 using Aglow.Sqlite;
-using Aglow.Storage;
 using Microsoft.Data.Sqlite;
-using Plane = Aglow.Model.Plane;
 
 namespace Aglow.Durable;
 
@@ -26,7 +23,7 @@ namespace Aglow.Durable;
 /// the longest journal.</para>
 /// Threading: one thread at a time, except <see cref="ReadImages"/>, which opens its own connection.
 /// </remarks>
-internal sealed class PresenceFile : IDisposable
+internal sealed class PresenceFile(string path, SqliteConnection connection, PageSeal? seal) : IDisposable
 {
     /// <summary>The most entries in a row.</summary>
     public const int EntriesPerRow = 64 * 1024;
@@ -48,20 +45,10 @@ internal sealed class PresenceFile : IDisposable
             id INTEGER PRIMARY KEY, position INTEGER NOT NULL, oldest INTEGER NOT NULL, crc INTEGER NOT NULL, words BLOB NOT NULL) STRICT;
         """;
 
-    private readonly SqliteConnection _connection;
-    private PageSeal? _seal;
-    private readonly SqliteStatements _sql;
+    private readonly SqliteStatements _sql = new(connection);
+    private PageSeal? _seal = seal;
 
-    private PresenceFile(string path, SqliteConnection connection, PageSeal? seal)
-    {
-        FilePath = path;
-        _connection = connection;
-        _seal = seal;
-        _sql = new SqliteStatements(connection);
-    }
-
-    /// <summary>The path of the file.</summary>
-    public string FilePath { get; }
+    public string FilePath { get; } = path;
 
     /// <summary>The current state. At first it describes the last run.</summary>
     public FileState State { get; private set; }
@@ -121,7 +108,6 @@ internal sealed class PresenceFile : IDisposable
         }
     }
 
-    /// <summary>Whether a server was started on this file.</summary>
     public static bool WasStarted(string path)
     {
         var file = Open(path);
@@ -141,7 +127,7 @@ internal sealed class PresenceFile : IDisposable
         try
         {
             work();
-            Reader?.Write(_connection);
+            Reader?.Write(Connection);
             _sql["COMMIT"].Run();
         }
         catch
@@ -149,12 +135,12 @@ internal sealed class PresenceFile : IDisposable
             State = before;
             Reader?.RolledBack();
             // SQLite rolls back by itself after some failures
-            if (SQLitePCL.raw.sqlite3_get_autocommit(_connection.Handle!) == 0)
+            if (SQLitePCL.raw.sqlite3_get_autocommit(Connection.Handle!) == 0)
                 _sql["ROLLBACK"].Run();
             throw;
         }
 
-        _seal.Committed(_connection);
+        _seal.Committed(Connection);
         Reader?.Committed();
     }
 
@@ -199,21 +185,19 @@ internal sealed class PresenceFile : IDisposable
 
     /// <summary>Copies as much of the WAL as possible into the file, so that SQLite can reuse the space of the WAL.</summary>
     /// <exception cref="StoreUnavailableException">The file is damaged.</exception>
-    public void FoldWal() => _seal!.TryCheckpoint(_connection);
+    public void FoldWal() => _seal!.TryCheckpoint(Connection);
 
     /// <summary>Sets the receiver of damage that is found while the file is open.</summary>
     public void ReportTo(FolderWatch? watch) => _seal!.Watch = watch;
 
     /// <summary>For tests of a full disk: allows the file at most this many pages.</summary>
-    internal void LimitPages(long pages) => Tell(_connection, $"PRAGMA max_page_count = {pages}");
+    internal void LimitPages(long pages) => Tell(Connection, $"PRAGMA max_page_count = {pages}");
 
-    /// <summary>The number of pages of the file.</summary>
-    internal long PageCount => SqliteFile.Ask(_connection, "PRAGMA page_count");
+    internal long PageCount => SqliteFile.Ask(Connection, "PRAGMA page_count");
 
-    /// <summary>Reads the rows of the journal, in order.</summary>
     public void ReadRows(RowVisitor visit)
     {
-        using var rows = new SqliteStatement(_connection, "SELECT position, kind, at, oldest, crc, entries FROM journal ORDER BY position");
+        using var rows = new SqliteStatement(Connection, "SELECT position, kind, at, oldest, crc, entries FROM journal ORDER BY position");
         var expected = State.Trimmed + 1;
         while (rows.Step())
         {
@@ -261,8 +245,8 @@ internal sealed class PresenceFile : IDisposable
         Reader?.Dispose();
         _sql.Dispose();
         if (finishes)
-            _seal?.Finish(_connection);
-        _connection.Dispose();
+            _seal?.Finish(Connection);
+        Connection.Dispose();
         _seal?.Dispose();
     }
 
@@ -326,7 +310,7 @@ internal sealed class PresenceFile : IDisposable
     /// <summary>Reads the state; null: it is missing, or its checksum is wrong.</summary>
     internal FileState? FindState()
     {
-        using var row = new SqliteStatement(_connection, "SELECT tick, clean, images, trimmed, since, crc FROM state WHERE id = 0");
+        using var row = new SqliteStatement(Connection, "SELECT tick, clean, images, trimmed, since, crc FROM state WHERE id = 0");
         if (!row.Step())
             return null;
         var state = new FileState((uint)row.Int64(0), row.Int64(1) != 0, (int)row.Int64(2), row.Int64(3), (uint)row.Int64(4));
@@ -336,7 +320,7 @@ internal sealed class PresenceFile : IDisposable
     private void ReadState()
     {
         State = FindState() ?? throw FileProblem.Damaged(FilePath, "the checksum of its state is wrong");
-        using var last = new SqliteStatement(_connection, "SELECT at FROM journal ORDER BY position DESC LIMIT 1");
+        using var last = new SqliteStatement(Connection, "SELECT at FROM journal ORDER BY position DESC LIMIT 1");
         LastAlive = last.Step() ? Math.Max(State.Tick, (uint)last.Int64(0)) : State.Tick;
     }
 
@@ -350,20 +334,20 @@ internal sealed class PresenceFile : IDisposable
         }
 
         if (version < SealedFrom)
-            _seal ??= SqliteFile.FirstSeal(_connection, FilePath);
+            _seal ??= SqliteFile.FirstSeal(Connection, FilePath);
         if (_seal is null)
             throw FileProblem.Damaged(FilePath, $"{Path.GetFileName(PageSums.PathOf(FilePath))} is missing");
         if (version < SchemaVersion)
-            Tell(_connection, $"PRAGMA user_version = {SchemaVersion}");
+            Tell(Connection, $"PRAGMA user_version = {SchemaVersion}");
         // copies the version, and what a crash left in the WAL, into the file
-        _seal.TryCheckpoint(_connection);
+        _seal.TryCheckpoint(Connection);
     }
 
     /// <summary>Opens a separate connection that only reads.</summary>
     internal static SqliteConnection ConnectToRead(string path) => Connect(path, SqliteOpenMode.ReadOnly);
 
     /// <summary>The writing connection, for statements in the same transaction, or before the writer starts.</summary>
-    internal SqliteConnection Connection => _connection;
+    internal SqliteConnection Connection { get; } = connection;
 
     private static SqliteConnection Connect(string path, SqliteOpenMode mode)
     {

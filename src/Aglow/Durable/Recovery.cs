@@ -2,10 +2,7 @@ using System.Diagnostics;
 using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
-using Aglow.Model;
 using Aglow.Sqlite;
-using Aglow.Storage;
-using Plane = Aglow.Model.Plane;
 
 namespace Aglow.Durable;
 

@@ -1,15 +1,7 @@
-using Aglow.Model;
-using Aglow.Storage;
-
 namespace Aglow.Heartbeats;
 
 /// <summary>Writes activity: the second in which a person last did something.</summary>
 /// <remarks>Threading: any thread, no lock.</remarks>
-/// <param name="store">The words.</param>
-/// <param name="bus">Hears of users who are no longer away.</param>
-/// <param name="ahead">Replaces words in the future.</param>
-/// <param name="renewals">Null if a write costs less than waiting for a batch.</param>
-/// <param name="awaySeconds">How long after their last activity users are away.</param>
 internal sealed class ActivityWriter(IPlaneStore store, ITransitionBus bus, AheadWords ahead, RenewalLoop? renewals, uint awaySeconds)
 {
     // activity changes often but minutes are exact enough: it is persisted when it moves into the user's next minute

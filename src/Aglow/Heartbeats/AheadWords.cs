@@ -1,6 +1,3 @@
-using Aglow.Model;
-using Aglow.Storage;
-
 namespace Aglow.Heartbeats;
 
 /// <summary>

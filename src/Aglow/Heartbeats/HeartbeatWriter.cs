@@ -1,7 +1,4 @@
 using System.Buffers;
-using Aglow.Diagnostics;
-using Aglow.Model;
-using Aglow.Storage;
 
 namespace Aglow.Heartbeats;
 

@@ -1,20 +1,9 @@
 using System.Buffers;
-using Aglow.Diagnostics;
-using Aglow.Model;
-using Aglow.Storage;
 
 namespace Aglow.Heartbeats;
 
 /// <summary>Writes leaves, of whole users and of single devices. They complete when they are durable.</summary>
 /// <remarks>Threading: any thread, no lock.</remarks>
-/// <param name="store">The words.</param>
-/// <param name="bus">Hears of each leave.</param>
-/// <param name="clock">Store time.</param>
-/// <param name="online">The default definition.</param>
-/// <param name="ahead">Replaces words in the future.</param>
-/// <param name="renewals">Null if a write costs less than waiting for a batch.</param>
-/// <param name="devices">Null if there are several nodes.</param>
-/// <param name="metrics">Counts leaves.</param>
 internal sealed class LeaveWriter(
     IPlaneStore store,
     ITransitionBus bus,

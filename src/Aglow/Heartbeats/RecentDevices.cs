@@ -1,5 +1,3 @@
-using Aglow.Model;
-
 namespace Aglow.Heartbeats;
 
 /// <summary>
@@ -47,7 +45,6 @@ internal sealed class RecentDevices
         (_zero, _packedAt) = (now, now);
     }
 
-    /// <summary>Notes a heartbeat of a device.</summary>
     public void Heard(uint user, Device device, uint now)
     {
         ref var place = ref _places[user % Places];

@@ -1,7 +1,3 @@
-using Aglow.Diagnostics;
-using Aglow.Model;
-using Aglow.Storage;
-
 namespace Aglow.Heartbeats;
 
 /// <summary>
@@ -79,7 +75,6 @@ internal sealed class RenewalLoop : IAsyncDisposable
         }
     }
 
-    /// <summary>Starts the loop.</summary>
     public void Start(AglowLog log) => _loop = Task.Run(() => BackgroundLoop.RunAsync(
         "renewals",
         Renewals.BeatInterval,

@@ -1,7 +1,4 @@
 using System.Numerics;
-using Aglow.Model;
-using Aglow.Storage;
-using Plane = Aglow.Model.Plane;
 
 namespace Aglow.Heartbeats;
 

@@ -1,6 +1,4 @@
 using System.Buffers;
-using Aglow.Model;
-using Aglow.Storage;
 
 namespace Aglow.Heartbeats;
 

@@ -1,5 +1,4 @@
 using Aglow.Queries;
-using Aglow.Storage;
 
 namespace Aglow.Model;
 

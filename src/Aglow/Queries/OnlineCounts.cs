@@ -3,12 +3,8 @@ using System.Collections.Concurrent;
 using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
-using Aglow.Diagnostics;
-using Aglow.Model;
-using Aglow.Storage;
 using Aglow.Sweeping;
 using Aglow.Users;
-using Plane = Aglow.Model.Plane;
 
 namespace Aglow.Queries;
 
@@ -31,12 +27,6 @@ namespace Aglow.Queries;
 /// them twice.
 /// Threading: any thread; one count a definition at a time.
 /// </remarks>
-/// <param name="store">The words.</param>
-/// <param name="shared">The counts that nodes share.</param>
-/// <param name="clock">Store time.</param>
-/// <param name="claims">All claims.</param>
-/// <param name="visibilities">What users show.</param>
-/// <param name="sweep">Knows how many bytes there are to read.</param>
 internal sealed class OnlineCounts(
     IPlaneStore store, IPageCounts shared, Clock clock, Claims claims, Visibilities visibilities, Sweep sweep) : IAsyncDisposable
 {
@@ -58,7 +48,6 @@ internal sealed class OnlineCounts(
     private readonly CancellationTokenSource _stop = new();
     private long _pagesCounted;
 
-    /// <summary>Pages that this node counted.</summary>
     public long PagesCounted => Volatile.Read(ref _pagesCounted);
 
     /// <summary>How long the count of a page stays fresh, in whole seconds.</summary>
@@ -70,7 +59,6 @@ internal sealed class OnlineCounts(
     public Task<(long Online, uint AsOf)> ReadAsync(Definition definition) =>
         _byDefinition.GetOrAdd(definition, d => new Count(clock, () => LookAsync(d))).ReadAsync();
 
-    /// <summary>Adds its metric.</summary>
     public void Observe(AglowMetrics metrics) =>
         metrics.Count("aglow.count.pages", "Pages that this node read to count online users.", () => PagesCounted);
 

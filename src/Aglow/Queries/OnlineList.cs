@@ -1,5 +1,4 @@
 using System.Numerics;
-using Aglow.Model;
 using Aglow.Sweeping;
 using Aglow.Users;
 

@@ -1,6 +1,4 @@
 using System.Buffers;
-using Aglow.Model;
-using Aglow.Storage;
 using Aglow.Sweeping;
 using Aglow.Users;
 
@@ -23,19 +21,15 @@ internal sealed class PresenceQueries(
     Clock clock,
     AglowOptions options)
 {
-    /// <summary>Reads batches.</summary>
     public StatusReader Statuses => statuses;
 
-    /// <summary>What users show, and to whom.</summary>
     public Visibilities Visibilities => visibilities;
 
-    /// <summary>Store time.</summary>
     public Clock Clock => clock;
 
     /// <summary>The definition that calls use if they name none.</summary>
     public Definition DefaultDefinition => beliefs.Default.Definition;
 
-    /// <summary>One user's status.</summary>
     public async ValueTask<Presence> StatusAsync(uint user, Definition definition)
     {
         var users = ArrayPool<uint>.Shared.Rent(1);
@@ -78,7 +72,6 @@ internal sealed class PresenceQueries(
         return await OnlineList.ReadAsync(belief, await store.PagesAsync(Plane.Pulse), view, limit, cursor, cursors);
     }
 
-    /// <summary>Explains a user's status.</summary>
     public async ValueTask<Explanation> ExplainAsync(uint user, Definition definition)
     {
         var pulse = await store.ReadOneAsync(Plane.Pulse, user);

@@ -1,7 +1,4 @@
 using System.Buffers;
-using Aglow.Diagnostics;
-using Aglow.Model;
-using Aglow.Storage;
 using Aglow.Users;
 
 namespace Aglow.Queries;
@@ -20,6 +17,8 @@ namespace Aglow.Queries;
 /// <param name="metrics">Counts statuses.</param>
 public sealed class StatusReader(IPlaneStore store, Claims claims, Clock clock, AglowOptions options, AglowMetrics metrics)
 {
+    private const int Kinds = Planes.Count - (int)Plane.Desktop;
+
     private readonly Definition _chat = new Definitions(options).Default;
     private readonly uint _awaySeconds = (uint)options.AwaySeconds;
 
@@ -32,27 +31,23 @@ public sealed class StatusReader(IPlaneStore store, Claims claims, Clock clock, 
         using var span = AglowTraces.Within("read words");
         var count = users.Length;
         var scratch = ArrayPool<uint>.Shared.Rent(Math.Max(1, count * 2));
+        uint[] kinds = [];
         try
         {
             var pulses = scratch.AsMemory(0, count);
             var activities = scratch.AsMemory(count, count);
             await store.ReadAsync(Plane.Pulse, users, pulses);
             await store.ReadAsync(Plane.Activity, users, activities);
-            if (!IsAnyKindInUse())
+            if (IsAnyKindInUse())
+                kinds = await ReadKindsAsync(users);
+
+            var now = clock.Moment;
+            for (var i = 0; i < count; i++)
             {
-                var now = clock.Moment;
-                for (var i = 0; i < count; i++)
-                {
-                    var user = users.Span[i];
-                    var at = clock.Guard.Hold(now, PageLayout.Page(user));
-                    var words = new UserWords(
-                        pulses.Span[i], definition.Kind is null ? pulses.Span[i] : Pulse.Never, activities.Span[i], DeviceKinds.None);
-                    statuses.Span[i] = Presence.Of(words, claims.Of(user, now.Now), definition, at, _awaySeconds);
-                }
-            }
-            else
-            {
-                await ReadKindsAsync(users, pulses, activities, definition, statuses);
+                var user = users.Span[i];
+                var at = clock.Guard.Hold(now, PageLayout.Page(user));
+                var words = WordsOf(pulses.Span[i], activities.Span[i], kinds, i, count, definition, at);
+                statuses.Span[i] = Presence.Of(words, claims.Of(user, now.Now), definition, at, _awaySeconds);
             }
 
             metrics.Read(count);
@@ -60,6 +55,8 @@ public sealed class StatusReader(IPlaneStore store, Claims claims, Clock clock, 
         finally
         {
             ArrayPool<uint>.Shared.Return(scratch);
+            if (kinds.Length > 0)
+                ArrayPool<uint>.Shared.Return(kinds);
         }
     }
 
@@ -104,52 +101,32 @@ public sealed class StatusReader(IPlaneStore store, Claims claims, Clock clock, 
         return false;
     }
 
-    // Also reads the words of every kind in use.
-    private async ValueTask ReadKindsAsync(
-        ReadOnlyMemory<uint> users,
-        ReadOnlyMemory<uint> pulses,
-        ReadOnlyMemory<uint> activities,
-        Definition definition,
-        Memory<Presence> statuses)
+    // Borrows an array from the pool: the words of each kind, one kind after the other.
+    private async ValueTask<uint[]> ReadKindsAsync(ReadOnlyMemory<uint> users)
     {
-        const int Kinds = Planes.Count - (int)Plane.Desktop;
-        var count = users.Length;
-        var scratch = ArrayPool<uint>.Shared.Rent(count * Kinds);
-        try
+        var kinds = ArrayPool<uint>.Shared.Rent(users.Length * Kinds);
+        for (var kind = 0; kind < Kinds; kind++)
         {
-            for (var kind = 0; kind < Kinds; kind++)
-            {
-                var words = scratch.AsMemory(kind * count, count);
-                if (store.IsInUse(Plane.Desktop + (byte)kind))
-                    await store.ReadAsync(Plane.Desktop + (byte)kind, users, words);
-                else
-                    words.Span.Clear();
-            }
+            var words = kinds.AsMemory(kind * users.Length, users.Length);
+            if (store.IsInUse(Plane.Desktop + (byte)kind))
+                await store.ReadAsync(Plane.Desktop + (byte)kind, users, words);
+            else
+                words.Span.Clear();
+        }
 
-            var now = clock.Moment;
-            for (var i = 0; i < count; i++)
-            {
-                var user = users.Span[i];
-                var at = clock.Guard.Hold(now, PageLayout.Page(user));
-                // The leave of one device shortens the lease on the pulse plane, not on the planes of other kinds. So a kind counts only
-                // while the user is online.
-                var isOnline = _chat.IsMet(pulses.Span[i], Pulse.Never, at);
-                var devices = DeviceKinds.None;
-                for (var kind = 0; isOnline && kind < Kinds; kind++)
-                    devices |= _chat.IsMet(scratch[(kind * count) + i], Pulse.Never, at) ? (DeviceKinds)(1 << kind) : DeviceKinds.None;
-                var deciding = definition.Kind is not { } one ? pulses.Span[i] : isOnline ? scratch[((int)one * count) + i] : Pulse.Never;
-                statuses.Span[i] = Presence.Of(
-                    new UserWords(pulses.Span[i], deciding, activities.Span[i], devices),
-                    claims.Of(user, now.Now),
-                    definition,
-                    at,
-                    _awaySeconds);
-            }
-        }
-        finally
-        {
-            ArrayPool<uint>.Shared.Return(scratch);
-        }
+        return kinds;
+    }
+
+    // The leave of one device shortens the lease on the pulse plane, not on the planes of other kinds. So a kind counts only while the user
+    // is online.
+    private UserWords WordsOf(uint pulse, uint activity, uint[] kinds, int at, int count, Definition definition, Moment moment)
+    {
+        var isOnline = kinds.Length > 0 && _chat.IsMet(pulse, Pulse.Never, moment);
+        var devices = DeviceKinds.None;
+        for (var kind = 0; isOnline && kind < Kinds; kind++)
+            devices |= _chat.IsMet(kinds[(kind * count) + at], Pulse.Never, moment) ? (DeviceKinds)(1 << kind) : DeviceKinds.None;
+        var deciding = definition.Kind is not { } one ? pulse : isOnline ? kinds[((int)one * count) + at] : Pulse.Never;
+        return new UserWords(pulse, deciding, activity, devices);
     }
 
     private void Pack(

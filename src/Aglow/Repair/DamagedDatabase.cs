@@ -1,24 +1,15 @@
 using Aglow.Durable;
 using Aglow.Sqlite;
-using Aglow.Storage;
 using Microsoft.Data.Sqlite;
 
 namespace Aglow.Repair;
 
 /// <summary>A copy of a damaged database whose damaged pages are blank, so that a repair uses nothing of them.</summary>
 /// <remarks>The first page of a new database replaces a damaged first page: with the same schema, tables begin at the same pages.</remarks>
-internal sealed class DamagedDatabase : IDisposable
+internal sealed class DamagedDatabase(string path, SqliteConnection connection) : IDisposable
 {
-    private readonly string _path;
-
-    private DamagedDatabase(string path, SqliteConnection connection)
-    {
-        _path = path;
-        Connection = connection;
-    }
-
     /// <summary>A connection to the copy, for reading.</summary>
-    public SqliteConnection Connection { get; }
+    public SqliteConnection Connection { get; } = connection;
 
     /// <summary>Returns what is wrong with a database that nobody has open; null: nothing. Changes nothing.</summary>
     public static string? Inspect(string path)
@@ -63,7 +54,7 @@ internal sealed class DamagedDatabase : IDisposable
     public void Dispose()
     {
         Connection.Dispose();
-        foreach (var file in new[] { _path, _path + "-wal", _path + "-shm" })
+        foreach (var file in new[] { path, path + "-wal", path + "-shm" })
             File.Delete(file);
     }
 

@@ -2,7 +2,6 @@ using Aglow.Changes;
 using Aglow.Durable;
 using Aglow.Files;
 using Aglow.Sqlite;
-using Aglow.Storage;
 using Aglow.Users;
 using Microsoft.Data.Sqlite;
 

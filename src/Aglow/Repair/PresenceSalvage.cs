@@ -1,6 +1,5 @@
 using System.Runtime.InteropServices;
 using Aglow.Durable;
-using Aglow.Model;
 using Aglow.Sqlite;
 using Microsoft.Data.Sqlite;
 

@@ -1,4 +1,3 @@
-using Aglow.Model;
 using Aglow.Sqlite;
 using Aglow.Users;
 using Microsoft.Data.Sqlite;

@@ -1,6 +1,4 @@
-using Aglow.Diagnostics;
 using Aglow.Files;
-using Aglow.Storage;
 
 namespace Aglow.Sqlite;
 

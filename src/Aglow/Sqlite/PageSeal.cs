@@ -1,4 +1,3 @@
-using Aglow.Storage;
 using Microsoft.Data.Sqlite;
 using Microsoft.Win32.SafeHandles;
 

@@ -28,7 +28,7 @@ internal readonly record struct WalNote(ulong Sequence, ulong Salt, uint Frames,
 /// A note is written after its frames are on disk, and is not synced itself. So a note never claims frames that are not on disk. Threading:
 /// one thread at a time.
 /// </remarks>
-internal sealed class PageSums : IDisposable
+internal sealed class PageSums(SafeFileHandle file, int pageSize, WalNote note) : IDisposable
 {
     private const string Suffix = "-sums";
     private const uint Version = 1;
@@ -42,23 +42,15 @@ internal sealed class PageSums : IDisposable
 
     private static readonly byte[] Magic = "AglowSum"u8.ToArray();
 
-    private readonly SafeFileHandle _file;
     private readonly uint[] _block = new uint[PerBlock];
     // the block in memory; -1: none
     private long _blockAt = -1;
 
-    private PageSums(SafeFileHandle file, int pageSize, WalNote note)
-    {
-        _file = file;
-        PageSize = pageSize;
-        Note = note;
-    }
-
     /// <summary>The size of a page of the database.</summary>
-    public int PageSize { get; }
+    public int PageSize { get; } = pageSize;
 
     /// <summary>The newest note.</summary>
-    public WalNote Note { get; private set; }
+    public WalNote Note { get; private set; } = note;
 
     /// <summary>The path of the file beside a database.</summary>
     public static string PathOf(string database) => database + Suffix;
@@ -129,13 +121,13 @@ internal sealed class PageSums : IDisposable
     public void WriteNoteOfNone(WalReader wal) => WriteNext(new WalNote(Note.Sequence, wal.Salt, 0, 0, IsCopying: false));
 
     /// <summary>Waits until all writes are on disk.</summary>
-    public void Flush() => RandomAccess.FlushToDisk(_file);
+    public void Flush() => RandomAccess.FlushToDisk(file);
 
     /// <summary>Reads the sums of pages from <paramref name="first"/> on; 0 beyond the end of the file.</summary>
     public void Read(uint first, Span<uint> sums)
     {
         sums.Clear();
-        RandomAccess.Read(_file, MemoryMarshal.AsBytes(sums), FirstSum + ((first - 1L) * sizeof(uint)));
+        RandomAccess.Read(file, MemoryMarshal.AsBytes(sums), FirstSum + ((first - 1L) * sizeof(uint)));
     }
 
     /// <summary>The sum of a page; 0: there is none. Ascending pages cost one read for each 1,024 of them.</summary>
@@ -150,13 +142,13 @@ internal sealed class PageSums : IDisposable
             var page = sums[i].Page;
             BlockOf(page)[(page - 1) % PerBlock] = sums[i].Sum;
             if (i == sums.Length - 1 || (sums[i + 1].Page - 1) / PerBlock != _blockAt)
-                RandomAccess.Write(_file, MemoryMarshal.AsBytes(_block.AsSpan()), FirstSum + (_blockAt * PerBlock * sizeof(uint)));
+                RandomAccess.Write(file, MemoryMarshal.AsBytes(_block.AsSpan()), FirstSum + (_blockAt * PerBlock * sizeof(uint)));
         }
 
         Flush();
     }
 
-    public void Dispose() => _file.Dispose();
+    public void Dispose() => file.Dispose();
 
     private uint[] BlockOf(uint page)
     {
@@ -192,7 +184,7 @@ internal sealed class PageSums : IDisposable
         BinaryPrimitives.WriteUInt64LittleEndian(bytes[20..], note.Sum);
         BinaryPrimitives.WriteUInt32LittleEndian(bytes[28..], note.IsCopying ? 1u : 0);
         BinaryPrimitives.WriteUInt32LittleEndian(bytes[32..], Crc(1, bytes[..32]));
-        RandomAccess.Write(_file, bytes, note.Sequence % 2 == 0 ? FirstNote : SecondNote);
+        RandomAccess.Write(file, bytes, note.Sequence % 2 == 0 ? FirstNote : SecondNote);
         Note = note;
     }
 
@@ -203,7 +195,7 @@ internal sealed class PageSums : IDisposable
         BinaryPrimitives.WriteUInt32LittleEndian(head[8..], Version);
         BinaryPrimitives.WriteUInt32LittleEndian(head[12..], (uint)PageSize);
         BinaryPrimitives.WriteUInt32LittleEndian(head[16..], Crc(0, head[..16]));
-        RandomAccess.Write(_file, head, 0);
+        RandomAccess.Write(file, head, 0);
     }
 
     private void WriteAll(SafeFileHandle pages)
@@ -215,7 +207,7 @@ internal sealed class PageSums : IDisposable
             var count = length / PageSize;
             for (var i = 0; i < count; i++)
                 sums[i] = Crc(page + (uint)i, block.AsSpan(i * PageSize, PageSize));
-            RandomAccess.Write(_file, MemoryMarshal.AsBytes(sums.AsSpan(0, count)), FirstSum + ((page - 1L) * sizeof(uint)));
+            RandomAccess.Write(file, MemoryMarshal.AsBytes(sums.AsSpan(0, count)), FirstSum + ((page - 1L) * sizeof(uint)));
         }
     }
 }

@@ -1,5 +1,4 @@
 using System.Buffers.Binary;
-using Aglow.Storage;
 using Microsoft.Win32.SafeHandles;
 
 namespace Aglow.Sqlite;

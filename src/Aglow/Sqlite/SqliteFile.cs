@@ -1,7 +1,6 @@
 using System.Buffers.Binary;
 using System.Diagnostics.CodeAnalysis;
 using Aglow.Files;
-using Aglow.Storage;
 using Microsoft.Data.Sqlite;
 
 namespace Aglow.Sqlite;
@@ -14,7 +13,7 @@ namespace Aglow.Sqlite;
 /// before SQLite opens the file. A new file gets its schema in one transaction, before it becomes a WAL file. So its header is ours even
 /// after a crash in between.
 /// </remarks>
-internal sealed class SqliteFile : IDisposable
+internal sealed class SqliteFile(string path, PageSeal seal) : IDisposable
 {
     // SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE
     private const int NoCheckpointOnClose = 1006;
@@ -22,16 +21,10 @@ internal sealed class SqliteFile : IDisposable
     // IDs are random, so each new one changes another page of their index. 4 KiB made new IDs nearly half as fast (docs/lab/profiles.md).
     private const int PageSize = 2048;
 
-    private SqliteFile(string path, PageSeal seal)
-    {
-        Path = path;
-        Seal = seal;
-    }
-
-    public string Path { get; }
+    public string Path { get; } = path;
 
     /// <summary>The seal, which checks writes and has checked the whole file.</summary>
-    public PageSeal Seal { get; }
+    public PageSeal Seal { get; } = seal;
 
     /// <summary>Opens or creates the file.</summary>
     /// <param name="folder">Created if it does not exist.</param>
@@ -79,7 +72,6 @@ internal sealed class SqliteFile : IDisposable
         return connection;
     }
 
-    /// <summary>Opens a connection for reading.</summary>
     public SqliteConnection ConnectToRead(int cacheKibibytes) => Connect(Path, SqliteOpenMode.ReadOnly, cacheKibibytes);
 
     public static void Execute(SqliteConnection connection, string sql)
@@ -93,7 +85,7 @@ internal sealed class SqliteFile : IDisposable
     public static long Ask(SqliteConnection connection, string sql)
     {
         using var row = new SqliteStatement(connection, sql);
-        return row.Step() ? row.Int64(0) : 0;
+        return row.First() ?? 0;
     }
 
     /// <summary>Runs SQLite's own check, and returns what it finds; null: nothing.</summary>

@@ -71,6 +71,14 @@ internal sealed class SqliteStatement : IDisposable
     /// <summary>Makes the statement ready for its next use before it has reached the last row.</summary>
     public void Reset() => _ = sqlite3_reset(_statement);
 
+    /// <summary>The integer of a query's first row; null: there is no row. Makes the statement ready for its next use.</summary>
+    public long? First()
+    {
+        long? first = Step() ? Int64(0) : null;
+        Reset();
+        return first;
+    }
+
     /// <summary>An integer of the current row; columns are counted from 0.</summary>
     public long Int64(int column) => sqlite3_column_int64(_statement, column);
 

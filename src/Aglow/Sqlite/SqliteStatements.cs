@@ -8,7 +8,6 @@ internal sealed class SqliteStatements(SqliteConnection connection) : IDisposabl
 {
     private readonly Dictionary<string, SqliteStatement> _bySql = new(StringComparer.Ordinal);
 
-    /// <summary>The statement with this text.</summary>
     public SqliteStatement this[string sql]
     {
         get

@@ -1,5 +1,4 @@
 using System.Threading.Channels;
-using Aglow.Storage;
 using Microsoft.Data.Sqlite;
 using SQLitePCL;
 

@@ -34,7 +34,6 @@ internal sealed class WalReader(string path) : IDisposable
     private (uint A, uint B) _sum;
     private bool _bigEndian;
 
-    /// <summary>The path of the WAL.</summary>
     public string FilePath => path;
 
     /// <summary>The salts of the header. They change each time that SQLite restarts the file.</summary>

@@ -1,6 +1,3 @@
-using Aglow.Diagnostics;
-using Aglow.Model;
-
 namespace Aglow.Storage;
 
 /// <summary>

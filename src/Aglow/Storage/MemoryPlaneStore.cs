@@ -1,7 +1,5 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics.X86;
-using Aglow.Diagnostics;
-using Aglow.Model;
 
 namespace Aglow.Storage;
 

@@ -1,7 +1,6 @@
 using System.Buffers;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
-using Aglow.Model;
 using Microsoft.Win32.SafeHandles;
 
 namespace Aglow.Storage;

@@ -1,5 +1,4 @@
 using Aglow.Heartbeats;
-using Aglow.Model;
 
 namespace Aglow.Sweeping;
 

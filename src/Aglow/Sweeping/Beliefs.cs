@@ -1,7 +1,5 @@
 using System.Buffers;
-using Aglow.Diagnostics;
 using Aglow.Heartbeats;
-using Aglow.Model;
 
 namespace Aglow.Sweeping;
 

@@ -3,9 +3,6 @@ using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics.X86;
 using Aglow.Heartbeats;
-using Aglow.Model;
-using Aglow.Storage;
-using Plane = Aglow.Model.Plane;
 
 namespace Aglow.Sweeping;
 

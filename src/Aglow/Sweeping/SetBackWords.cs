@@ -1,9 +1,6 @@
 using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
-using Aglow.Model;
-using Aglow.Storage;
-using Plane = Aglow.Model.Plane;
 
 namespace Aglow.Sweeping;
 

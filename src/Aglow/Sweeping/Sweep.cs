@@ -1,7 +1,3 @@
-using Aglow.Model;
-using Aglow.Storage;
-using Plane = Aglow.Model.Plane;
-
 namespace Aglow.Sweeping;
 
 /// <summary>

@@ -1,6 +1,3 @@
-using Aglow.Diagnostics;
-using Aglow.Storage;
-
 namespace Aglow.Sweeping;
 
 /// <summary>
@@ -51,7 +48,6 @@ internal sealed class SweepLoop : IAsyncDisposable
         _loop = Task.Run(() => BackgroundLoop.RunAsync("sweep", Sweep.BeatInterval, _clock.Time, _log, Beat, _stop.Token));
     }
 
-    /// <summary>Sweeps every page once, now.</summary>
     public async ValueTask PassAsync()
     {
         using var turn = await _turn.EnterAsync();

@@ -1,6 +1,4 @@
 using Aglow.Heartbeats;
-using Aglow.Model;
-using Aglow.Storage;
 
 namespace Aglow.Users;
 

@@ -1,5 +1,4 @@
 using System.Collections.Concurrent;
-using Aglow.Model;
 
 namespace Aglow.Users;
 

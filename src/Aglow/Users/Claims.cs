@@ -1,7 +1,4 @@
 using System.Collections.Concurrent;
-using Aglow.Diagnostics;
-using Aglow.Model;
-using Aglow.Storage;
 
 namespace Aglow.Users;
 

@@ -1,7 +1,3 @@
-using Aglow.Diagnostics;
-using Aglow.Model;
-using Aglow.Storage;
-
 namespace Aglow.Users;
 
 /// <summary>What changed in a shared directory, on any node, since the last report. Every list holds current values.</summary>

@@ -1,6 +1,6 @@
 using System.Buffers.Binary;
 using System.Numerics;
-using Aglow.Model;
+using System.Runtime.InteropServices;
 
 namespace Aglow.Users;
 
@@ -26,8 +26,6 @@ namespace Aglow.Users;
 public sealed class KeyCache
 {
     private readonly Lock _writing = new();
-    // 122 random bits from the operating system, without loading a cryptography library at start
-    private readonly SipHash _hash = new(Guid.NewGuid().ToByteArray());
     private Generations _generations = new(new Generation(), new Generation());
 
     /// <summary>A cache of at most <paramref name="capacity"/> keys.</summary>
@@ -81,7 +79,13 @@ public sealed class KeyCache
             AddYoung(key, Hash(key), number);
     }
 
-    private uint Hash(ReadOnlySpan<byte> key) => (uint)(_hash.Hash(key) >> 32);
+    // The hash of strings has a random key in each process, so nobody can choose IDs that collide.
+    private static uint Hash(ReadOnlySpan<byte> key)
+    {
+        var hash = (uint)string.GetHashCode(MemoryMarshal.Cast<byte, char>(key), StringComparison.Ordinal);
+        // an odd byte at the end is not part of a character
+        return key.Length % 2 == 0 ? hash : hash ^ (key[^1] * 0x9E37_79B1);
+    }
 
     private void KeepYoung(ReadOnlySpan<byte> key, uint hash)
     {

@@ -1,5 +1,4 @@
 using System.Text;
-using Aglow.Model;
 
 namespace Aglow.Users;
 

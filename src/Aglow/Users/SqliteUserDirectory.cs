@@ -1,7 +1,4 @@
-using Aglow.Diagnostics;
-using Aglow.Model;
 using Aglow.Sqlite;
-using Aglow.Storage;
 using Microsoft.Data.Sqlite;
 
 namespace Aglow.Users;

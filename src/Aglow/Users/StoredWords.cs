@@ -1,16 +1,9 @@
 using Aglow.Heartbeats;
-using Aglow.Model;
-using Aglow.Storage;
 
 namespace Aglow.Users;
 
 /// <summary>The words of a user whose claims or account change: what they showed last, and their erasure.</summary>
 /// <remarks>Threading: any thread.</remarks>
-/// <param name="store">The words.</param>
-/// <param name="heartbeats">May hold a renewal that is not written yet.</param>
-/// <param name="clock">Store time.</param>
-/// <param name="online">The default definition.</param>
-/// <param name="note">Notes a change of a status in the feed; null: there is no feed.</param>
 internal sealed class StoredWords(IPlaneStore store, HeartbeatWriter heartbeats, Clock clock, Definition online, Action<uint>? note)
 {
     /// <summary>The word of the last heartbeat.</summary>
@@ -40,7 +33,6 @@ internal sealed class StoredWords(IPlaneStore store, HeartbeatWriter heartbeats,
         }
     }
 
-    /// <summary>Erases all words of a user.</summary>
     public async ValueTask EraseAsync(uint user)
     {
         heartbeats.Forget(user);

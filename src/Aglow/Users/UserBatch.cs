@@ -1,6 +1,5 @@
 using System.Buffers;
 using System.Buffers.Text;
-using Aglow.Model;
 
 namespace Aglow.Users;
 
@@ -106,7 +105,6 @@ public sealed class UserBatch : IDisposable
     /// <summary>Positions of the IDs that this node does not know; null if there are none.</summary>
     internal IReadOnlyList<int>? Unresolved => _unresolved;
 
-    /// <summary>Sets the index of an ID.</summary>
     internal void Resolve(int index, uint number) => _numbers[index] = number;
 
     private int End(int index) => index < 0 ? 0 : (int)(_textEnds[index] & ~CameAsInteger);

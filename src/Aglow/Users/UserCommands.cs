@@ -1,6 +1,4 @@
-using Aglow.Model;
 using Aglow.Sqlite;
-using Aglow.Storage;
 using Microsoft.Data.Sqlite;
 
 namespace Aglow.Users;
@@ -78,13 +76,7 @@ internal sealed class UserCommands : IDisposable
         return SQLitePCL.raw.sqlite3_changes(_connection.Handle) != 0;
     }
 
-    private uint IndexOf(string id)
-    {
-        var row = _sql["SELECT user FROM id WHERE id = ?1"].Bind(1, id);
-        var index = row.Step() ? (uint)row.Int64(0) : 0;
-        row.Reset();
-        return index;
-    }
+    private uint IndexOf(string id) => (uint)(_sql["SELECT user FROM id WHERE id = ?1"].Bind(1, id).First() ?? 0);
 
     /// <summary>Writes profiles, all or none.</summary>
     /// <exception cref="ProfileConflictException">A write is refused. Nothing is written then.</exception>
@@ -177,19 +169,14 @@ internal sealed class UserCommands : IDisposable
         "INSERT INTO account VALUES (?1, ?2, ?3, 0, 0) ON CONFLICT (user) DO UPDATE SET disabled = ?2, shown_last_seen = ?3"]
         .Bind(1, user).Bind(2, disabled ? 1 : 0).Bind(3, disabled ? shownLastSeen : 0).Run();
 
-    public uint[]? Follow(uint follower, IReadOnlyList<uint> followed, bool follow, int limit)
-    {
-        var list = Read(_sql["SELECT followed FROM subscription WHERE follower = ?1 ORDER BY followed"].Bind(1, follower));
-        var changed = followed.Where(user => follow ? list.Add(user) : list.Remove(user)).ToList();
-        if (follow && list.Count > limit)
-            return null;
-        var change = _sql[follow
+    public uint[]? Follow(uint follower, IReadOnlyList<uint> followed, bool follow, int limit) => ChangeList(
+        _sql["SELECT followed FROM subscription WHERE follower = ?1"].Bind(1, follower),
+        _sql[follow
             ? "INSERT OR IGNORE INTO subscription VALUES (?1, ?2)"
-            : "DELETE FROM subscription WHERE follower = ?1 AND followed = ?2"];
-        foreach (var user in changed)
-            change.Bind(1, follower).Bind(2, user).Run();
-        return [.. list];
-    }
+            : "DELETE FROM subscription WHERE follower = ?1 AND followed = ?2"].Bind(1, follower),
+        followed,
+        follow,
+        limit);
 
     public bool SetClaim(uint user, Claim claim, uint now)
     {
@@ -215,55 +202,42 @@ internal sealed class UserCommands : IDisposable
         _sql["DELETE FROM visibility WHERE user = ?1 AND online = 0 AND last_seen = 0"].Bind(1, user).Run();
     }
 
-    public uint[]? Relate(uint user, Relation relation, IReadOnlyList<uint> others, bool add, int limit)
-    {
-        var list = Read(
-            _sql["SELECT other FROM relation WHERE user = ?1 AND kind = ?2 ORDER BY other"].Bind(1, user).Bind(2, (long)relation));
-        var changed = others.Where(other => add ? list.Add(other) : list.Remove(other)).ToList();
-        if (add && list.Count > limit)
-            return null;
-        var change = _sql[add
-            ? "INSERT OR IGNORE INTO relation VALUES (?1, ?2, ?3)"
-            : "DELETE FROM relation WHERE user = ?1 AND kind = ?2 AND other = ?3"];
-        foreach (var other in changed)
-            change.Bind(1, user).Bind(2, (long)relation).Bind(3, other).Run();
-        return [.. list];
-    }
+    public uint[]? Relate(uint user, Relation relation, IReadOnlyList<uint> others, bool add, int limit) => ChangeList(
+        _sql["SELECT other FROM relation WHERE user = ?1 AND kind = ?3"].Bind(1, user).Bind(3, (long)relation),
+        _sql[add
+            ? "INSERT OR IGNORE INTO relation VALUES (?1, ?3, ?2)"
+            : "DELETE FROM relation WHERE user = ?1 AND kind = ?3 AND other = ?2"].Bind(1, user).Bind(3, (long)relation),
+        others,
+        add,
+        limit);
 
     public void LimitPages(long pages) => SqliteFile.Execute(_connection, $"PRAGMA max_page_count = {(pages == 0 ? 1 : pages)}");
 
     public void Dispose() => _sql.Dispose();
 
-    private static SortedSet<uint> Read(SqliteStatement statement)
+    // Adds users to a list of users, or removes them; null if there would be too many. A change takes the user as ?2.
+    private static uint[]? ChangeList(SqliteStatement read, SqliteStatement change, IReadOnlyList<uint> users, bool add, int limit)
     {
-        var users = new SortedSet<uint>();
-        while (statement.Step())
-            users.Add((uint)statement.Int64(0));
-        return users;
+        var list = new SortedSet<uint>();
+        while (read.Step())
+            list.Add((uint)read.Int64(0));
+        var changed = users.Where(user => add ? list.Add(user) : list.Remove(user)).ToList();
+        if (add && list.Count > limit)
+            return null;
+        foreach (var user in changed)
+            change.Bind(2, user).Run();
+        return [.. list];
     }
 
-    private long CountOthers(uint user, string source)
-    {
-        var row = _sql[$"SELECT count(*) FROM claim WHERE user = ?1 AND source NOT IN (?2, '{Claim.QuietHoursSource}')"]
-            .Bind(1, user).Bind(2, source);
-        row.Step();
-        var count = row.Int64(0);
-        row.Reset();
-        return count;
-    }
+    private long? CountOthers(uint user, string source) =>
+        _sql[$"SELECT count(*) FROM claim WHERE user = ?1 AND source NOT IN (?2, '{Claim.QuietHoursSource}')"]
+            .Bind(1, user).Bind(2, source).First();
 
-    private uint? OwnerOf(string nameKey)
-    {
-        var row = _sql["SELECT user FROM profile WHERE name_key = ?1"].Bind(1, nameKey);
-        uint? owner = row.Step() ? (uint)row.Int64(0) : null;
-        row.Reset();
-        return owner;
-    }
+    private uint? OwnerOf(string nameKey) => (uint?)_sql["SELECT user FROM profile WHERE name_key = ?1"].Bind(1, nameKey).First();
 }
 
 /// <summary>Profiles cannot be written. Rolls the command back.</summary>
 internal sealed class ProfileConflictException(ProfileConflict conflict, int at) : Exception
 {
-    /// <summary>The result for the caller.</summary>
     public ProfileResult Result { get; } = new(0, 0, conflict, at);
 }

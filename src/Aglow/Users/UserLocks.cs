@@ -1,5 +1,3 @@
-using Aglow.Diagnostics;
-
 namespace Aglow.Users;
 
 /// <summary>

@@ -1,7 +1,5 @@
 using System.Collections.Concurrent;
-using Aglow.Model;
 using Aglow.Sqlite;
-using Aglow.Storage;
 using Microsoft.Data.Sqlite;
 
 namespace Aglow.Users;
@@ -77,7 +75,6 @@ internal sealed class UserReader : IDisposable
         _search = new UserSearch(_sql, seal);
     }
 
-    /// <summary>Runs a read in a transaction.</summary>
     public T Run<T>(Func<UserReader, T> read)
     {
         _sql["BEGIN"].Run();

@@ -1,6 +1,5 @@
 using System.Collections.Concurrent;
 using System.Numerics;
-using Aglow.Model;
 using Aglow.Queries;
 
 namespace Aglow.Users;

@@ -1,5 +1,3 @@
-using Aglow.Model;
-
 namespace Aglow.Users;
 
 /// <summary>Builds the visibility of users from rows of a directory. One reader at a time.</summary>

@@ -1,5 +1,3 @@
-using Aglow.Model;
-
 namespace Aglow.Users;
 
 /// <summary>Sets what users show, and whom they approve or block: on disk first, then in memory.</summary>

@@ -1,6 +1,3 @@
-using Aglow.Diagnostics;
-using Aglow.Model;
-
 namespace Aglow.Watching;
 
 /// <summary>
@@ -18,7 +15,6 @@ internal sealed class ChangeLags
     private readonly Queue<(long HeardAt, ChangeKind Kind, long LastTurn)> _changes = new();
     private long _unheard;
 
-    /// <summary>Registers its metrics.</summary>
     public ChangeLags(AglowMetrics metrics, TimeProvider time)
     {
         _time = time;

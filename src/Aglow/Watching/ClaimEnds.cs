@@ -1,4 +1,3 @@
-using Aglow.Storage;
 using Aglow.Users;
 
 namespace Aglow.Watching;

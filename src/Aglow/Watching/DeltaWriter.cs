@@ -1,6 +1,5 @@
 using System.Buffers;
 using System.Text;
-using Aglow.Model;
 
 namespace Aglow.Watching;
 

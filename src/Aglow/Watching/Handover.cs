@@ -1,5 +1,4 @@
 using Aglow.Heartbeats;
-using Aglow.Model;
 
 namespace Aglow.Watching;
 
@@ -28,7 +27,6 @@ internal sealed class Handover(
     private readonly List<WatchConnection> _some = [];
     private long _began;
 
-    /// <summary>A beat of the loop.</summary>
     public void Beat(long beat)
     {
         if (beat % EveryBeats != 0)

@@ -1,6 +1,4 @@
 using System.Text;
-using Aglow.Model;
-using Aglow.Storage;
 
 namespace Aglow.Watching;
 
@@ -69,7 +67,6 @@ internal sealed class Outages(
         return false;
     }
 
-    /// <summary>Notes a failed read.</summary>
     public void Failed()
     {
         // the store may know the lost pages by now; then the next beat handles them
@@ -78,7 +75,6 @@ internal sealed class Outages(
             Look();
     }
 
-    /// <summary>Notes a successful read.</summary>
     public void Answered()
     {
         var wereToldAll = _failures >= FailuresOfAll;
@@ -94,7 +90,6 @@ internal sealed class Outages(
         Look();
     }
 
-    /// <summary>Handles a new watch of a connection.</summary>
     public void Added(WatchConnection connection, int topic)
     {
         topics[topic]!.IsAway = store.IsPageAway(PageLayout.Page(topics[topic]!.User));
@@ -104,14 +99,12 @@ internal sealed class Outages(
         Tell(connection, stale: true);
     }
 
-    /// <summary>Handles a new connection.</summary>
     public void Opened(WatchConnection connection)
     {
         connection.WatchesAway = IsAllAway();
         Tell(connection, connection.WatchesAway);
     }
 
-    /// <summary>Handles a closed connection.</summary>
     public void Closed(WatchConnection connection)
     {
         if (connection.IsStale)

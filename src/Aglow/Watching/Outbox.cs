@@ -27,13 +27,11 @@ internal struct Outbox
     {
     }
 
-    /// <summary>How many watches there are.</summary>
     public readonly int Count => _used - _holes;
 
     /// <summary>The topics by index, -1 for a free one.</summary>
     public readonly ReadOnlySpan<int> Topics => _topics.AsSpan(0, _used);
 
-    /// <summary>The index of a watched topic, or -1.</summary>
     public readonly int IndexOf(int topic) => Topics.IndexOf(topic);
 
     /// <summary>Adds a watch; returns its index.</summary>
@@ -93,7 +91,6 @@ internal struct Outbox
     [UnscopedRef]
     private ref ulong Group(int index) => ref index < 64 ? ref _dirty : ref _moreDirty![(index - 64) >> 6];
 
-    /// <summary>Whether anything changed.</summary>
     public readonly bool IsDirty => _dirty != 0 || (_moreDirty is not null && _moreDirty.AsSpan().ContainsAnyExcept(0UL));
 
     /// <summary>The first changed index from <paramref name="from"/> on; -1 for none.</summary>

@@ -1,5 +1,3 @@
-using Aglow.Model;
-using Aglow.Storage;
 using Aglow.Users;
 
 namespace Aglow.Watching;

@@ -9,16 +9,13 @@ internal sealed class Slots<T>
     private T?[] _items = [];
     private int _used;
 
-    /// <summary>How many items there are.</summary>
     public int Count => _used - _free.Count;
 
     /// <summary>All numbers are below this.</summary>
     public int Capacity => _used;
 
-    /// <summary>The items, in any order.</summary>
     public IEnumerable<T> All => _items.Take(_used).OfType<T>();
 
-    /// <summary>The item with this number, or null.</summary>
     public T? this[int id] => _items[id];
 
     /// <summary>Gives an item a number.</summary>

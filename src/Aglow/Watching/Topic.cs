@@ -1,5 +1,3 @@
-using Aglow.Model;
-
 namespace Aglow.Watching;
 
 /// <summary>
@@ -21,10 +19,8 @@ internal sealed class Topic(uint user, Definition definition, UserForm form, byt
     /// <summary>The ID while it has no index; null as soon as it has one.</summary>
     public string? UnknownKey { get; set; }
 
-    /// <summary>The definition of "online".</summary>
     public Definition Definition { get; } = definition;
 
-    /// <summary>The form of the ID in messages.</summary>
     public UserForm Form { get; } = form;
 
     /// <summary>The ID as JSON; null if the ID is an integer that is its own index: such an ID is written when needed.</summary>
@@ -69,7 +65,6 @@ internal sealed class Topic(uint user, Definition definition, UserForm form, byt
     /// <summary>The place of the record in the buffer.</summary>
     public (int Offset, int Length) EncodedAt { get; set; }
 
-    /// <summary>The watchers.</summary>
     public ReadOnlySpan<ulong> Watchers => _watchers.AsSpan(0, _count);
 
     public static ulong Watcher(int connection, int index) => ((ulong)(uint)connection << 32) | (uint)index;

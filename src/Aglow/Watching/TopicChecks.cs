@@ -1,8 +1,6 @@
 using System.Buffers;
 using System.Runtime.InteropServices;
-using Aglow.Model;
 using Aglow.Queries;
-using Aglow.Storage;
 using Aglow.Users;
 
 namespace Aglow.Watching;

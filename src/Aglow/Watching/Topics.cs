@@ -1,5 +1,4 @@
 using System.Text;
-using Aglow.Model;
 
 namespace Aglow.Watching;
 
@@ -20,7 +19,6 @@ internal sealed class Topics
     private readonly Dictionary<string, List<int>> _byUnknownKey = new(StringComparer.Ordinal);
     private int _unknownKeys;
 
-    /// <summary>The topic with an id; null if there is none.</summary>
     public Topic? this[int id] => _topics[id];
 
     /// <summary>All ids are below this number.</summary>

@@ -1,9 +1,6 @@
 using System.Buffers;
-using Aglow.Diagnostics;
 using Aglow.Heartbeats;
-using Aglow.Model;
 using Aglow.Queries;
-using Aglow.Storage;
 using Aglow.Sweeping;
 using Aglow.Users;
 
@@ -122,7 +119,6 @@ public sealed class WatchHub : IAsyncDisposable
     /// <summary>The most memory that watches of these users take.</summary>
     public static long BytesOf(UserBatch users) => Aglow.Watching.Watches.BytesOf(users);
 
-    /// <summary>Starts the loop.</summary>
     internal void Start() => _loop = Task.Run(() => _queue.RunAsync(TurnAsync, _stop.Token));
 
     // ---- commands: any thread, they return at once ----------------------------------------------------------------------------
@@ -194,10 +190,8 @@ public sealed class WatchHub : IAsyncDisposable
         });
     }
 
-    /// <summary>Whether watched IDs without an index exist.</summary>
     internal bool HasUnknownKeys => _topics.UnknownKeys > 0;
 
-    /// <summary>The watched IDs without an index.</summary>
     internal Task<string[]> ListUnknownKeysAsync()
     {
         var list = new TaskCompletionSource<string[]>(TaskCreationOptions.RunContinuationsAsynchronously);

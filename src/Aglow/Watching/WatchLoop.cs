@@ -1,5 +1,4 @@
 using System.Collections.Concurrent;
-using Aglow.Diagnostics;
 
 namespace Aglow.Watching;
 
@@ -38,7 +37,6 @@ internal sealed class WatchLoop(TimeProvider time, AglowLog log, bool isShared)
     private TimeSpan _nextTurn;
     private bool _hasMore;
 
-    /// <summary>Whether no command waits.</summary>
     public bool IsEmpty => _commands.IsEmpty;
 
     private TimeSpan Now => time.GetElapsedTime(_startedAt);
@@ -51,7 +49,6 @@ internal sealed class WatchLoop(TimeProvider time, AglowLog log, bool isShared)
             _wake.Signal();
     }
 
-    /// <summary>Takes the next command.</summary>
     public bool TryDequeue(out WatchCommand command) => _commands.TryDequeue(out command);
 
     /// <summary>Runs turns until <paramref name="stop"/>. <paramref name="turn"/>: runs a turn; true: a beat is due, too.</summary>

@@ -1,6 +1,3 @@
-using Aglow.Diagnostics;
-using Aglow.Model;
-using Aglow.Storage;
 using Aglow.Users;
 
 namespace Aglow.Watching;

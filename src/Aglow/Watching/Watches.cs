@@ -1,5 +1,4 @@
 using System.Text;
-using Aglow.Model;
 using Aglow.Sweeping;
 using Aglow.Users;
 

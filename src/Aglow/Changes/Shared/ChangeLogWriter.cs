@@ -1,6 +1,4 @@
 using System.Runtime.InteropServices;
-using Aglow.Model;
-using Aglow.Storage;
 
 namespace Aglow.Changes.Shared;
 
@@ -45,13 +43,10 @@ internal sealed class ChangeLogWriter(IChangeLog log, Clock clock, AglowOptions 
         _trimAt = 0;
     }
 
-    /// <summary>Adds a record of a change.</summary>
     public void Record(StoredChange change) => _records.Add(change);
 
-    /// <summary>Adds a user whose reported online state changes.</summary>
     public void Flip(uint user, bool online) => _flips.Add((user, online));
 
-    /// <summary>Adds the reported facts of a user.</summary>
     public void Fact(uint user, ToldFacts facts) => _changedFacts.Add((user, facts.Value));
 
     /// <summary>Writes what was added. False: another node owns the feed, or Redis has lost part of it.</summary>

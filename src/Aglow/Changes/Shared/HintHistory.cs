@@ -28,7 +28,6 @@ internal sealed class HintHistory
     /// <summary>The place after the newest hint.</summary>
     public long Next => Volatile.Read(ref _next);
 
-    /// <summary>Adds hints.</summary>
     public void Add(TransitionKind kind, ReadOnlySpan<uint> users, uint second)
     {
         lock (_gate)

@@ -1,5 +1,3 @@
-using Aglow.Model;
-
 namespace Aglow.Changes.Shared;
 
 /// <summary>When the owner of the feed reads users again because their lease may have ended.</summary>

@@ -1,11 +1,8 @@
 using System.Numerics;
 using System.Runtime.InteropServices;
 using Aglow.Heartbeats;
-using Aglow.Model;
-using Aglow.Storage;
 using Aglow.Sweeping;
 using Aglow.Users;
-using Plane = Aglow.Model.Plane;
 
 namespace Aglow.Changes.Shared;
 
@@ -32,7 +29,9 @@ namespace Aglow.Changes.Shared;
 ///
 /// Threading: one loop while this node owns the feed; hints and pages come from any thread.
 /// </remarks>
-internal sealed class SharedChangeRecorder : IDisposable
+internal sealed class SharedChangeRecorder(
+    IChangeLog log, IPlaneStore store, Clock clock, Belief believed, Sweep sweep, Claims claims, Accounts accounts, HintHistory hints,
+    AglowOptions options, Action<ChangeLogHead> moved) : IDisposable
 {
     // the number of hints that are checked together
     private const int AtOnce = 4096;
@@ -41,18 +40,10 @@ internal sealed class SharedChangeRecorder : IDisposable
     private const int PagesAtOnce = 32;
     private static readonly TimeSpan LongestWait = TimeSpan.FromMilliseconds(100);
 
-    private readonly IChangeLog _log;
-    private readonly IPlaneStore _store;
-    private readonly Clock _clock;
-    private readonly Belief _believed;
-    private readonly Sweep _sweep;
-    private readonly Claims _claims;
-    private readonly Accounts _accounts;
-    private readonly HintHistory _hints;
-    private readonly ChangeLogWriter _writer;
-    private readonly uint _awaySeconds;
+    private readonly ChangeLogWriter _writer = new(log, clock, options, moved);
+    private readonly uint _awaySeconds = (uint)options.AwaySeconds;
     // the greatest age of the word of a user who still sends heartbeats
-    private readonly uint _youngestToCheck;
+    private readonly uint _youngestToCheck = (uint)options.LongestIntervalSeconds + Overlap;
     private readonly SemaphoreSlim _wake = new(0);
     private readonly Lock _gate = new();
     private readonly HintHistory.Hint[] _batch = new HintHistory.Hint[AtOnce];
@@ -63,18 +54,6 @@ internal sealed class SharedChangeRecorder : IDisposable
     private UserBits? _told;
     private Dictionary<uint, ToldFacts> _facts = [];
     private int _isSignaled;
-
-    public SharedChangeRecorder(
-        IChangeLog log, IPlaneStore store, Clock clock, Belief believed, Sweep sweep, Claims claims, Accounts accounts, HintHistory hints,
-        AglowOptions options, Action<ChangeLogHead> moved)
-    {
-        (_log, _store, _clock, _believed, _sweep, _claims, _accounts) = (log, store, clock, believed, sweep, claims, accounts);
-        _hints = hints;
-        _writer = new ChangeLogWriter(log, clock, options, moved);
-        _awaySeconds = (uint)options.AwaySeconds;
-        _youngestToCheck = (uint)options.LongestIntervalSeconds + Overlap;
-        sweep.RemotePageRead += Compare;
-    }
 
     /// <summary>Whether this node owns the feed.</summary>
     public bool IsOwner => Volatile.Read(ref _told) is not null;
@@ -89,7 +68,7 @@ internal sealed class SharedChangeRecorder : IDisposable
     /// <summary>Records until another node may own the feed, or until the feed is shorter than this node expects.</summary>
     public async Task OwnAsync(string token, CancellationToken lost)
     {
-        if (await _log.HeadAsync() is not { } head)
+        if (await log.HeadAsync() is not { } head)
         {
             if (await BeginAsync(token) is not { } begun)
                 return;
@@ -97,15 +76,17 @@ internal sealed class SharedChangeRecorder : IDisposable
         }
 
         var told = await LoadToldAsync();
-        _facts = (await _log.ReadFactsAsync()).ToDictionary(static fact => fact.Key, static fact => ToldFacts.Of(fact.Value));
+        _facts = (await log.ReadFactsAsync()).ToDictionary(static fact => fact.Key, static fact => ToldFacts.Of(fact.Value));
         try
         {
             lock (_gate)
             {
                 _checks.Clear();
-                _ends = new LeaseEnds(_believed.Definition.PulseSeconds < ReadEvery(Sweep.RemoteInterval) + _youngestToCheck);
+                _ends = new LeaseEnds(believed.Definition.PulseSeconds < ReadEvery(Sweep.RemoteInterval) + _youngestToCheck);
                 Volatile.Write(ref _told, told);
             }
+
+            sweep.RemotePageRead += Compare;
 
             _writer.Begin(head);
             await CompareAllAsync();
@@ -114,6 +95,7 @@ internal sealed class SharedChangeRecorder : IDisposable
         }
         finally
         {
+            sweep.RemotePageRead -= Compare;
             lock (_gate)
             {
                 Volatile.Write(ref _told, null);
@@ -123,36 +105,32 @@ internal sealed class SharedChangeRecorder : IDisposable
         }
     }
 
-    public void Dispose()
-    {
-        _sweep.RemotePageRead -= Compare;
-        _wake.Dispose();
-    }
+    public void Dispose() => _wake.Dispose();
 
     // Users who are online now count as reported: consumers read them separately, and then follow changes.
     private async Task<ChangeLogHead?> BeginAsync(string token)
     {
-        var now = _clock.Now;
-        var told = (await _store.PagesAsync(Plane.Pulse)).Select(page => (page, _believed.Groups(page).ToArray())).ToArray();
+        var now = clock.Now;
+        var told = (await store.PagesAsync(Plane.Pulse)).Select(page => (page, believed.Groups(page).ToArray())).ToArray();
         var facts = UsersOfFacts().Distinct()
-            .Select(user => (User: user, Value: new ToldFacts(_claims.Of(user, now).Status, 0).Value))
+            .Select(user => (User: user, Value: new ToldFacts(claims.Of(user, now).Status, 0).Value))
             .Where(static fact => fact.Value != 0)
             .ToDictionary(static fact => fact.User, static fact => fact.Value);
         var generation = (uint)System.Security.Cryptography.RandomNumberGenerator.GetInt32(int.MaxValue);
         // hints of this second may still arrive
         var head = new ChangeLogHead(generation, 0, 0, 0, AsOf: now - 1, 0, 0, now);
-        return await _log.BeginAsync(token, head, told, facts) ? head : null;
+        return await log.BeginAsync(token, head, told, facts) ? head : null;
     }
 
     private async Task<UserBits> LoadToldAsync()
     {
         var told = new UserBits();
-        foreach (var pages in (await _store.PagesAsync(Plane.Pulse)).Chunk(PagesAtOnce))
+        foreach (var pages in (await store.PagesAsync(Plane.Pulse)).Chunk(PagesAtOnce))
         {
             await Task.WhenAll(pages.Select(async page =>
             {
                 var groups = new ulong[PageLayout.Groups];
-                await _log.ReadToldAsync(page, groups);
+                await log.ReadToldAsync(page, groups);
                 told.Add(page, groups);
             }));
         }
@@ -163,16 +141,16 @@ internal sealed class SharedChangeRecorder : IDisposable
     private async Task RecordAsync(string token, CancellationToken lost)
     {
         var recordedUntil = _writer.Head.AsOf;
-        var place = _hints.PlaceOf(recordedUntil > Overlap ? recordedUntil - Overlap : 0);
+        var place = hints.PlaceOf(recordedUntil > Overlap ? recordedUntil - Overlap : 0);
         // users may have come online and left, and no stored hint shows it
-        var mayMiss = _clock.Now > recordedUntil + HintHistory.KeepSeconds;
+        var mayMiss = clock.Now > recordedUntil + HintHistory.KeepSeconds;
         uint? writtenAt = null;
         while (true)
         {
             var isEnd = lost.IsCancellationRequested;
             try
             {
-                var began = _clock.Now;
+                var began = clock.Now;
                 var count = Take(ref place, began, out var asOf);
                 if (count > 0)
                     await JudgeAsync(count, recordedUntil, lost);
@@ -187,7 +165,7 @@ internal sealed class SharedChangeRecorder : IDisposable
             {
                 if (lost.IsCancellationRequested)
                     return;
-                await Task.Delay(ChangeLogWriter.RetryAfter, _clock.Time, CancellationToken.None);
+                await Task.Delay(ChangeLogWriter.RetryAfter, clock.Time, CancellationToken.None);
                 continue;
             }
 
@@ -201,7 +179,7 @@ internal sealed class SharedChangeRecorder : IDisposable
     // ended.
     private int Take(ref long place, uint now, out uint asOf)
     {
-        var count = _hints.Read(ref place, _batch);
+        var count = hints.Read(ref place, _batch);
         asOf = (count == AtOnce ? Math.Min(now, _batch[^1].Second) : now) - 1;
         lock (_gate)
         {
@@ -228,11 +206,11 @@ internal sealed class SharedChangeRecorder : IDisposable
     {
         if (!IsOwner)
             return;
-        var lease = _believed.Definition;
+        var lease = believed.Definition;
         var online = new Threshold(lease, at);
         // Finds users whose lease may end before the page is read again. Users who still send heartbeats have younger words, so the bound
         // leaves them out.
-        var interval = ReadEvery(_sweep.Interval);
+        var interval = ReadEvery(sweep.Interval);
         var youngest = Math.Max(lease.PulseSeconds > interval ? lease.PulseSeconds - interval : 0, _youngestToCheck);
         var young = new Threshold(lease with { PulseSeconds = Math.Min(youngest, lease.PulseSeconds), DeviceLeftSeconds = 0 }, at);
         ref var first = ref MemoryMarshal.GetReference(words);
@@ -269,30 +247,30 @@ internal sealed class SharedChangeRecorder : IDisposable
     private async ValueTask CompareAllAsync()
     {
         var scratch = GC.AllocateUninitializedArray<uint>(PageLayout.Slots);
-        foreach (var page in await _store.PagesAsync(Plane.Pulse))
+        foreach (var page in await store.PagesAsync(Plane.Pulse))
         {
             // pages of a shard that is away are read when it is back
-            if (!_store.IsPageAway(page))
-                Compare(page, (await _store.ReadPageAsync(Plane.Pulse, page, scratch)).Span, _clock.MomentOf(page));
+            if (!store.IsPageAway(page))
+                Compare(page, (await store.ReadPageAsync(Plane.Pulse, page, scratch)).Span, clock.MomentOf(page));
         }
     }
 
     private void CompareFacts()
     {
-        var now = _clock.Now;
+        var now = clock.Now;
         lock (_gate)
         {
             foreach (var user in UsersOfFacts().Union(_facts.Keys))
             {
                 var told = _facts.GetValueOrDefault(user);
-                var account = _accounts.Of(user);
-                if (_claims.Of(user, now).Status != told.Claim || IsNews(account, told))
+                var account = accounts.Of(user);
+                if (claims.Of(user, now).Status != told.Claim || IsNews(account, told))
                     Check(user);
             }
         }
     }
 
-    private IEnumerable<uint> UsersOfFacts() => _claims.Users.Union(_accounts.Users);
+    private IEnumerable<uint> UsersOfFacts() => claims.Users.Union(accounts.Users);
 
     private bool IsNews(Account account, ToldFacts told) =>
         account.DeletedAt > Pulse.ToUnix(_writer.Head.BeganAt) && account.DeletedAt != told.DeletedAt;
@@ -307,10 +285,10 @@ internal sealed class SharedChangeRecorder : IDisposable
     // Call under the lock. A lease that the stall guard holds beyond its end is checked every second.
     private void CheckAtEnd(uint user, uint word)
     {
-        var lease = _believed.Definition;
+        var lease = believed.Definition;
         var isShortened = Pulse.DeviceLeft(word);
         var end = Pulse.Second(word) + (isShortened ? lease.DeviceLeftSeconds : lease.PulseSeconds) + 1;
-        end = Math.Max(end, _clock.Now + 1);
+        end = Math.Max(end, clock.Now + 1);
         if (_ends.Follows && !isShortened)
             _ends.Follow(user, end);
         else
@@ -328,7 +306,7 @@ internal sealed class SharedChangeRecorder : IDisposable
         var users = new HashSet<uint>(count);
         foreach (var hint in batch.Span)
         {
-            if (!_store.IsPageAway(PageLayout.Page(hint.User)))
+            if (!store.IsPageAway(PageLayout.Page(hint.User)))
                 users.Add(hint.User);
             else
                 LookAgain(hint.User);
@@ -345,16 +323,16 @@ internal sealed class SharedChangeRecorder : IDisposable
             }
             catch (StoreUnavailableException) when (!lost.IsCancellationRequested)
             {
-                if (!Array.Exists(read, user => _store.IsPageAway(PageLayout.Page(user))))
+                if (!Array.Exists(read, user => store.IsPageAway(PageLayout.Page(user))))
                 {
-                    await Task.Delay(ChangeLogWriter.RetryAfter, _clock.Time, CancellationToken.None);
+                    await Task.Delay(ChangeLogWriter.RetryAfter, clock.Time, CancellationToken.None);
                     continue;
                 }
 
                 // the shard went away during the read: check its users again later, and the others now
-                foreach (var user in read.Where(user => _store.IsPageAway(PageLayout.Page(user))))
+                foreach (var user in read.Where(user => store.IsPageAway(PageLayout.Page(user))))
                     LookAgain(user);
-                read = Array.FindAll(read, user => !_store.IsPageAway(PageLayout.Page(user)));
+                read = Array.FindAll(read, user => !store.IsPageAway(PageLayout.Page(user)));
             }
         }
 
@@ -370,37 +348,37 @@ internal sealed class SharedChangeRecorder : IDisposable
     {
         var words = new Dictionary<uint, (uint Pulse, uint Activity)>(users.Length);
         var read = new uint[users.Length];
-        await _store.ReadAsync(Plane.Pulse, users, read);
+        await store.ReadAsync(Plane.Pulse, users, read);
         for (var i = 0; i < users.Length; i++)
             words[users[i]] = (read[i], Pulse.Never);
         users = Array.FindAll(users, user => IsNewsOfOnline(user, words[user].Pulse));
         if (users.Length == 0)
             return words;
-        await _store.ReadAsync(Plane.Activity, users, read.AsMemory(0, users.Length));
+        await store.ReadAsync(Plane.Activity, users, read.AsMemory(0, users.Length));
         for (var i = 0; i < users.Length; i++)
             words[users[i]] = words[users[i]] with { Activity = read[i] };
         return words;
     }
 
     private bool IsNewsOfOnline(uint user, uint word) =>
-        _believed.Definition.IsMet(word, Pulse.Never, _clock.MomentOf(PageLayout.Page(user)))
-        && (!_told!.Contains(user) || _claims.Of(user, _clock.Now).Status != _facts.GetValueOrDefault(user).Claim);
+        believed.Definition.IsMet(word, Pulse.Never, clock.MomentOf(PageLayout.Page(user)))
+        && (!_told!.Contains(user) || claims.Of(user, clock.Now).Status != _facts.GetValueOrDefault(user).Claim);
 
     private void LookAgain(uint user)
     {
         lock (_gate)
-            _ends.CheckAt(user, _clock.Now + 1);
+            _ends.CheckAt(user, clock.Now + 1);
     }
 
     // A hint that may already have been recorded only causes a check of the words.
     private void Judge(HintHistory.Hint hint, uint word, uint activity, bool isNew)
     {
         var user = hint.User;
-        var at = _clock.MomentOf(PageLayout.Page(user));
-        var isOnline = _believed.Definition.IsMet(word, Pulse.Never, at);
+        var at = clock.MomentOf(PageLayout.Page(user));
+        var isOnline = believed.Definition.IsMet(word, Pulse.Never, at);
         var wasOnline = _told!.Contains(user);
         if (isNew && hint.Kind == TransitionKind.Arrived && !wasOnline && !isOnline)
-            Tell(user, isOnline: true, Math.Max(Pulse.Second(word), at.Oldest(_believed.Definition.PulseSeconds)), activity, at);
+            Tell(user, isOnline: true, Math.Max(Pulse.Second(word), at.Oldest(believed.Definition.PulseSeconds)), activity, at);
         else if (isNew && hint.Kind == TransitionKind.Left && wasOnline && isOnline)
             Tell(user, isOnline: false, at.Now | Pulse.LeftBit, activity, at);
         Tell(user, isOnline, word, activity, at);
@@ -415,7 +393,7 @@ internal sealed class SharedChangeRecorder : IDisposable
     {
         var wasOnline = _told!.Contains(user);
         var was = _facts.Count == 0 ? default : _facts.GetValueOrDefault(user);
-        var (claim, account) = (_claims.Of(user, at.Now), _accounts.Of(user));
+        var (claim, account) = (claims.Of(user, at.Now), accounts.Of(user));
         var isDeleted = word == Pulse.Never && IsNews(account, was);
         var facts = new ToldFacts(claim.Status, isDeleted ? account.DeletedAt : account.DeletedAt != 0 ? was.DeletedAt : 0);
         if (isOnline == wasOnline && facts == was)
@@ -431,7 +409,7 @@ internal sealed class SharedChangeRecorder : IDisposable
             _writer.Fact(user, facts);
         }
 
-        var shown = Presence.Of(word, activity, claim, _believed.Definition, at, _awaySeconds);
+        var shown = Presence.Of(word, activity, claim, believed.Definition, at, _awaySeconds);
         if (ChangeRule.Between(user, wasOnline, was.Claim, isOnline, claim.Status, shown, word, isDeleted) is { } record)
             _writer.Record(record);
     }

@@ -1,7 +1,4 @@
-using Aglow.Diagnostics;
 using Aglow.Heartbeats;
-using Aglow.Model;
-using Aglow.Storage;
 using Aglow.Sweeping;
 using Aglow.Users;
 

@@ -1,5 +1,3 @@
-using Aglow.Model;
-
 namespace Aglow.Changes.Shared;
 
 /// <summary>What the feed has reported of a user besides the online state.</summary>

@@ -1,9 +1,6 @@
 using System.Net;
 using System.Security.Cryptography;
 using System.Text.Json;
-using Aglow.Diagnostics;
-using Aglow.Model;
-using Aglow.Storage;
 
 namespace Aglow.Changes.Webhooks;
 

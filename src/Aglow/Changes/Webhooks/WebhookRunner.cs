@@ -1,5 +1,4 @@
 using System.Text.Json;
-using Aglow.Storage;
 
 namespace Aglow.Changes.Webhooks;
 
@@ -203,15 +202,8 @@ internal sealed class WebhookRunner(
 
     private async Task WaitAsync(TimeSpan wait)
     {
-        var woken = Volatile.Read(ref _woken);
-        try
-        {
-            await woken.Task.WaitAsync(wait, time, _stop.Token);
-        }
-        catch (TimeoutException)
-        {
-            // the wait is over
-        }
+        await Volatile.Read(ref _woken).Task.WaitAsync(wait, time, _stop.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        _stop.Token.ThrowIfCancellationRequested();
     }
 
     private void Log(WebhookDelivery delivery) =>

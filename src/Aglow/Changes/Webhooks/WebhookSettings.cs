@@ -1,3 +1,5 @@
+using System.Text.Json.Serialization;
+
 namespace Aglow.Changes.Webhooks;
 
 /// <summary>The kinds of changes that a webhook receives.</summary>
@@ -123,3 +125,10 @@ public sealed record WebhookDelivery(long At, string MessageId, int Changes, int
 public sealed record Webhook(
     string Id, string Url, WebhookEvents Events, string? UsersPrefix, long CreatedAt, bool IsPaused, string? PausedFor, long LagSeconds,
         long? FailingSince, long Delivered, long Failed, long Skipped, long Gaps);
+
+/// <summary>The documents of webhooks in an <see cref="IConsumerStore"/> as JSON.</summary>
+[JsonSourceGenerationOptions(
+    PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingDefault)]
+[JsonSerializable(typeof(WebhookSettings))]
+[JsonSerializable(typeof(WebhookState))]
+internal sealed partial class WebhookJson : JsonSerializerContext;

@@ -12,7 +12,6 @@ internal static class WebhookSignature
     // the scheme requires 24 to 64 bytes
     private const int SecretBytes = 32;
 
-    /// <summary>Creates a secret.</summary>
     public static string NewSecret() => Prefix + Convert.ToBase64String(RandomNumberGenerator.GetBytes(SecretBytes));
 
     /// <summary>
