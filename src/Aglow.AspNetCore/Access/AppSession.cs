@@ -7,7 +7,8 @@ namespace Aglow.AspNetCore.Access;
 
 /// <summary>
 /// The application's authentication behind a socket or event stream. The connection ends when the ticket expires, or when the application's
-/// scheme rejects the handshake's cookie or token. A scheme does so, for example, after a security stamp has changed.
+/// scheme rejects the handshake's cookie or token. A scheme does so, for example, after a security stamp has changed. After an expiry alone
+/// the client may reconnect: the browser may have a newer cookie, of which this class cannot know.
 /// </summary>
 /// <remarks>
 /// A connection calls <see cref="Left"/> at each tick, which starts a check in the background. A handler caches its answer for the life of
@@ -73,6 +74,9 @@ internal sealed class AppSession
             ? new AppSession(context, ticket, time)
             : null;
 
+    /// <summary>Whether the application rejected the sign-in before its time. Otherwise a new handshake decides.</summary>
+    public bool IsRejected => _isOver;
+
     /// <summary>How long the connection may stay open, as of the last check. Starts a new check if the last one is old enough.</summary>
     public TimeSpan Left()
     {
@@ -123,7 +127,7 @@ internal sealed class AppSession
             var result = await context.AuthenticateAsync(_scheme);
             if (result.Ticket is { } ticket && ticket.Principal.Identity?.Name == _name)
                 Volatile.Write(ref _expiresAt, EndOf(ticket));
-            else
+            else if (_time.GetUtcNow().UtcTicks < Volatile.Read(ref _expiresAt))
                 _isOver = true;
         }
         catch (Exception failure)
