@@ -2,6 +2,8 @@ using System.Diagnostics.CodeAnalysis;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Hosting;
 using Aglow.AspNetCore.Proxies;
+using Microsoft.AspNetCore.Authorization;
+using Microsoft.AspNetCore.Authorization.Policy;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
@@ -74,6 +76,11 @@ public static class AglowServices
         return services.AddHostedService<ChangeHandlerHost<THandler>>();
     }
 
+    private static object Make(ServiceDescriptor service, IServiceProvider services) =>
+        service.ImplementationInstance
+            ?? service.ImplementationFactory?.Invoke(services)
+            ?? ActivatorUtilities.CreateInstance(services, service.ImplementationType!);
+
     private static IServiceCollection Add(
         IServiceCollection services,
         Aglow.Model.AglowOptions options,
@@ -100,6 +107,12 @@ public static class AglowServices
         services.AddSingleton<Gate>();
         services.AddSingleton(s => new CrossOrigin(options, s));
         services.AddSingleton<AppGate>();
+        // an application may have a handler of its own
+        var handler = services.LastOrDefault(static one => one.ServiceType == typeof(IAuthorizationMiddlewareResultHandler));
+        services.AddTransient<IAuthorizationMiddlewareResultHandler>(s => new CallRefusals(
+            s.GetRequiredService<ProblemAnswers>(),
+            s.GetRequiredService<CrossOrigin>(),
+            handler is null ? new AuthorizationMiddlewareResultHandler() : (IAuthorizationMiddlewareResultHandler)Make(handler, s)));
         services.AddSingleton<ConnectionMetrics>();
         services.TryAddSingleton(new TrustedProxies([], readsProxyProtocol: false));
         services.AddSingleton<LimitReports>();

@@ -31,6 +31,7 @@ internal static class IdentityApp
             app.UseAuthorization();
             app.MapAglow().RequireAuthorization();
             app.MapHub<Hub>("/hub").RequireAuthorization();
+            app.MapGet("/page", static () => "a page").RequireAuthorization();
             app.MapPost("/sign-in/{name}", TakeInAsync);
             app.MapPost("/stamp/{name}", ChangeStampAsync);
         });

@@ -49,6 +49,31 @@ public sealed class IdentityAppTests
         (await after.Task.WaitAsync(Watching.Patience)).ShouldNotBeNull();
     }
 
+    [Fact]
+    public async Task Somebody_who_is_not_signed_in_is_refused_by_the_call_and_not_sent_to_a_page()
+    {
+        await using var app = await IdentityApp.StartAsync();
+        using var nobody = new HttpClient(new SocketsHttpHandler { AllowAutoRedirect = false }) { BaseAddress = app.Address };
+        foreach (var path in new[] { "/status/bob", "/watch?users=bob", "/ws", "/openapi/v1.json" })
+        {
+            using var answer = await nobody.GetAsync(path);
+            answer.StatusCode.ShouldBe(HttpStatusCode.Unauthorized, path);
+            (await answer.Content.ReadAsStringAsync()).ShouldContain("urn:aglow:problem:", customMessage: path);
+        }
+
+        // both clients take that as final
+        await using var client = new AglowClient(new AglowClientOptions(app.Address));
+        (await Should.ThrowAsync<AglowException>(() => client.ConnectAsync())).Status.ShouldBe(401);
+        client.State.ShouldBe(ConnectionState.Refused);
+        using var page = new ClientWebSocket();
+        page.Options.SetRequestHeader("Origin", app.Address.GetLeftPart(UriPartial.Authority));
+        await page.ConnectAsync(new UriBuilder(new Uri(app.Address, "/ws")) { Scheme = "ws" }.Uri, CancellationToken.None);
+        (await ClosedAsync(page)).ShouldBe(4401);
+
+        // the application's own pages still redirect
+        (await nobody.GetAsync("/page")).StatusCode.ShouldBe(HttpStatusCode.Redirect);
+    }
+
     private static async Task<HttpClient> PersonAsync(OwnApp app, string name)
     {
         var http = app.Http();
