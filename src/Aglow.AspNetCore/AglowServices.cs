@@ -36,7 +36,18 @@ public static class AglowServices
         this IServiceCollection services, IConfigurationSection section, Action<Aglow.Model.AglowOptions>? configure = null)
     {
         var options = new Aglow.Model.AglowOptions();
-        section.Bind(options, static binding => binding.ErrorOnUnknownConfiguration = true);
+        try
+        {
+            section.Bind(options, static binding => binding.ErrorOnUnknownConfiguration = true);
+        }
+        catch (InvalidOperationException wrong)
+            when (wrong.Message.Contains(nameof(BinderOptions.ErrorOnUnknownConfiguration), StringComparison.Ordinal))
+        {
+            // the framework speaks of its own options first, and ends with the names
+            var names = wrong.Message[(wrong.Message.LastIndexOf(':') + 1)..].Trim();
+            throw new InvalidOperationException($"The section {section.Path} has a name that is not an option of Aglow: {names}.", wrong);
+        }
+
         configure?.Invoke(options);
         return services.AddAglow(options);
     }
