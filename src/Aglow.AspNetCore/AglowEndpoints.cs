@@ -31,7 +31,8 @@ public static class AglowEndpoints
         RequireDecision(services, host.Options, callers);
         var problems = services.GetRequiredService<ProblemAnswers>();
         var gate = services.GetRequiredService<Gate>();
-        var calls = routes.MapGroup(prefix);
+        // what refuses these calls before CallRefusals must not redirect to a page for people either
+        var calls = routes.MapGroup(prefix).DisableCookieRedirect();
         new HeartbeatEndpoints(host, callers, gate, problems).Map(calls);
         new StatusEndpoints(host, callers, gate).Map(calls);
         new ReachEndpoints(host, callers, gate).Map(calls);

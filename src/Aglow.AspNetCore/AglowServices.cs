@@ -2,6 +2,8 @@ using System.Diagnostics.CodeAnalysis;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Hosting;
 using Aglow.AspNetCore.Proxies;
+using Microsoft.AspNetCore.Authorization;
+using Microsoft.AspNetCore.Authorization.Policy;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
@@ -34,7 +36,18 @@ public static class AglowServices
         this IServiceCollection services, IConfigurationSection section, Action<Aglow.Model.AglowOptions>? configure = null)
     {
         var options = new Aglow.Model.AglowOptions();
-        section.Bind(options, static binding => binding.ErrorOnUnknownConfiguration = true);
+        try
+        {
+            section.Bind(options, static binding => binding.ErrorOnUnknownConfiguration = true);
+        }
+        catch (InvalidOperationException wrong)
+            when (wrong.Message.Contains(nameof(BinderOptions.ErrorOnUnknownConfiguration), StringComparison.Ordinal))
+        {
+            // the framework speaks of its own options first, and ends with the names
+            var names = wrong.Message[(wrong.Message.LastIndexOf(':') + 1)..].Trim();
+            throw new InvalidOperationException($"The section {section.Path} has a name that is not an option of Aglow: {names}.", wrong);
+        }
+
         configure?.Invoke(options);
         return services.AddAglow(options);
     }
@@ -74,6 +87,11 @@ public static class AglowServices
         return services.AddHostedService<ChangeHandlerHost<THandler>>();
     }
 
+    private static object Make(ServiceDescriptor service, IServiceProvider services) =>
+        service.ImplementationInstance
+            ?? service.ImplementationFactory?.Invoke(services)
+            ?? ActivatorUtilities.CreateInstance(services, service.ImplementationType!);
+
     private static IServiceCollection Add(
         IServiceCollection services,
         Aglow.Model.AglowOptions options,
@@ -100,6 +118,12 @@ public static class AglowServices
         services.AddSingleton<Gate>();
         services.AddSingleton(s => new CrossOrigin(options, s));
         services.AddSingleton<AppGate>();
+        // an application may have a handler of its own
+        var handler = services.LastOrDefault(static one => one.ServiceType == typeof(IAuthorizationMiddlewareResultHandler));
+        services.AddTransient<IAuthorizationMiddlewareResultHandler>(s => new CallRefusals(
+            s.GetRequiredService<ProblemAnswers>(),
+            s.GetRequiredService<CrossOrigin>(),
+            handler is null ? new AuthorizationMiddlewareResultHandler() : (IAuthorizationMiddlewareResultHandler)Make(handler, s)));
         services.AddSingleton<ConnectionMetrics>();
         services.TryAddSingleton(new TrustedProxies([], readsProxyProtocol: false));
         services.AddSingleton<LimitReports>();

@@ -1,6 +1,7 @@
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Hosting;
 using Aglow.AspNetCore.Proxies;
+using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 
 namespace Microsoft.AspNetCore.Hosting;
@@ -13,8 +14,8 @@ public static class SocketListenOptions
     /// go on to HTTP.
     /// </summary>
     /// <remarks>
-    /// Without this call, sockets work through the mapped endpoint. Use it only if Aglow's calls are mapped at the root. It takes no
-    /// sockets if the application authenticates, because that needs HTTP.
+    /// Without this call, sockets work through the mapped endpoint. It takes no sockets if the application authenticates, or if the mapped
+    /// calls have a prefix, a host or an authorization, because all of these need HTTP.
     /// </remarks>
     /// <param name="listen">The endpoint.</param>
     /// <param name="isFirst">
@@ -34,8 +35,24 @@ public static class SocketListenOptions
             listen.Use(next => new ProxyProtocol(next, proxies, services.GetRequiredService<LimitReports>(), time).OnConnectionAsync);
         listen.Use(services.GetRequiredService<ConnectionLimit>().Guard);
         var takesSockets = callers.IsOpen || callers.Tokens is not null;
+        // the endpoints are known when the application has started
+        var isMappedPlainly = new Lazy<bool>(() => IsMappedPlainly(services.GetService<EndpointDataSource>()?.Endpoints ?? []));
         listen.Use(next => new SocketMiddleware(
-            next, () => takesSockets && host.IsOpen ? host.Sockets : null, gate, proxies, time, isFirst).OnConnectionAsync);
+            next,
+            () => takesSockets && host.IsOpen && isMappedPlainly.Value ? host.Sockets : null,
+            gate,
+            proxies,
+            time,
+            isFirst).OnConnectionAsync);
         return listen;
     }
+
+    // Elsewhere, /ws at the root belongs to the application. False also if the group of calls has rules that hold for HTTP only.
+    private static bool IsMappedPlainly(IReadOnlyList<Endpoint> endpoints) =>
+        endpoints.OfType<RouteEndpoint>()
+            .Where(static one => one.Metadata.GetMetadata<Call>()?.Path == Routes.Socket)
+            .All(
+                static one => one.RoutePattern.RawText?.Trim('/') == Routes.Socket.Trim('/')
+                    && one.Metadata.GetMetadata<IHostMetadata>() is null
+                    && one.Metadata.GetMetadata<IAuthorizeData>() is null);
 }

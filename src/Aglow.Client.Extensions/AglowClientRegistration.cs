@@ -1,6 +1,7 @@
 using System.Runtime.Versioning;
 using Aglow.Client;
 using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
@@ -16,6 +17,10 @@ public static class AglowClientRegistration
     // how often DNS is resolved again: longer than a request, shorter than the time between most moves of a server
     private static readonly TimeSpan ConnectionLifetime = TimeSpan.FromMinutes(5);
 
+    private static readonly Func<IServiceProvider, IHealthCheck> MakeCheck = static services => new AglowClientHealthCheck(
+        services.GetRequiredService<AglowClient>(), services.GetRequiredService<LastRefusal>(),
+        services.GetRequiredService<IHttpClientFactory>(), services.GetRequiredService<IOptions<AglowClientSettings>>());
+
     /// <summary>
     /// Registers one <see cref="AglowClient"/> for the application, with the settings of this section (<see cref="AglowClientSettings"/>).
     /// It is disposed with the application.
@@ -25,6 +30,9 @@ public static class AglowClientRegistration
     {
         ArgumentNullException.ThrowIfNull(section);
         services.AddOptions<AglowClientSettings>().Bind(section);
+        // other configurations than a section have names that are not about this client
+        if (section is IConfigurationSection named)
+            services.AddSingleton<IValidateOptions<AglowClientSettings>>(new NamesCheck(named));
         return services.AddAglowClient(static _ => { });
     }
 
@@ -37,7 +45,9 @@ public static class AglowClientRegistration
         services.AddOptions<AglowClientSettings>().Configure(configure).ValidateOnStart();
         services.AddSingleton<IValidateOptions<AglowClientSettings>, Validation>();
         services.AddSingleton(Create);
+        services.TryAddSingleton<LastRefusal>();
         var http = services.AddHttpClient(Name);
+        http.AddHttpMessageHandler(static services => services.GetRequiredService<LastRefusal>().Handler());
         // in a browser, the browser makes the connections
         if (!OperatingSystem.IsBrowser())
             http.UseSocketsHttpHandler(RenewConnections);
@@ -50,13 +60,13 @@ public static class AglowClientRegistration
         this IHealthChecksBuilder checks, string name = Name, HealthStatus? failureStatus = null, params string[] tags)
     {
         ArgumentNullException.ThrowIfNull(checks);
-        return checks.Add(new HealthCheckRegistration(
-            name,
-            static services => new AglowClientHealthCheck(
-                services.GetRequiredService<AglowClient>(), services.GetRequiredService<IHttpClientFactory>(),
-                services.GetRequiredService<IOptions<AglowClientSettings>>()),
-            failureStatus,
-            tags));
+        // a connection string brings the check, too; the last call under a name says what it is like
+        checks.Services.Configure<HealthCheckServiceOptions>(options =>
+        {
+            if (options.Registrations.FirstOrDefault(one => one.Name == name && one.Factory == MakeCheck) is { } earlier)
+                options.Registrations.Remove(earlier);
+        });
+        return checks.Add(new HealthCheckRegistration(name, MakeCheck, failureStatus, tags));
     }
 
     [UnsupportedOSPlatform("browser")]
@@ -75,6 +85,24 @@ public static class AglowClientRegistration
         }
 
         return client;
+    }
+
+    // So does a name that is not a setting.
+    private sealed class NamesCheck(IConfigurationSection section) : IValidateOptions<AglowClientSettings>
+    {
+        private static readonly string[] Names =
+        [
+            nameof(AglowClientSettings.Address), nameof(AglowClientSettings.OtherAddresses), nameof(AglowClientSettings.Token),
+            nameof(AglowClientSettings.User),
+        ];
+
+        public ValidateOptionsResult Validate(string? name, AglowClientSettings options)
+        {
+            var wrong = section.GetChildren().FirstOrDefault(static one => !Names.Contains(one.Key, StringComparer.OrdinalIgnoreCase));
+            return wrong is null
+                ? ValidateOptionsResult.Success
+                : ValidateOptionsResult.Fail($"{wrong.Path} is not a setting of the client. Settings are {string.Join(", ", Names)}.");
+        }
     }
 
     // A wrong setting stops the start, with one line that names it.

@@ -321,7 +321,7 @@ public sealed class AglowClient : IAsyncDisposable
         var watch = _watches.Add(users, definition);
         try
         {
-            _connection.Start();
+            await _connection.StartAsync(watch, cancellationToken);
             while (true)
             {
                 cancellationToken.ThrowIfCancellationRequested();

@@ -38,7 +38,7 @@ internal sealed class StayConnected(
     private SocketSession? _session;
     private AglowException? _refusal;
     private bool _isRunning;
-    private bool _isLeaving;
+    private TaskCompletionSource<bool>? _leaving; // the leave that is under way
     private bool _isDisposed;
     private int _state;
     private int _failures;
@@ -63,34 +63,19 @@ internal sealed class StayConnected(
         get
         {
             lock (_gate)
-                return _isRunning && !_isLeaving;
+                return _isRunning && _leaving is null;
         }
     }
 
-    /// <summary>Starts the loop unless it runs already, or the server refused.</summary>
-    public void Start()
-    {
-        lock (_gate)
-        {
-            ObjectDisposedException.ThrowIf(_isDisposed, typeof(AglowClient));
-            if (_isRunning || _refusal is not null)
-                return;
-            _isRunning = true;
-            _outcome = NewOutcome();
-            _stop = new CancellationTokenSource();
-            var (before, stop) = (_loop, _stop.Token);
-            _loop = Task.Factory.StartNew(
-                () => RunAsync(before, stop), CancellationToken.None, TaskCreationOptions.DenyChildAttach, options.Scheduler).Unwrap();
-        }
-    }
+    /// <summary>
+    /// Starts the loop unless it runs already, or the server refused. A leave that is under way comes first; if it ends the watch, there is
+    /// nothing to start.
+    /// </summary>
+    public Task StartAsync(Watch watch, CancellationToken cancellationToken) => StartCoreAsync(watch, cancellationToken);
 
     /// <summary>Starts, and completes with the current try: at the server's welcome, or with the failure.</summary>
-    public Task ConnectAsync(CancellationToken cancellationToken)
-    {
-        Start();
-        lock (_gate)
-            return _refusal is { } refusal ? Task.FromException(refusal) : _outcome.Task.WaitAsync(cancellationToken);
-    }
+    public async Task ConnectAsync(CancellationToken cancellationToken) =>
+        await (await StartCoreAsync(null, cancellationToken)).WaitAsync(cancellationToken);
 
     /// <summary>Tries again at once; on an open connection, with a new token.</summary>
     public void Refresh()
@@ -99,13 +84,13 @@ internal sealed class StayConnected(
         CancellationToken stop;
         lock (_gate)
         {
-            if (_isDisposed || _isLeaving)
+            if (_isDisposed || _leaving is not null)
                 return;
             if (_refusal is not null)
             {
                 _refusal = null;
                 (_refusedTokens, _refusedToken, _failures) = (0, null, 0);
-                Start();
+                Begin();
                 return;
             }
 
@@ -136,27 +121,42 @@ internal sealed class StayConnected(
     public async Task<bool> LeaveAsync()
     {
         SocketSession? session;
+        TaskCompletionSource<bool>? other;
+        var leaving = new TaskCompletionSource<bool>(TaskCreationOptions.RunContinuationsAsynchronously);
         lock (_gate)
         {
+            other = _leaving;
             session = _session is { IsWelcome: true } open ? open : null;
-            _isLeaving = true;
+            _leaving ??= leaving;
         }
 
-        Say(ConnectionState.Closed);
+        if (other is not null)
+            return await other.Task;
+        var isConfirmed = false;
         try
         {
-            return session is not null && await session.LeaveAsync().WaitAsync(LeaveTimeout, options.TimeProvider);
+            Say(ConnectionState.Closed);
+            isConfirmed = session is not null && await session.LeaveAsync().WaitAsync(LeaveTimeout, options.TimeProvider);
         }
         catch (TimeoutException)
         {
-            return false;
+            // the server did not confirm it
         }
         finally
         {
-            await StopAsync();
-            lock (_gate)
-                _isLeaving = false;
+            try
+            {
+                await StopAsync();
+            }
+            finally
+            {
+                lock (_gate)
+                    _leaving = null;
+                leaving.SetResult(isConfirmed);
+            }
         }
+
+        return isConfirmed;
     }
 
     public async ValueTask DisposeAsync()
@@ -211,25 +211,64 @@ internal sealed class StayConnected(
 
     private static TaskCompletionSource NewOutcome() => new(TaskCreationOptions.RunContinuationsAsynchronously);
 
+    // Returns the task of the current try. Once a watch was ended, nothing is started for it.
+    private async Task<Task> StartCoreAsync(Watch? watch, CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            Task leaving;
+            lock (_gate)
+            {
+                ObjectDisposedException.ThrowIf(_isDisposed, typeof(AglowClient));
+                if (_leaving is null)
+                {
+                    if (_refusal is { } refusal)
+                        return watch is null ? throw refusal : Task.CompletedTask;
+                    if (!_isRunning && watch?.IsEnded != true)
+                        Begin();
+                    return _outcome.Task;
+                }
+
+                leaving = _leaving.Task;
+            }
+
+            await leaving.WaitAsync(cancellationToken);
+        }
+    }
+
+    // Starts the loop; call it under the lock, when no loop runs and no leave is under way.
+    private void Begin()
+    {
+        _isRunning = true;
+        _outcome = NewOutcome();
+        _stop = new CancellationTokenSource();
+        var (before, stop) = (_loop, _stop.Token);
+        _loop = Task.Factory.StartNew(
+            () => RunAsync(before, stop), CancellationToken.None, TaskCreationOptions.DenyChildAttach, options.Scheduler).Unwrap();
+    }
+
     private async Task StopAsync()
     {
         Task loop;
         SocketSession? session;
+        CancellationTokenSource stop;
         lock (_gate)
         {
-            (loop, session) = (_loop, _session);
+            (loop, session, stop) = (_loop, _session, _stop);
             _isRunning = false;
             _refusal = null;
         }
 
         if (session is not null)
             await session.CloseAsync();
-        _stop.Cancel();
+        stop.Cancel();
         await loop;
         Say(ConnectionState.Closed, evenIfLeaving: true);
         watches.End(null);
-        commands.End(
-            new AglowException(0, "Closed", "The client was closed before the server answered. The server may have done it or not."));
+        var closed = new AglowException(
+            0, "Closed", "The client was closed before the server answered. The server may have done it or not.");
+        commands.End(closed);
+        Complete(closed);
     }
 
     private async Task RunAsync(Task before, CancellationToken stop)
@@ -239,9 +278,9 @@ internal sealed class StayConnected(
         {
             await StayAsync(stop);
         }
-        catch (OperationCanceledException) when (stop.IsCancellationRequested)
+        catch (Exception) when (stop.IsCancellationRequested)
         {
-            // the client was stopped
+            // the client was stopped, and its socket may have been closed during a call
         }
         catch (Exception failure)
         {
@@ -265,6 +304,9 @@ internal sealed class StayConnected(
             Say(ConnectionState.Connecting);
             _wake.Clear();
             var (end, failure) = await TryAsync(stop);
+            // the client leaves or is disposed, so this end is not the server's
+            if (!IsRunning)
+                return;
             if (end?.WasWelcome == false && failure is null)
             {
                 failure = AglowException.NotConnected(
@@ -441,7 +483,7 @@ internal sealed class StayConnected(
 
     private void Say(ConnectionState state, bool evenIfLeaving = false)
     {
-        if (_isLeaving && state != ConnectionState.Closed && !evenIfLeaving)
+        if (_leaving is not null && state != ConnectionState.Closed && !evenIfLeaving)
             return;
         if (Interlocked.Exchange(ref _state, (int)state) != (int)state)
             StateChanged?.Invoke(state);

@@ -228,6 +228,54 @@ public sealed partial class PageTests(Browser browser)
     }
 
     [Fact]
+    public async Task A_number_keeps_its_choice_over_a_reload_and_in_a_second_tab()
+    {
+        var number = $"{1_500_000_000 + Interlocked.Increment(ref _next)}";
+        await using var window = await browser.OpenAsync();
+        // a number that has chosen nothing yet has no record, and the browser logs that
+        window.MayBeRefused = true;
+        var tab = await (await window.OpenTabAsync()).ArriveAsync(number);
+        await Expect(tab.Page.GetByLabel("Auto")).ToBeCheckedAsync();
+        await tab.ChooseAsync("Busy");
+        await Expect(tab.Me).ToHaveTextAsync("Busy");
+        await tab.Page.ReloadAsync();
+        await Expect(tab.Page.Locator("#me-name")).ToHaveTextAsync(number);
+        await Expect(tab.Page.GetByLabel("Busy", new() { Exact = true })).ToBeCheckedAsync();
+        var second = await window.OpenTabAsync();
+        await second.Page.GetByLabel("Your name").FillAsync(number);
+        await second.Page.GetByRole(AriaRole.Button, new() { Name = "Come online" }).ClickAsync();
+        await Expect(second.Me).ToHaveTextAsync("Busy");
+        await Expect(second.Page.GetByLabel("Busy", new() { Exact = true })).ToBeCheckedAsync();
+    }
+
+    [Theory]
+    [InlineData("disabled")]
+    [InlineData("deleted")]
+    public async Task Somebody_whom_the_server_refuses_reads_why_and_goes_on_as_a_visitor(string how)
+    {
+        var (name, other) = (NewName("Dora"), NewName("Emil"));
+        await HeartbeatAsync(name);
+        await HeartbeatAsync(other);
+        await using var window = await browser.OpenAsync();
+        window.MayBeRefused = true;
+        var tab = await (await window.OpenTabAsync()).ArriveAsync(name);
+        var path = $"/users/{Uri.EscapeDataString(name)}";
+        if (how == "disabled")
+            await CallAsync(HttpMethod.Put, $"{path}/access", """{"disabled":true}""");
+        else
+            await CallAsync(HttpMethod.Delete, path, "");
+        await Expect(tab.Page.Locator("#arrive-problem")).ToContainTextAsync("Not allowed: ");
+        await Expect(tab.Page.GetByLabel("Your name")).ToBeVisibleAsync();
+        await Expect(tab.Page.Locator("#here")).ToBeHiddenAsync();
+        await Expect(tab.Page.Locator("#lost")).ToBeHiddenAsync();
+        await Expect(tab.Page.Locator("#link-words")).ToHaveTextAsync("Live");
+        // and sees others come and go
+        await tab.SearchAsync(other);
+        await HeartbeatAsync(other);
+        await Expect(tab.Seen(other)).ToHaveTextAsync("Online");
+    }
+
+    [Fact]
     public async Task A_lost_connection_is_said_and_comes_back_by_itself()
     {
         var folder = AglowProcess.NewFolder();

@@ -9,6 +9,33 @@ namespace Aglow.Browser.Tests;
 [Collection(InOtherBrowser.Name)]
 public sealed class SignInTests(Browser browser)
 {
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task A_token_that_ends_is_asked_for_again_with_the_reason(bool isRevoked)
+    {
+        await using var server = await AglowProcess.StartAsync(null, [.. Token.ServerFlags, "--rate-limit", "1000"]);
+        await using var window = await browser.OpenAsync(server);
+        window.MayBeRefused = true;
+        var page = (await window.OpenTabAsync()).Page;
+        var token = Token.Of("ann", isRevoked ? 600 : 12);
+        await page.GetByLabel("Token or key").FillAsync(token);
+        await page.GetByRole(AriaRole.Button, new() { Name = "Sign in" }).ClickAsync();
+        await Expect(page.Locator("#me-seen")).ToHaveTextAsync("Online");
+        if (isRevoked)
+        {
+            using var revoke = new HttpRequestMessage(HttpMethod.Post, "/users/ann/revoke");
+            revoke.Headers.Authorization = new("Bearer", token);
+            (await server.Http.SendAsync(revoke)).EnsureSuccessStatusCode();
+        }
+
+        await Expect(page.Locator("#sign-in")).ToBeVisibleAsync(new() { Timeout = 90_000 });
+        await Expect(page.Locator("#sign-in-problem")).ToContainTextAsync("Not authenticated: ");
+        await Expect(page.Locator("#here")).ToBeHiddenAsync();
+        await Expect(page.Locator("#arrive")).ToBeHiddenAsync();
+        await Expect(page.Locator("#lost")).ToBeHiddenAsync();
+    }
+
     [Fact]
     public async Task A_pasted_token_signs_in_as_its_person_and_is_forgotten_with_the_page()
     {

@@ -1,11 +1,14 @@
+using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Http.Json;
 using System.Net.WebSockets;
 using System.Security.Claims;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Hosting;
+using Aglow.Hubs.Tests;
 using Microsoft.AspNetCore.Authentication.Cookies;
 using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.SignalR.Client;
 
 namespace Aglow.Client.Tests;
 
@@ -16,7 +19,67 @@ public sealed class AppSessionTests
     private volatile int _checks;
 
     [Fact]
-    public async Task A_socket_ends_when_its_cookie_does() => (await ClosedAsync(TimeSpan.FromSeconds(3), static () => { })).ShouldBe(4401);
+    public async Task A_socket_whose_cookie_expires_is_asked_to_reconnect_and_is_refused_with_the_same_cookie()
+    {
+        await using var app = await AppAsync(TimeSpan.FromSeconds(3));
+        var cookie = await SignInAsync(app);
+        using (var socket = await SocketAsync(app, cookie))
+        {
+            var heard = await HearAllAsync(socket);
+            socket.CloseStatus.ShouldBe(WebSocketCloseStatus.EndpointUnavailable);
+            heard[^1].ShouldBe("{\"type\":\"reconnect\",\"after_ms\":0}");
+        }
+
+        // as a page does, to which a browser does not show the answer of a refused handshake
+        using var again = await SocketAsync(app, cookie, isPage: true);
+        await HearAllAsync(again);
+        ((int?)again.CloseStatus).ShouldBe(4401);
+    }
+
+    [Fact]
+    public async Task Somebody_whose_cookie_is_renewed_stays_online()
+    {
+        await using var app = await AppAsync(TimeSpan.FromSeconds(4), lease: 30);
+        var cookies = new CookieContainer();
+        using var http = new HttpClient(new SocketsHttpHandler { CookieContainer = cookies }) { BaseAddress = app.Address };
+        (await http.PostAsJsonAsync("/sign-in", new { })).EnsureSuccessStatusCode();
+        var (dials, failures) = (0, new ConcurrentQueue<string>());
+        await using var client = new AglowClient(new AglowClientOptions(app.Address)
+        {
+            ConnectSocket = async (address, _, stop) =>
+            {
+                dials++;
+                var socket = new ClientWebSocket { Options = { Cookies = cookies } };
+                await socket.ConnectAsync(address, stop);
+                return socket;
+            },
+        });
+        client.Failed += failure => failures.Enqueue(failure.Message);
+        await client.ConnectAsync();
+        await using var hub = new HubConnectionBuilder()
+            .WithUrl(new Uri(app.Address, "/room"), o => o.Cookies = cookies)
+            .WithAutomaticReconnect()
+            .Build();
+        var reconnects = 0;
+        hub.Reconnected += _ =>
+        {
+            reconnects++;
+            return Task.CompletedTask;
+        };
+        var hubClosed = hub.ClosedAsync();
+        await hub.StartAsync();
+        await Eventually.TrueAsync(
+            async () =>
+            {
+                // the application's own calls renew the cookie
+                (await http.GetAsync("/status/ann")).EnsureSuccessStatusCode();
+                (await app.StatusAsync("ann")).IsOnline.ShouldBeTrue();
+                return dials > 2 && reconnects > 1;
+            },
+            "both connect again and again");
+        failures.ShouldBeEmpty();
+        hubClosed.IsCompleted.ShouldBeFalse();
+    }
 
     [Fact]
     public async Task A_socket_ends_when_the_apps_own_check_refuses_its_cookie() =>
@@ -56,25 +119,42 @@ public sealed class AppSessionTests
     private async Task<int?> ClosedAsync(TimeSpan lasts, Action then)
     {
         await using var app = await AppAsync(lasts);
-        using var socket = new ClientWebSocket();
-        socket.Options.SetRequestHeader("Cookie", await SignInAsync(app));
-        await socket.ConnectAsync(new UriBuilder(new Uri(app.Address, "/ws")) { Scheme = "ws" }.Uri, CancellationToken.None);
-        using var limit = new CancellationTokenSource(Watching.Patience);
-        var buffer = new byte[4096];
-        (await socket.ReceiveAsync(buffer, limit.Token)).MessageType.ShouldBe(WebSocketMessageType.Text);
+        using var socket = await SocketAsync(app, await SignInAsync(app));
         then();
-        while ((await socket.ReceiveAsync(buffer, limit.Token)).MessageType != WebSocketMessageType.Close)
-        {
-            // ticks
-        }
-
+        await HearAllAsync(socket);
         return (int?)socket.CloseStatus;
     }
 
-    private Task<OwnApp> AppAsync(TimeSpan lasts, bool isBackend = false) => OwnApp.StartAsync(
+    private static async Task<ClientWebSocket> SocketAsync(OwnApp app, string cookie, bool isPage = false)
+    {
+        var socket = new ClientWebSocket();
+        socket.Options.SetRequestHeader("Cookie", cookie);
+        if (isPage)
+            socket.Options.SetRequestHeader("Origin", app.Address.GetLeftPart(UriPartial.Authority));
+        await socket.ConnectAsync(new UriBuilder(new Uri(app.Address, "/ws")) { Scheme = "ws" }.Uri, CancellationToken.None);
+        return socket;
+    }
+
+    // All messages until the close.
+    private static async Task<List<string>> HearAllAsync(ClientWebSocket socket)
+    {
+        using var limit = new CancellationTokenSource(Watching.Patience);
+        var buffer = new byte[4096];
+        var heard = new List<string>();
+        while (true)
+        {
+            var message = await socket.ReceiveAsync(buffer, limit.Token);
+            if (message.MessageType == WebSocketMessageType.Close)
+                return heard;
+            heard.Add(Encoding.UTF8.GetString(buffer.AsSpan(0, message.Count)));
+        }
+    }
+
+    private Task<OwnApp> AppAsync(TimeSpan lasts, bool isBackend = false, int lease = 4) => OwnApp.StartAsync(
         (builder, folder) =>
         {
-            builder.Services.AddAglow(o => (o.DataDirectory, o.HeartbeatSeconds, o.LeaseSeconds) = (folder, 1, 4));
+            builder.Services.AddAglow(o => (o.DataDirectory, o.HeartbeatSeconds, o.LeaseSeconds) = (folder, 1, lease));
+            builder.Services.AddSignalR(o => o.ClientTimeoutInterval = TimeSpan.FromSeconds(lease)).AddAglowPresence();
             if (isBackend)
                 builder.Services.AddAuthorizationBuilder()
                     .AddPolicy(AglowPolicies.Backend, static policy => policy.RequireAuthenticatedUser());
@@ -94,6 +174,7 @@ public sealed class AppSessionTests
         static app =>
         {
             app.MapAglow();
+            app.MapHub<Room>("/room");
             app.MapPost(
                 "/sign-in",
                 static () => TypedResults.SignIn(new ClaimsPrincipal(new ClaimsIdentity([new(ClaimTypes.Name, "ann")], "cookie"))));

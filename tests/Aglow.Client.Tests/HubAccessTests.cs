@@ -78,6 +78,15 @@ public class HubAccessTests
         }
     }
 
+    [Fact]
+    public async Task Presence_that_is_added_twice_counts_each_connection_once()
+    {
+        await using var app = await HubApp.StartAsync(static o => o.MaxConnectionsPerUser = 2, static hubs => hubs.AddAglowPresence());
+        await using var one = await app.ConnectAsync("ann");
+        await using var other = await app.ConnectAsync("ann", "/other");
+        (await app.RefusedAsync("ann")).ShouldContain("This user has 2 connections");
+    }
+
     [Theory]
     [InlineData("presence", "call builder.Services.AddAglow()")]
     [InlineData("users", "Connections to the hubs have no user")]

@@ -1,4 +1,5 @@
 using System.Net.Http.Json;
+using System.Net.WebSockets;
 using System.Security.Claims;
 using Aglow.AspNetCore;
 using Aglow.AspNetCore.Access;
@@ -53,7 +54,7 @@ public class OwnAppTests
     }
 
     [Theory]
-    [InlineData("LaeseSeconds", "40", "LaeseSeconds")]
+    [InlineData("LaeseSeconds", "40", "The section Aglow has a name that is not an option of Aglow: 'LaeseSeconds'.")]
     [InlineData("LeaseSeconds", "long", "LeaseSeconds")]
     [InlineData("LeaseSeconds", "5", "set at least 20")]
     public async Task What_is_wrong_in_a_section_stops_the_start_and_says_so(string name, string value, string said) =>
@@ -94,6 +95,34 @@ public class OwnAppTests
         notAllowed.StatusCode.ShouldBe(HttpStatusCode.MethodNotAllowed);
         notAllowed.Content.Headers.ContentType!.MediaType.ShouldBe("application/problem+json");
         (await http.GetAsync("/heartbeat")).StatusCode.ShouldBe(HttpStatusCode.NotFound);
+    }
+
+    [Theory]
+    [InlineData("/presence", null, false)]
+    [InlineData("", "presence.example", false)]
+    [InlineData("", null, true)]
+    public async Task Sockets_before_HTTP_are_taken_only_where_the_calls_are_mapped(string prefix, string? onlyAt, bool isTaken)
+    {
+        await using var app = await OwnApp.StartAsync(
+            static (builder, folder) =>
+            {
+                AddAglow(builder, folder);
+                builder.WebHost.ConfigureKestrel(static k => k.ConfigureEndpointDefaults(static e => e.UseAglowSockets()));
+            },
+            app =>
+            {
+                var calls = app.MapGroup(prefix).MapAglow();
+                if (onlyAt is not null)
+                    calls.RequireHost(onlyAt);
+            });
+        using var socket = new ClientWebSocket();
+        var connecting = socket.ConnectAsync(
+            new UriBuilder(new Uri(app.Address, "/ws?user_id=7")) { Scheme = "ws" }.Uri, CancellationToken.None);
+        if (isTaken)
+            await connecting;
+        else
+            (await Should.ThrowAsync<WebSocketException>(() => connecting)).Message.ShouldContain("404");
+        (await app.Presence.StatusAsync(7)).IsOnline.ShouldBe(isTaken);
     }
 
     [Fact]

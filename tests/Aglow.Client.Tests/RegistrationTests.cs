@@ -46,6 +46,50 @@ public class RegistrationTests(ServerFixture server) : IClassFixture<ServerFixtu
     }
 
     [Fact]
+    public async Task A_name_that_is_not_a_setting_stops_the_start_with_one_line()
+    {
+        var builder = Builder(("Presence:address", "http://presence.example"), ("Presence:Tokn", "secret"));
+        builder.Services.AddAglowClient(builder.Configuration.GetSection("Presence"));
+        using var host = builder.Build();
+        var failure = await Should.ThrowAsync<OptionsValidationException>(() => host.StartAsync());
+        failure.Message.ShouldBe("Presence:Tokn is not a setting of the client. Settings are Address, OtherAddresses, Token, User.");
+    }
+
+    [Fact]
+    public async Task The_health_check_says_that_the_server_refuses_the_calls_of_a_client_that_never_connects()
+    {
+        await using var own = await OwnApp.StartAsync(
+            static (builder, folder) =>
+            {
+                builder.Services.AddAglow(o => o.DataDirectory = folder);
+                SignedIn.Add(builder);
+            },
+            static app => app.MapAglow());
+        var builder = Builder();
+        var signedIn = false;
+        builder.Services.AddAglowClient(settings => settings.Address = own.Address)
+            .AddHttpMessageHandler(() => new SignsIn(() => signedIn));
+        builder.Services.AddHealthChecks().AddAglowClient();
+        using var host = builder.Build();
+        await host.StartAsync();
+        var client = host.Services.GetRequiredService<AglowClient>();
+        var health = host.Services.GetRequiredService<HealthCheckService>();
+        await Should.ThrowAsync<AglowException>(() => client.StatusOfAsync(1));
+        for (var i = 0; i < 2; i++)
+        {
+            var check = (await health.CheckHealthAsync()).Entries["aglow"];
+            check.Status.ShouldBe(HealthStatus.Degraded);
+            check.Description.ShouldBe(
+                "The presence server refused this client: Not authenticated: A call for a user needs a sign-in as that user, by this "
+                    + "application's own authentication.");
+        }
+
+        signedIn = true;
+        await client.StatusOfAsync(1);
+        (await health.CheckHealthAsync()).Status.ShouldBe(HealthStatus.Healthy);
+    }
+
+    [Fact]
     public async Task Two_ways_to_get_a_token_stop_the_start()
     {
         var builder = Builder();
@@ -82,6 +126,17 @@ public class RegistrationTests(ServerFixture server) : IClassFixture<ServerFixtu
             static check => check.Key.ShouldBe("aglow"), static check => check.Value.Status.ShouldBe(HealthStatus.Healthy));
         var token = host.Services.GetRequiredService<IOptions<AglowClientSettings>>().Value.Token;
         token.ShouldBe(connection.Contains("aglow_secret") ? "aglow_secret=" : connection.Contains("token") ? "x" : null);
+    }
+
+    [Fact]
+    public async Task A_health_check_that_is_added_again_is_one_check_with_the_newer_tags()
+    {
+        var builder = Builder(("ConnectionStrings:presence", server.Process.Address.ToString()));
+        builder.AddAglowClient("presence");
+        builder.Services.AddHealthChecks().AddAglowClient(tags: "ready");
+        using var host = builder.Build();
+        await host.StartAsync();
+        (await host.Services.GetRequiredService<HealthCheckService>().CheckHealthAsync()).Entries.Single().Value.Tags.ShouldBe(["ready"]);
     }
 
     [Theory]
@@ -136,6 +191,16 @@ public class RegistrationTests(ServerFixture server) : IClassFixture<ServerFixtu
         using var host = builder.Build();
         await host.StartAsync();
         return (await host.Services.GetRequiredService<HealthCheckService>().CheckHealthAsync()).Status;
+    }
+
+    private sealed class SignsIn(Func<bool> isSignedIn) : DelegatingHandler
+    {
+        protected override Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
+        {
+            if (isSignedIn())
+                request.Headers.Add(SignedIn.User, "ann");
+            return base.SendAsync(request, cancellationToken);
+        }
     }
 
     private sealed class Recorder(ConcurrentBag<string> seen) : DelegatingHandler

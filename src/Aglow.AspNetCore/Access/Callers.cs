@@ -59,9 +59,9 @@ internal sealed class Callers(Func<PresenceService> presence, KnownCallers? toke
     /// <summary>The caller whose token came with a request; null if there is no token, or the server takes none.</summary>
     public static Caller? Current(HttpContext context) => context.Features.Get<Caller>();
 
-    /// <summary>How long the application's sign-in behind this request lasts; null: the application did not authenticate it.</summary>
-    public Func<TimeSpan>? SessionOf(HttpContext context) =>
-        !isOpen && tokens is null && AppSession.Of(context, Presence.Clock.Time) is { } session ? session.Left : null;
+    /// <summary>The application's sign-in behind this request; null: the application did not authenticate it.</summary>
+    public AppSession? SessionOf(HttpContext context) =>
+        !isOpen && tokens is null ? AppSession.Of(context, Presence.Clock.Time) : null;
 
     /// <summary>The user that a request is authenticated as; throws a problem if there is none.</summary>
     public UserId Require(HttpContext context) =>
@@ -114,7 +114,7 @@ internal sealed class Callers(Func<PresenceService> presence, KnownCallers? toke
                 throw Problems.TokenRefused();
             await RequireLiveAsync(caller);
         }
-        else if (!isOpen && tokens is null && AppSession.Of(context, Presence.Clock.Time) is { } session && !await session.IsGoodAsync())
+        else if (SessionOf(context) is { } session && !await session.IsGoodAsync())
         {
             throw Problems.NotAuthenticated();
         }

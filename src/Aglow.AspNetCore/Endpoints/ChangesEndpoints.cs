@@ -86,7 +86,7 @@ internal sealed class ChangesEndpoints(PresenceHost host, Callers callers, Gate 
         if (!await EventStream.BeginAsync(context))
             return;
         var (caller, session) = (Callers.Current(context), callers.SessionOf(context));
-        var mayRead = () => session?.Invoke() != TimeSpan.Zero && caller?.Left(host.Sockets.Tokens!.Now) != TimeSpan.Zero;
+        var mayRead = () => session?.Left() != TimeSpan.Zero && caller?.Left(host.Sockets.Tokens!.Now) != TimeSpan.Zero;
         var output = context.Response.BodyWriter;
         while (!context.RequestAborted.IsCancellationRequested && !host.Lifetime.ApplicationStopping.IsCancellationRequested && mayRead())
         {

@@ -50,7 +50,7 @@ internal sealed class WatchEndpoints(PresenceHost host, Callers callers, Gate ga
             socket);
         // a WebSocket over HTTP/2 (RFC 8441) is a CONNECT
         routes.MapMethods(Routes.Socket, [HttpMethods.Connect], gate.Guard(socket))
-            .WithMetadata(gate)
+            .WithMetadata(socket, gate)
             .WithDisplayName("socket over HTTP/2");
     }
 

@@ -57,6 +57,9 @@ internal static class Problems
         StatusCodes.Status401Unauthorized, "Not authenticated",
         "A call for a user needs a sign-in as that user, by this application's own authentication.");
 
+    public static ProblemException NotAuthorized() => new(
+        StatusCodes.Status403Forbidden, "Not allowed", "This application's own rules do not let this user make this call.");
+
     public static ProblemException TokenMissing() => new(
         StatusCodes.Status401Unauthorized, "Not authenticated",
         "This call takes a token or a key. Send it as Authorization: Bearer TOKEN.");

@@ -27,7 +27,7 @@ internal sealed class HubDevice(Arrival arrival, HubCallerContext context, Socke
 
     protected override TimeSpan TickInterval => SoonerOf(host.TickInterval, Left);
 
-    private TimeSpan? Left => arrival.Client.Left?.Invoke();
+    private TimeSpan? Left => arrival.Client.Session?.Left();
 
     /// <summary>Writes a heartbeat because something arrived from the client; see <see cref="SocketHost.EvidenceAsync"/>.</summary>
     public void Hear(bool byPerson)
@@ -64,10 +64,24 @@ internal sealed class HubDevice(Arrival arrival, HubCallerContext context, Socke
     protected override bool Tick()
     {
         if (Left == TimeSpan.Zero)
-            End(SocketClose.TokenEnded);
+            EndWithSession();
         else if (_isKeptAlive)
             Hear(byPerson: false);
         return !_isEnded;
+    }
+
+    // Losing the connection is the only end after which clients of SignalR reconnect by themselves, with the cookie or token that they have
+    // then. It is enough if the sign-in has only expired.
+    private void EndWithSession()
+    {
+        if (arrival.Client.Session is not { IsRejected: false } || context.Features.Get<IConnectionLifetimeFeature>() is not { } connection)
+        {
+            End(SocketClose.TokenEnded);
+            return;
+        }
+
+        _isEnded = true;
+        connection.Abort();
     }
 
     protected override void End(int code)

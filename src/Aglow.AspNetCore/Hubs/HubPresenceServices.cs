@@ -18,9 +18,13 @@ public static class HubPresenceServices
         var options = new HubPresenceOptions();
         configure?.Invoke(options);
         var services = builder.Services;
+        var isAdded = services.Any(static one => one.ServiceType == typeof(HubPresenceOptions));
         services.AddSingleton(options);
         // factories, because in Development the container checks types before this class can say that AddAglow() is missing
         services.TryAddSingleton(static services => ActivatorUtilities.CreateInstance<HubPresence>(services));
+        // once, whoever calls this again: a second filter would make each connection two devices
+        if (isAdded)
+            return builder;
         services.AddHostedService<HubPresenceCheck>();
         services.AddOptions<HubOptions>().Configure<IServiceProvider>(static (hubs, services) => hubs.AddFilter(FilterOf(services)));
         return builder;

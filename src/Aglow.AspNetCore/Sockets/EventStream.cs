@@ -25,8 +25,8 @@ namespace Aglow.AspNetCore.Sockets;
 /// <param name="host">The state that all connections share.</param>
 /// <param name="viewer">The user with whose eyes it sees.</param>
 /// <param name="caller">The caller; null if the server takes no tokens.</param>
-/// <param name="session">How long the application's own sign-in lasts; null: it has none.</param>
-internal sealed class EventStream(PipeWriter output, SocketHost host, uint viewer, Caller? caller, Func<TimeSpan>? session)
+/// <param name="session">The application's own sign-in; null: there is none.</param>
+internal sealed class EventStream(PipeWriter output, SocketHost host, uint viewer, Caller? caller, AppSession? session)
     : WatchConnection(viewer)
 {
     private static readonly TimeSpan CommentInterval = TimeSpan.FromSeconds(15);
@@ -39,7 +39,7 @@ internal sealed class EventStream(PipeWriter output, SocketHost host, uint viewe
 
     protected override TimeSpan TickInterval => SoonerOf(CommentInterval, Left);
 
-    private TimeSpan? Left => session?.Invoke() ?? caller?.Left(host.Tokens!.Now);
+    private TimeSpan? Left => session?.Left() ?? caller?.Left(host.Tokens!.Now);
 
     /// <summary>Streams until the client disconnects, the server stops, or the <paramref name="caller"/> may no longer watch.</summary>
     public static async Task RunAsync(
@@ -49,7 +49,7 @@ internal sealed class EventStream(PipeWriter output, SocketHost host, uint viewe
         SocketHost host,
         uint viewer,
         Caller? caller,
-        Func<TimeSpan>? session)
+        AppSession? session)
     {
         if (!await BeginAsync(context))
         {

@@ -28,6 +28,8 @@ internal sealed class PresenceSocket : WatchConnection, IDeviceConnection
     // a client that did not answer two pings is disconnected
     private const int MaxUnanswered = 2;
 
+    private static ReadOnlySpan<byte> ReconnectNow => "{\"type\":\"reconnect\",\"after_ms\":0}"u8;
+
     private readonly PipeReader _input;
     private readonly SocketOutput _output;
     private readonly SocketHost _host;
@@ -70,10 +72,9 @@ internal sealed class PresenceSocket : WatchConnection, IDeviceConnection
     /// <summary>The address whose rate limit its messages count against.</summary>
     public IPAddress? Address => _client.Address;
 
-    /// <summary>How long the application's sign-in behind it lasts; null if there is none.</summary>
-    public Func<TimeSpan>? Left => _client.Left;
+    protected override TimeSpan TickInterval => SoonerOf(_host.TickInterval, Left);
 
-    protected override TimeSpan TickInterval => SoonerOf(_host.TickInterval, Left?.Invoke() ?? _caller?.Left(_host.Tokens!.Now));
+    private TimeSpan? Left => _client.Session?.Left() ?? _caller?.Left(_host.Tokens!.Now);
 
     /// <summary>Reads until the connection ends. Before the call, the handshake is done and the hub has opened this connection.</summary>
     public async Task RunAsync()
@@ -104,9 +105,11 @@ internal sealed class PresenceSocket : WatchConnection, IDeviceConnection
     {
         if (_ended)
             return false;
-        if ((Left?.Invoke() ?? _caller?.Left(_host.Tokens!.Now)) == TimeSpan.Zero)
+        if (Left == TimeSpan.Zero)
         {
-            End(SocketClose.TokenEnded);
+            // the client may have a newer cookie or token of the application by now
+            var mayReturn = _client.Session is { IsRejected: false } && Send(ReconnectNow);
+            End(mayReturn ? SocketClose.GoingAway : SocketClose.TokenEnded);
             return false;
         }
 

@@ -20,6 +20,7 @@ internal enum SocketOpcode : byte
 internal static class SocketClose
 {
     public const int Normal = 1000;
+    public const int GoingAway = 1001;
     public const int ProtocolError = 1002;
     public const int UnsupportedData = 1003;
     public const int InvalidData = 1007;

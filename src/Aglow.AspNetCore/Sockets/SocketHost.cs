@@ -14,8 +14,8 @@ namespace Aglow.AspNetCore.Sockets;
 /// <param name="Caller">The caller whose credential opened it; null if the server takes no tokens.</param>
 /// <param name="Address">The address whose rate limit it counts against.</param>
 /// <param name="Device">The device that it is from.</param>
-/// <param name="Left">How long the application's sign-in behind it lasts; null if there is none.</param>
-internal sealed record Client(Caller? Caller, IPAddress? Address, Device Device, Func<TimeSpan>? Left = null);
+/// <param name="Session">The application's sign-in behind it; null if there is none.</param>
+internal sealed record Client(Caller? Caller, IPAddress? Address, Device Device, AppSession? Session = null);
 
 /// <summary>A socket that may open: its user and client. The user's first heartbeat is already written.</summary>
 internal sealed record Arrival(UserId Who, uint User, Client Client);

@@ -11,7 +11,7 @@ export class Account {
     #onRenamed;
     #onSignedOut;
 
-    /** `onRenamed(user)` is called with the new names, `onSignedOut()` when every session of this person has ended. */
+    /** `onRenamed(user)` is called with the new names, `onSignedOut(user)` when every session of this person has ended. */
     constructor({ onRenamed, onSignedOut }) {
         this.#onRenamed = onRenamed;
         this.#onSignedOut = onSignedOut;
@@ -46,8 +46,9 @@ export class Account {
     }
 
     async #signOut() {
-        await directory.revoke(this.#user.user_id);
+        const user = this.#user;
+        await directory.revoke(user.user_id);
         signOut();
-        this.#onSignedOut();
+        this.#onSignedOut(user);
     }
 }

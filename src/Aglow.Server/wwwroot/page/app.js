@@ -19,7 +19,7 @@ const account = new Account({
         me.rename(user);
         people.refresh();
     },
-    onSignedOut: () => me.signedOut(),
+    onSignedOut: (user) => me.signedOut(user),
 });
 const me = new Me(presence, (user) => {
     people.setUser(user?.user_id);

@@ -5,7 +5,7 @@ import { headers } from './session.js';
 export async function* eventsOf(url, signal) {
     const answer = await fetch(url, { headers: { Accept: 'text/event-stream', ...headers() }, cache: 'no-store', signal });
     if (!answer.ok)
-        throw new Error(`${answer.status}`);
+        throw Object.assign(new Error(`The server answered ${answer.status}.`), { status: answer.status });
     let rest = '';
     let event = { type: 'message', data: [] };
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();

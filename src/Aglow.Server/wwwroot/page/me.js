@@ -2,7 +2,7 @@
 import { http } from '/client/index.js';
 import { announce } from './announcer.js';
 import * as directory from './directory.js';
-import { token } from './session.js';
+import { signIn, signOut, token } from './session.js';
 import { now } from './time.js';
 import { hueOf, initialsOf, nameOf, seenWords } from './words.js';
 
@@ -23,6 +23,7 @@ export class Me {
         this.#group = presence.group((record) => this.#hear(record));
         presence.onState(() => presence.isLost && this.#say('Not connected'));
         presence.onError(({ title, detail }) => title !== 'Not connected' && announce(`${title}: ${detail}`));
+        presence.onRefused((reason) => this.#turnAway(reason));
         byId('arrive').addEventListener('submit', (submit) => {
             submit.preventDefault();
             this.#arrive(byId('name').value.trim());
@@ -41,10 +42,9 @@ export class Me {
         const kept = JSON.parse(sessionStorage.getItem(KEPT) ?? 'null');
         if (!kept)
             return false;
-        // a server on a new, empty folder does not know them
-        const user = typeof kept.user_id === 'number'
-            ? kept
-            : await directory.findUser(kept.user_id).catch((refused) => (refused.status === 404 ? undefined : kept));
+        // a server on a new, empty folder does not know them; a number needs no profile
+        const user = await directory.findUser(kept.user_id).catch(
+            (refused) => (refused.status === 404 && typeof kept.user_id !== 'number' ? undefined : kept));
         if (user)
             this.#become(user);
         return user !== undefined;
@@ -64,12 +64,29 @@ export class Me {
         this.#label();
     }
 
-    /** This tab's person was signed out everywhere. */
-    async signedOut() {
-        const name = nameOf(this.#user);
+    /** This tab's person was signed out everywhere. The server may have ended the connection before. */
+    async signedOut(user) {
+        if (this.#user) {
+            this.#forget();
+            await this.#presence.leave();
+        }
+
+        byId('arrive-problem').hidden = byId('sign-in-problem').hidden = true;
+        announce(`${nameOf(user)} is signed out everywhere`);
+    }
+
+    // The server refuses this tab's person: disabled, deleted, signed out everywhere, or their token has ended.
+    #turnAway({ title, detail }) {
+        const why = `${title}: ${detail}`;
         this.#forget();
-        await this.#presence.leave();
-        announce(`${name} is signed out everywhere`);
+        this.#presence.as(undefined);
+        announce(why);
+        if (token() === undefined) {
+            this.#complain(why);
+        } else {
+            signOut();
+            signIn(why);
+        }
     }
 
     async #arrive(name, find = findOrMake) {
@@ -170,7 +187,7 @@ export class Me {
 // Digits are an integer ID, which needs no profile. Any other name is a known user name, or the name of a new person.
 async function findOrMake(name) {
     if (/^(0|[1-9]\d{0,9})$/.test(name) && Number(name) < 2 ** 31)
-        return { user_id: Number(name) };
+        return numbered(Number(name));
     const known = await findByName(name);
     if (known)
         return come(known);
@@ -183,6 +200,13 @@ async function findOrMake(name) {
         return come(await directory.createUser({ user_name: name, user_id: `${name} ${crypto.randomUUID()}` }));
     }
 }
+
+// A number may have chosen a status before.
+const numbered = (number) => directory.findUser(number).catch((refused) => {
+    if (refused.status !== 404)
+        throw refused;
+    return { user_id: number };
+});
 
 // Finds the user with this user name, in any case. The search lists the names that begin with it first.
 async function findByName(name) {

@@ -9,7 +9,7 @@ const PATIENCE_MS = 2000;
 export class Presence {
     #source;
     #groups = new Set();
-    #listeners = { state: [], error: [] };
+    #listeners = { state: [], error: [], refused: [] };
     #patience;
     #wasOpen = false;
 
@@ -32,6 +32,11 @@ export class Presence {
         this.#listeners.error.push(callback);
     }
 
+    /** Called with the reason when the server itself refuses the user: it does not change its mind by itself. */
+    onRefused(callback) {
+        this.#listeners.refused.push(callback);
+    }
+
     /** Continues as this user (undefined: as a visitor). Groups keep their watches. */
     as(user) {
         this.#change(user)?.close();
@@ -49,7 +54,14 @@ export class Presence {
         this.#source = source;
         this.#wasOpen = false;
         this.user = user;
-        source.onState(() => source === this.#source && this.#changed());
+        source.onState((state) => {
+            if (source !== this.#source)
+                return;
+            if (state === 'refused')
+                this.#listeners.refused.forEach((callback) => callback(source.reason));
+            else
+                this.#changed();
+        });
         source.onError((problem) => source === this.#source && this.#listeners.error.forEach((callback) => callback(problem)));
         for (const group of this.#groups)
             group.watchOn(source);

@@ -17,13 +17,15 @@ export const signOut = () => (credential = undefined);
 /** Registers a callback for sign-ins. It gets the token's user; undefined for a backend's key. */
 export const onSignedIn = (callback) => listeners.push(callback);
 
-/** Asks for a credential, once for all calls that wait. Resolves when the server accepts it. */
-export function signIn() {
+/** Asks for a credential, and says why, once for all calls that wait. Resolves when the server accepts it. */
+export function signIn(why) {
     signingIn ??= new Promise((resolve) => {
         const form = byId('sign-in');
         const arriving = byId('arrive').hidden;
         byId('arrive').hidden = true;
         form.hidden = false;
+        byId('sign-in-problem').textContent = why ?? '';
+        byId('sign-in-problem').hidden = why === undefined;
         byId('token').focus();
         form.addEventListener('submit', async function submitted(submit) {
             submit.preventDefault();

@@ -4,6 +4,7 @@
 // HTTP/1.1 for all of its tabs, and each stream takes one. So a hidden tab has no stream.
 import { backoffMs } from '/client/index.js';
 import { eventsOf } from './events.js';
+import { signIn } from './session.js';
 
 const MIN_BACKOFF_MS = 500;
 const MAX_BACKOFF_MS = 15_000;
@@ -81,8 +82,14 @@ export class Stream {
                     return;
                 this.#take(type, data);
             }
-        } catch {
-            // treated as closed by the server: tries again, unless this page ended it
+        } catch (failure) {
+            // a visitor has no token, or it has ended: nothing recovers by itself
+            if (failure.status === 401 && !signal.aborted) {
+                this.#forget();
+                await signIn();
+            }
+
+            // anything else is treated as closed by the server: tries again, unless this page ended it
         }
 
         if (signal.aborted)
@@ -120,12 +127,16 @@ export class Stream {
     }
 
     #lose(state) {
+        this.#forget();
+        this.#become(state);
+    }
+
+    // Nobody's status is known now.
+    #forget() {
         for (const { records } of this.#watches) {
             for (const { user_id, last_seen } of [...records.values()])
                 this.#tell({ user_id, is_online: null, status: 'unknown', last_seen });
         }
-
-        this.#become(state);
     }
 
     #tell(record) {
