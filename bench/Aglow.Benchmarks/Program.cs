@@ -18,7 +18,7 @@ Benchmark[] benchmarks =
 [
     new EngineBenchmark(), new HttpBenchmark(), new RestartBenchmark(), new SocketsBenchmark(), new FanoutBenchmark(),
     new DirectoryBenchmark(), new PageBenchmark(), new RedisBenchmark(), new StoresBenchmark(), new PlanBenchmark(),
-    new AttackBenchmark(), new DoorBenchmark(), new NodesBenchmark(), new FailoverBenchmark(), new LeavesBenchmark(),
+    new AttackBenchmark(), new DoorBenchmark(), new NodesBenchmark(), new FailoverBenchmark(),
     new CutBenchmark(), new StartBenchmark(), new InstructionsBenchmark(), new MillionBenchmark(),
     new DevicesBenchmark(), new ClaimsBenchmark(), new ChangesBenchmark(), new FaultsBenchmark(),
 ];
