@@ -26,8 +26,6 @@ Benchmark[] benchmarks =
 // hidden verbs: processes that benchmarks start to measure them
 if (args is [EngineMemory.Verb, .. var rest])
     return await EngineMemory.FillAsync(rest);
-if (args is [HttpHost.Verb, var data])
-    return await HttpHost.RunAsync(data);
 if (args is [RestartBenchmark.Verb, var folder])
     return await RestartBenchmark.LoadAsync(folder);
 if (args is [LoadGenerator.Verb, .. var load])

@@ -34,8 +34,8 @@ internal sealed class DevicesBenchmark : Benchmark
         using (var alone = await ServeProcess.StartAsync(0, folder.Path, flags))
             await MeasureAsync(run, "one node on its folder", [alone.Port], runs / 3);
         await using var cluster = await ClusterServers.StartAsync();
-        using var one = await NodeProcess.StartAsync(cluster, flags);
-        using var other = await NodeProcess.StartAsync(cluster, flags);
+        using var one = await ServeProcess.StartAsync(cluster, flags);
+        using var other = await ServeProcess.StartAsync(cluster, flags);
         await MeasureAsync(run, "two nodes on a Redis Cluster", [one.Port, other.Port], runs - (runs / 3));
     }
 
@@ -43,7 +43,7 @@ internal sealed class DevicesBenchmark : Benchmark
     {
         var findings = new PairFindings();
         var pairs = DevicePair.All(ports.Length);
-        Uri[] nodes = [.. ports.Select(static port => new Uri($"http://127.0.0.1:{port}"))];
+        Uri[] nodes = [.. ports.Select(Http.Local)];
         var devices = new DevicePairs(nodes, TimeSpan.FromSeconds(run.Settings.Number("heartbeat-seconds")));
         var most = (int)run.Settings.Number("at-once");
         for (var done = 0; done < people; done += most)

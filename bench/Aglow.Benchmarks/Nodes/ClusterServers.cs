@@ -41,14 +41,9 @@ internal sealed class ClusterServers : IAsyncDisposable
             return cluster;
         foreach (var replica in servers[Primaries..])
         {
-            var began = Stopwatch.GetTimestamp();
             string[] ask = ["-p", $"{replica.Port}", "info", "replication"];
-            while (!(await CliAsync(ask)).Contains("master_link_status:up", StringComparison.Ordinal))
-            {
-                await Task.Delay(100);
-                if (Stopwatch.GetElapsedTime(began).TotalSeconds > 30)
-                    throw new BenchmarkException("a replica did not catch up within 30 s.");
-            }
+            await Wait.UntilAsync(
+                async () => (await CliAsync(ask)).Contains("master_link_status:up", StringComparison.Ordinal), 30, "a replica to catch up");
         }
 
         return cluster;
