@@ -44,7 +44,8 @@ internal sealed class ServeProcess : IDisposable
     /// <summary>Starts the program, again if it has ended, and waits until it is ready.</summary>
     public async Task StartAsync()
     {
-        var ready = new TaskCompletionSource();
+        // what follows must not run on the thread that reads the output
+        var ready = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         _child = Child.Start(_command[0], _cores, _command[1..]);
         _child.Process.OutputDataReceived += (_, said) =>
         {
