@@ -160,7 +160,7 @@ internal sealed class HttpBenchmark : Benchmark
                     Cores.Server, Path.Combine(folder, $"guarded {how}"),
                     ["--auth", "token", "--jwt-secret", Convert.ToBase64String(secret), .. more]);
                 var load = new OwnHeartbeat();
-                var users = Enumerable.Range(10_000_000, (int)run.Settings.Number("connections")).Select(static user => (uint)user).ToArray();
+                var users = Enumerable.Range(0, _http.Length).Select(static i => (uint)(10_000_000 + i)).ToArray();
                 Connection[] with =
                 [
                     .. users.Select(user => new Connection(guarded.Port)

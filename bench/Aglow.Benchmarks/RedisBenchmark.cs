@@ -92,7 +92,8 @@ internal sealed class RedisBenchmark : Benchmark
         double packed, keys;
         await using (var bench = await Bench.StartAsync(run, durable: false))
         {
-            await using var cluster = await RedisCluster.ConnectAsync(bench.Options, TimeProvider.System, new RedisLog(NullLogger.Instance));
+            var log = new RedisLog(NullLogger.Instance);
+            await using var cluster = await RedisCluster.ConnectAsync(bench.Options, TimeProvider.System, log);
             var redis = await bench.Server.ConnectAsync();
             var empty = await UsedAsync(bench.Server);
             // in the order in which people register, so that each page grows step by step

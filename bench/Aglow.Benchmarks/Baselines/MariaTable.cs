@@ -50,7 +50,8 @@ internal sealed class MariaTable : SqlTable
         await ReadAsync(select, row);
     }
 
-    public override Task FillAsync(uint users, long value) => ExecuteAsync($"INSERT INTO {Name} SELECT seq, {value} FROM seq_0_to_{users - 1}");
+    public override Task FillAsync(uint users, long value) =>
+        ExecuteAsync($"INSERT INTO {Name} SELECT seq, {value} FROM seq_0_to_{users - 1}");
 
     public override Task<long> BytesAsync() => Task.FromResult(_server.TableBytes(Name));
 

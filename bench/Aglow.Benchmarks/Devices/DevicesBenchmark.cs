@@ -57,12 +57,9 @@ internal sealed class DevicesBenchmark : Benchmark
             run.Note(wrong);
         var judged = $"of {findings.Judged} people ({findings.Late} not judged)";
         run.Add($"{where}: seen offline while a device was alive, {judged}", "people", [findings.Flickers], Goal.Most(0));
-        if (findings.OfflineAfter.Count > 0)
-            run.Add($"{where}: from the last leave to offline", "s", findings.OfflineAfter);
-        if (findings.Wrong.Count > 0)
-        {
-            throw new BenchmarkException(
-                $"{findings.Wrong.Count} of {findings.Judged} people were not shown as they were: {findings.Wrong[0]}");
-        }
+        if (!findings.OfflineAfter.IsEmpty)
+            run.Add($"{where}: from the last leave to offline", "s", [.. findings.OfflineAfter]);
+        if (findings.Wrong.TryPeek(out var first))
+            throw new BenchmarkException($"{findings.Wrong.Count} of {findings.Judged} people were not shown as they were: {first}");
     }
 }

@@ -113,7 +113,8 @@ internal sealed class DoorBenchmark : Benchmark
         for (var i = 0; i < 30; i++)
         {
             (await OpenAsync(http, $"other {_others}", $"/watch?users={string.Join(',', ids)}")).Dispose();
-            await SendAsync(http, $"other {_others++}", HttpMethod.Post, "/status/batch", $"{{\"user_ids\":[\"{string.Join("\",\"", ids)}\"]}}");
+            await SendAsync(
+                http, $"other {_others++}", HttpMethod.Post, "/status/batch", $"{{\"user_ids\":[\"{string.Join("\",\"", ids)}\"]}}");
         }
 
         await Task.Delay(TimeSpan.FromSeconds(5), TimeProvider.System);

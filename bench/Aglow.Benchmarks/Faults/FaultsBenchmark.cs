@@ -86,7 +86,8 @@ internal sealed class FaultsBenchmark : Benchmark
             Path.Combine(Machine.Root(), "aglow"),
             0,
             [
-                "swarm", .. nodes.SelectMany(static node => (string[])["--url", $"{Http.Local(node.Port)}"]), "--people", settings.Text("people"),
+                "swarm", .. nodes.SelectMany(static node => (string[])["--url", $"http://127.0.0.1:{node.Port}"]),
+                "--people", settings.Text("people"),
                 "--seconds", settings.Text("seconds"), "--quiet-seconds", settings.Text("quiet"), "--seed", settings.Text("seed"),
                 "--claims", "--devices", "--feed", "--webhook", $"{Programs.FreePort()}", "--disturbed", "--receiver-down-seconds",
                 settings.Text("receiver-down"), "--receiver-slow-seconds", settings.Text("receiver-slow"),

@@ -41,7 +41,7 @@ internal sealed class CutBenchmark : Benchmark
             for (var i = 0; i < run.PairCount; i++)
             {
                 await using var postgres = await PostgresServer.StartAsync(0);
-                await using var proxy = new HoldingProxy(postgres.Port);
+                using var proxy = new HoldingProxy(postgres.Port);
                 await using var cluster = await ClusterServers.StartAsync();
                 using var node = await ServeProcess.StartAsync(
                     cluster, ["--postgres", $"Host=127.0.0.1;Port={proxy.Port};Username=aglow;Database=postgres"]);

@@ -28,8 +28,8 @@ internal sealed class SocketLoad(Child child) : IDisposable
     public async Task<T> AskAsync<T>(string command) => (await AskAsync(command)).Deserialize<T>(LoadGenerator.Json)!;
 
     /// <summary>
-    /// Opens this many sockets and then as many again, for slopes, and measures after each step. Each user is watched by as many sockets as a
-    /// socket watches users.
+    /// Opens this many sockets and then as many again, for slopes, and measures after each step. Each user is watched by as many sockets as
+    /// a socket watches users.
     /// </summary>
     public async Task<(T One, T Two)> StepsAsync<T>(int step, int watching, Func<Task<T>> measure)
     {
