@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
+using Aglow.Benchmarks.Sockets;
 
 namespace Aglow.Benchmarks;
 
@@ -62,22 +63,20 @@ internal sealed class AttackBenchmark : Benchmark
     private static async Task<(double Kilobytes, int Opened, List<double> Milliseconds)> MeasureAsync(
         int count, byte[] sends, TimeSpan openWithin)
     {
-        using var folder = new TemporaryFolder();
-        using var server = Child.Self(0, HttpHost.Verb, folder.Path);
-        var port = int.Parse(await server.ReadLineAsync());
+        using var server = await Server.StartAsync(Server.Aglow, leaseSeconds: 86_400);
         var clients = new List<Socket>();
         // warms up: memory that the server needs for its first calls is not part of a connection's cost
         for (var i = 0; i < 1000; i++)
-            Heartbeat(port);
-        var before = Cpu.ResidentBytes(server.Process.Id);
+            Heartbeat(server.Port);
+        var before = Cpu.ResidentBytes(server.Process);
         var began = Stopwatch.GetTimestamp();
         while (clients.Count < count && Stopwatch.GetElapsedTime(began) < openWithin)
-            clients.Add(await OpenAsync(port, clients.Count, sends));
+            clients.Add(await OpenAsync(server.Port, clients.Count, sends));
         // when a later connection is answered, the server has accepted all earlier ones
         var times = new List<double>();
         for (var i = 0; i < HeartbeatsMeanwhile; i++)
-            times.Add(Heartbeat(port));
-        var memory = (Cpu.ResidentBytes(server.Process.Id) - before) / 1024.0 / clients.Count;
+            times.Add(Heartbeat(server.Port));
+        var memory = (Cpu.ResidentBytes(server.Process) - before) / 1024.0 / clients.Count;
         var closed = clients.Count(static client => client.Poll(0, SelectMode.SelectRead));
         clients.ForEach(static client => client.Dispose());
         return closed == 0
@@ -86,7 +85,8 @@ internal sealed class AttackBenchmark : Benchmark
                 $"{closed} of {clients.Count} connections ended before they were measured: use fewer --clients.");
     }
 
-    private static async Task<Socket> OpenAsync(int port, int number, byte[] sends)
+    /// <summary>Opens a connection that sends these bytes. The number chooses its address.</summary>
+    internal static async Task<Socket> OpenAsync(int port, int number, byte[] sends)
     {
         // 127.0.0.1 to 127.0.0.16, because the number of ports per address is limited
         var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };

@@ -23,12 +23,17 @@ internal sealed partial class Child : IDisposable
     public static Child Self(int cores, params IEnumerable<string> arguments) =>
         Start(OwnCommand[0], cores, [.. OwnCommand.Skip(1), .. arguments]);
 
-    /// <summary>Starts a program.</summary>
+    /// <summary>Starts a program whose idle threads sleep at once, as in aglow-server (its project file has the reason).</summary>
     public static Child Start(string program, int cores, params IEnumerable<string> arguments)
     {
-        var start = Info(cores, program, arguments);
-        // idle threads sleep at once, as in aglow-server (its project file has the reason)
+        var start = Info(cores, [program, .. arguments]);
         start.Environment["DOTNET_ThreadPool_UnfairSemaphoreSpinLimit"] = "0";
+        return Start(start);
+    }
+
+    /// <summary>Starts a program.</summary>
+    public static Child Start(ProcessStartInfo start)
+    {
         try
         {
             return new Child(Process.Start(start)!);
@@ -40,11 +45,11 @@ internal sealed partial class Child : IDisposable
     }
 
     /// <summary>How to start a program whose input and output are ours.</summary>
-    public static ProcessStartInfo Info(int cores, string program, IEnumerable<string> arguments)
+    public static ProcessStartInfo Info(int cores, string[] command)
     {
         // pinned before it starts, so that its runtime counts only these cores
-        var (name, all) = cores == 0 ? (program, arguments) : ("taskset", [$"{cores:x}", program, .. arguments]);
-        return new(name, all) { RedirectStandardInput = true, RedirectStandardOutput = true, UseShellExecute = false };
+        string[] all = cores == 0 ? command : ["taskset", $"{cores:x}", .. command];
+        return new(all[0], all[1..]) { RedirectStandardInput = true, RedirectStandardOutput = true, UseShellExecute = false };
     }
 
     /// <summary>Reads a line of its output.</summary>
@@ -70,8 +75,16 @@ internal sealed partial class Child : IDisposable
 
     public void Dispose()
     {
-        // our programs end with their input, even if this program is killed
-        Process.StandardInput.Close();
+        try
+        {
+            // our programs end with their input, even if this program is killed
+            Process.StandardInput.Close();
+        }
+        catch (IOException)
+        {
+            // the process has already ended, and printed the reason
+        }
+
         if (!Process.WaitForExit(TimeSpan.FromSeconds(1)))
             Process.Kill(entireProcessTree: true);
         Process.WaitForExit();

@@ -1,5 +1,7 @@
+using System.Buffers.Text;
 using System.Net;
 using System.Net.Sockets;
+using System.Text;
 
 namespace Aglow.Benchmarks;
 
@@ -11,7 +13,9 @@ internal sealed class Connection : IDisposable
 {
     private readonly Socket _socket =
         new(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true, ReceiveTimeout = 60_000 };
-    private byte[] _answer = new byte[256 * 1024];
+    private byte[] _received = new byte[256 * 1024];
+    // what was received and not yet taken
+    private int _start, _end;
 
     public Connection(int port) => _socket.Connect(IPAddress.Loopback, port);
 
@@ -35,7 +39,7 @@ internal sealed class Connection : IDisposable
     /// </summary>
     public int Head(string method, string path, string? contentType, int bodyBytes)
     {
-        var head = System.Text.Encoding.ASCII.GetBytes(
+        var head = Encoding.ASCII.GetBytes(
             $"{method} {path} HTTP/1.1\r\nHost: localhost\r\n"
                 + $"{Headers}{(contentType is null ? "" : $"Content-Type: {contentType}\r\nContent-Length: {bodyBytes}\r\n")}\r\n");
         if (Request.Length < head.Length + bodyBytes)
@@ -46,65 +50,74 @@ internal sealed class Connection : IDisposable
     }
 
     /// <summary>Sends the first bytes of <see cref="Request"/>.</summary>
-    public void Send(int bytes)
+    public void Send(int bytes) => Send(Request.AsSpan(0, bytes));
+
+    /// <summary>Sends these bytes.</summary>
+    public void Send(ReadOnlySpan<byte> bytes)
     {
-        for (var sent = 0; sent < bytes;)
-            sent += _socket.Send(Request.AsSpan(sent, bytes - sent));
+        while (!bytes.IsEmpty)
+            bytes = bytes[_socket.Send(bytes)..];
     }
 
-    /// <summary>Reads one HTTP answer, which must have this status; returns its body.</summary>
+    /// <summary>Reads one HTTP answer, which must have this status; returns its body, which is valid until the next call.</summary>
     public ReadOnlySpan<byte> ReceiveHttp(int status = 200)
     {
-        var received = 0;
         int end;
-        while ((end = _answer.AsSpan(0, received).IndexOf("\r\n\r\n"u8)) < 0)
-            received += Receive(received);
-        var head = _answer.AsSpan(0, end);
-        if (!System.Buffers.Text.Utf8Parser.TryParse(head["HTTP/1.1 ".Length..], out int answered, out _) || answered != status)
-            throw new BenchmarkException(
-                $"the server answered {System.Text.Encoding.UTF8.GetString(_answer.AsSpan(0, Math.Min(received, 400)))}");
+        while ((end = Received.IndexOf("\r\n\r\n"u8)) < 0)
+            Receive();
+        var head = Received[..end];
+        if (!Utf8Parser.TryParse(head["HTTP/1.1 ".Length..], out int answered, out _) || answered != status)
+            throw new BenchmarkException($"the server answered {Encoding.UTF8.GetString(Received[..Math.Min(Received.Length, 400)])}");
         var at = head.IndexOf("Content-Length: "u8);
         var length = 0;
-        if (at >= 0 && !System.Buffers.Text.Utf8Parser.TryParse(head[(at + 16)..], out length, out _))
+        if (at >= 0 && !Utf8Parser.TryParse(head[(at + 16)..], out length, out _))
             throw new BenchmarkException("the server answered without a length.");
-        var body = end + 4;
-        while (received < body + length)
-            received += Receive(received);
-        return _answer.AsSpan(body, length);
+        return ReceiveBytes(end + 4 + length)[(end + 4)..];
     }
 
     /// <summary>Reads an answer of this many bytes.</summary>
     public ReadOnlySpan<byte> ReceiveBytes(int count)
     {
-        for (var received = 0; received < count;)
-            received += Receive(received);
-        return _answer.AsSpan(0, count);
+        while (Received.Length < count)
+            Receive();
+        var answer = Received[..count];
+        _start += count;
+        return answer;
     }
 
     /// <summary>Reads an answer of this many lines.</summary>
     public ReadOnlySpan<byte> ReceiveLines(int count)
     {
-        var received = 0;
-        for (var lines = 0; lines < count;)
-        {
-            var more = Receive(received);
-            lines += _answer.AsSpan(received, more).Count((byte)'\n');
-            received += more;
-        }
+        for (var lines = Received.Count((byte)'\n'); lines < count;)
+            lines += Receive().Count((byte)'\n');
+        return ReceiveBytes(Received.Length);
+    }
 
-        return _answer.AsSpan(0, received);
+    /// <summary>Reads up to a text, and drops it and everything before.</summary>
+    public void ReceiveUntil(ReadOnlySpan<byte> text)
+    {
+        int at;
+        while ((at = Received.IndexOf(text)) < 0)
+            Receive();
+        ReceiveBytes(at + text.Length);
     }
 
     public void Dispose() => _socket.Dispose();
 
-    private int Receive(int from)
+    private ReadOnlySpan<byte> Received => _received.AsSpan(_start.._end);
+
+    // Receives more, and returns that.
+    private ReadOnlySpan<byte> Receive()
     {
-        if (from == _answer.Length)
-            Array.Resize(ref _answer, _answer.Length * 2);
+        if (_start == _end)
+            _start = _end = 0;
+        if (_end == _received.Length)
+            Array.Resize(ref _received, _received.Length * 2);
         try
         {
-            var count = _socket.Receive(_answer.AsSpan(from));
-            return count > 0 ? count : throw new BenchmarkException("the server closed a connection.");
+            var count = _socket.Receive(_received.AsSpan(_end));
+            _end += count;
+            return count > 0 ? _received.AsSpan(_end - count, count) : throw new BenchmarkException("the server closed a connection.");
         }
         catch (SocketException failure)
         {

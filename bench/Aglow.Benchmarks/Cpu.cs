@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 
 namespace Aglow.Benchmarks;
@@ -47,34 +48,27 @@ internal static class Cpu
         return all;
     }
 
-    /// <summary>The processes that a process started, and that are alive.</summary>
-    public static IEnumerable<int> ChildrenOf(int process)
-    {
-        foreach (var folder in Directory.EnumerateDirectories("/proc"))
-        {
-            if (!int.TryParse(Path.GetFileName(folder), out var other))
-                continue;
-            string stat;
-            try
-            {
-                stat = File.ReadAllText($"{folder}/stat");
-            }
-            catch (IOException)
-            {
-                // the process ended in the meantime
-                continue;
-            }
-
-            if (stat[(stat.LastIndexOf(')') + 2)..].Split(' ')[1] == $"{process}")
-                yield return other;
-        }
-    }
+    /// <summary>The processes that a process with one thread started, and that are alive.</summary>
+    public static IEnumerable<int> ChildrenOf(int process) =>
+        File.ReadAllText($"/proc/{process}/task/{process}/children").Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(int.Parse);
 
     /// <summary>Resident bytes of a process, from <c>/proc/PID/status</c>.</summary>
     public static long ResidentBytes(int process) => Bytes($"/proc/{process}/status", "VmRSS:");
 
     /// <summary>Bytes of kernel objects that cannot be freed, sockets among them, of the whole machine.</summary>
     public static long KernelBytes() => Bytes("/proc/meminfo", "SUnreclaim:");
+
+    /// <summary>Runs a full collection in this process; returns the remaining bytes of heap.</summary>
+    public static long Collect()
+    {
+        for (var i = 0; i < 2; i++)
+        {
+            GC.Collect(2, GCCollectionMode.Aggressive, blocking: true, compacting: true);
+            GC.WaitForPendingFinalizers();
+        }
+
+        return GC.GetTotalMemory(forceFullCollection: true);
+    }
 
     private static long Bytes(string file, string key)
     {
@@ -89,5 +83,22 @@ internal static class Cpu
         }
 
         throw new BenchmarkException($"{file} does not say {key}");
+    }
+}
+
+/// <summary>The cores of pinned processes, as masks; 0: any.</summary>
+internal static class Cores
+{
+    /// <summary>The first core, for the measured server.</summary>
+    public const int Server = 1;
+
+    /// <summary>The second core, for this process or another load.</summary>
+    public const int Load = 2;
+
+    /// <summary>Pins this process to the core of the load, where there are two.</summary>
+    public static void PinThisProcess()
+    {
+        if (OperatingSystem.IsLinux() && Environment.ProcessorCount > 1)
+            Process.GetCurrentProcess().ProcessorAffinity = Load;
     }
 }

@@ -30,52 +30,44 @@ internal sealed class DirectoryBenchmark : Benchmark
         new("batch", "10k", "IDs or profiles a batch"),
         new("searches", "200", "searches of each kind"),
         new("keys", "10m", "IDs in the cache; not with --postgres"),
-        new("folder", "", "where the files go; default a temporary folder, removed afterwards"),
-        new("postgres", "", "measure PostgreSQL instead: own starts one, or an empty database, Host=…;Database=…;Username=…"),
+        new("postgres", "no", "own: starts PostgreSQL, and measures that instead"),
     ];
 
     public override async Task RunAsync(Run run)
     {
-        if (run.Settings.Text("postgres") is { Length: > 0 } connection)
+        if (run.Settings.Choices("postgres", "own", "no") is ["own"])
         {
-            await using var own = connection == "own" ? await PostgresServer.StartAsync(0, waitsForDisk: true) : null;
-            await MeasureAsync(run, own?.ConnectionString ?? connection);
+            await MeasurePostgresAsync(run);
             return;
         }
 
         KeyCacheMemory(run, (int)run.Settings.Number("keys"));
-        using var temporary = run.Settings.Text("folder").Length == 0 ? new TemporaryFolder() : null;
-        var folder = temporary?.Path ?? run.Settings.Text("folder");
-        await using var directory = SqliteUserDirectory.Open(folder, TimeProvider.System);
+        using var folder = new TemporaryFolder();
+        await using var directory = SqliteUserDirectory.Open(folder.Path, TimeProvider.System);
+        await FillAsync(run, directory);
         await MeasureAsync(
             run,
             directory,
             least: 5_000,
-            () => Task.FromResult(Directory.EnumerateFiles(folder, "users.db*").Sum(file => new FileInfo(file).Length)));
+            () => Task.FromResult(Directory.EnumerateFiles(folder.Path, "users.db*").Sum(file => new FileInfo(file).Length)));
     }
 
-    private static async Task MeasureAsync(Run run, string connection)
+    private static async Task MeasurePostgresAsync(Run run)
     {
-        try
+        await using var server = await PostgresServer.StartAsync(0, waitsForDisk: true);
+        var connection = server.ConnectionString;
+        // this makes the tables
+        await (await OpenAsync()).DisposeAsync();
+        await PostgresFill.RunAsync(run, connection, (int)run.Settings.Number("users"));
+        await using var directory = await OpenAsync();
+        const string ask = "SELECT string_agg(name || ' = ' || current_setting(name), ', ') "
+            + "FROM unnest(ARRAY['shared_buffers', 'fsync', 'synchronous_commit']) AS name";
+        run.Note($"{directory}; {await AskAsync(ask)}");
+        await MeasureAsync(run, directory, least: 3_000, async () =>
         {
-            // this makes the tables
-            await using (var empty = await OpenAsync())
-                RequireEmpty(empty);
-            await PostgresFill.RunAsync(run, connection, (int)run.Settings.Number("users"));
-            await using var directory = await OpenAsync();
-            const string ask = "SELECT string_agg(name || ' = ' || current_setting(name), ', ') "
-                + "FROM unnest(ARRAY['shared_buffers', 'fsync', 'synchronous_commit']) AS name";
-            run.Note($"{directory}; {await AskAsync(ask)}");
-            await MeasureFilledAsync(run, directory, least: 3_000, async () =>
-            {
-                await AskAsync("VACUUM ANALYZE aglow.ids, aglow.profile");
-                return (long)(await AskAsync("SELECT pg_total_relation_size('aglow.ids') + pg_total_relation_size('aglow.profile')"))!;
-            });
-        }
-        catch (Exception failed) when (failed is StoreUnavailableException or FormatException)
-        {
-            throw new BenchmarkException(failed.Message);
-        }
+            await AskAsync("VACUUM ANALYZE aglow.ids, aglow.profile");
+            return (long)(await AskAsync("SELECT pg_total_relation_size('aglow.ids') + pg_total_relation_size('aglow.profile')"))!;
+        });
 
         Task<PostgresUserDirectory> OpenAsync() => PostgresUserDirectory.OpenAsync(
             PostgresOptions.Parse(connection), TimeProvider.System, NullLoggerFactory.Instance);
@@ -89,11 +81,10 @@ internal sealed class DirectoryBenchmark : Benchmark
         }
     }
 
-    private static async Task MeasureAsync(Run run, IUserDirectory directory, double least, Func<Task<long>> bytes)
+    private static async Task FillAsync(Run run, IUserDirectory directory)
     {
         var users = (int)run.Settings.Number("users");
         var batch = (int)run.Settings.Number("batch");
-        RequireEmpty(directory);
         var block = Math.Max(batch, users / 20);
         for (var from = 0; from < users; from += block)
         {
@@ -103,17 +94,9 @@ internal sealed class DirectoryBenchmark : Benchmark
             var profiles = (await WriteAsync(directory, from, to, Math.Max(batch, FillBatch))).Average();
             run.Progress($"{to:#,0} users; {ids:#,0} IDs/s, {profiles:#,0} profiles/s");
         }
-
-        await MeasureFilledAsync(run, directory, least, bytes);
     }
 
-    private static void RequireEmpty(IUserDirectory directory)
-    {
-        if (directory.NextIndex != UserId.FirstDirectoryNumber)
-            throw new BenchmarkException("there are users in this directory already: name an empty one.");
-    }
-
-    private static async Task MeasureFilledAsync(Run run, IUserDirectory directory, double least, Func<Task<long>> bytes)
+    private static async Task MeasureAsync(Run run, IUserDirectory directory, double least, Func<Task<long>> bytes)
     {
         var users = (int)run.Settings.Number("users");
         var added = (int)run.Settings.Number("new");
@@ -193,10 +176,9 @@ internal sealed class DirectoryBenchmark : Benchmark
                 }
             }
 
-            milliseconds.Sort();
             run.Add($"search {kind.Name}: p50", "ms", milliseconds);
-            run.Add("  p99", "ms", [milliseconds[(int)(milliseconds.Count * 0.99)]], Goal.Most(kind.Milliseconds));
-            run.Add("  longest", "ms", [milliseconds[^1]]);
+            run.Add("  p99", "ms", [Spread.Quantile(milliseconds, 0.99)], Goal.Most(kind.Milliseconds));
+            run.Add("  longest", "ms", [milliseconds.Max()]);
             if (empty > 0)
                 run.Note(
                     $"search {kind.Name}: {empty} of {milliseconds.Count} pages ended short of 20 with more to come, for they had cost "

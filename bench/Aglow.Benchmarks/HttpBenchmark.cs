@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Security.Cryptography;
 using Aglow.Benchmarks.Door;
+using Aglow.Benchmarks.Sockets;
 
 namespace Aglow.Benchmarks;
 
@@ -14,8 +15,6 @@ namespace Aglow.Benchmarks;
 /// </remarks>
 internal sealed class HttpBenchmark : Benchmark
 {
-    private const int ServerCore = 1, OurCore = 2;
-
     public override string Name => "http";
 
     public override string Measures => "server CPU of heartbeats and statuses over HTTP, compared with an empty endpoint and with Redis";
@@ -32,30 +31,23 @@ internal sealed class HttpBenchmark : Benchmark
     public override async Task RunAsync(Run run)
     {
         var parts = run.Settings.Choices("parts", "single", "unpipelined", "packed", "large", "statuses", "latency", "auth");
-        if (OperatingSystem.IsLinux() && Environment.ProcessorCount > 1)
-            Process.GetCurrentProcess().ProcessorAffinity = OurCore;
+        Cores.PinThisProcess();
         var people = new People(run.Settings.Number("users", least: 200_000));
+        using var server = await Server.StartAsync(Server.Aglow, Cores.Server, leaseSeconds: 86_400);
         using var folder = new TemporaryFolder();
-        using var server = Child.Self(ServerCore, HttpHost.Verb, folder.Path);
-        var port = int.Parse(await server.ReadLineAsync());
-        using var redis =
-            parts.Any(p => p is "unpipelined" or "packed" or "statuses") ? await RedisServer.StartAsync(ServerCore, folder.Path) : null;
-        var bench = new Bench(run, people, server.Process.Id, port, redis);
+        using var redis = parts.Any(p => p is "unpipelined" or "packed" or "statuses")
+            ? await RedisServer.StartAsync(Cores.Server, folder.Path)
+            : null;
+        var bench = new Bench(run, people, server.Process, server.Port, redis);
         await bench.FillAsync();
-        if (parts.Contains("single"))
-            await bench.SingleAsync();
-        if (parts.Contains("unpipelined"))
-            await bench.UnpipelinedAsync();
-        if (parts.Contains("packed"))
-            await bench.PackedAsync();
-        if (parts.Contains("large"))
-            await bench.LargeAsync();
-        if (parts.Contains("statuses"))
-            await bench.StatusesAsync();
-        if (parts.Contains("latency"))
-            await bench.LatencyAsync();
-        if (parts.Contains("auth"))
-            await bench.AuthenticationAsync(folder.Path, ServerCore);
+        await run.RunPartsAsync(
+            ("single", bench.SingleAsync),
+            ("unpipelined", bench.UnpipelinedAsync),
+            ("packed", bench.PackedAsync),
+            ("large", bench.LargeAsync),
+            ("statuses", bench.StatusesAsync),
+            ("latency", bench.LatencyAsync),
+            ("auth", () => bench.AuthenticationAsync(folder.Path)));
     }
 
     private sealed class Bench(Run run, People people, int server, int port, RedisServer? redis)
@@ -137,9 +129,8 @@ internal sealed class HttpBenchmark : Benchmark
                 new Leg(batch.Name, () =>
                 {
                     var sample = batch.Run(server, one, _leg / 2);
-                    var sorted = batch.Milliseconds.Order().ToArray();
-                    medians.Add(sorted[sorted.Length / 2]);
-                    late.Add(sorted[sorted.Length * 99 / 100]);
+                    medians.Add(Spread.Quantile(batch.Milliseconds, 0.5));
+                    late.Add(Spread.Quantile(batch.Milliseconds, 0.99));
                     return sample;
                 }),
                 new Leg(single.Name, () => single.Run(server, one, _leg / 2)),
@@ -157,28 +148,28 @@ internal sealed class HttpBenchmark : Benchmark
         /// Two servers with default settings on one core: one requires tokens, the other is open. Both get the same heartbeats, with and
         /// without a token.
         /// </summary>
-        public async Task AuthenticationAsync(string folder, int core)
+        public async Task AuthenticationAsync(string folder)
         {
             var secret = RandomNumberGenerator.GetBytes(32);
-            using var open = await ServeProcess.StartAsync(core, Path.Combine(folder, "open"));
+            using var open = await ServeProcess.StartAsync(Cores.Server, Path.Combine(folder, "open"));
             foreach (var (how, more) in ((string, string[])[])[
                 ("no rates", ["--rate-limit", "0", "--rate-limit-key", "0", "--rate-limit-address", "0"]),
                 ("rates counted", ["--rate-limit", "1000000", "--rate-limit-address", "1000000"])])
             {
                 using var guarded = await ServeProcess.StartAsync(
-                    core, Path.Combine(folder, $"guarded {how}"),
+                    Cores.Server, Path.Combine(folder, $"guarded {how}"),
                     ["--auth", "token", "--jwt-secret", Convert.ToBase64String(secret), .. more]);
                 var load = new OwnHeartbeat();
-                var count = (int)run.Settings.Number("connections");
-                var with = Enumerable.Range(0, count)
-                    .Select(
-                        i => new Connection(guarded.Port)
-                        {
-                            User = (uint)(10_000_000 + i),
-                            Headers = $"Authorization: Bearer {MistakenCallers.TokenOf(secret, $"{10_000_000 + i}")}\r\n"
-                        })
-                    .ToArray();
-                var without = Enumerable.Range(0, count).Select(i => new Connection(open.Port) { User = (uint)(10_000_000 + i) }).ToArray();
+                var users = Enumerable.Range(0, _http.Length).Select(static i => (uint)(10_000_000 + i)).ToArray();
+                Connection[] with =
+                [
+                    .. users.Select(user => new Connection(guarded.Port)
+                    {
+                        User = user,
+                        Headers = $"Authorization: Bearer {Callers.TokenOf(secret, $"{user}")}\r\n",
+                    }),
+                ];
+                Connection[] without = [.. users.Select(user => new Connection(open.Port) { User = user })];
                 var pairs = await Pairs.RunAsync(
                     new Leg($"{load.Name}, a token each, {how}", () => load.Run(guarded.Process, with, _leg)),
                     new Leg($"{load.Name}, open mode", () => load.Run(open.Process, without, _leg)),

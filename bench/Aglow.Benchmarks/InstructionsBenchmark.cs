@@ -1,8 +1,7 @@
-using System.Net;
-using System.Net.Sockets;
 using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json;
+using Aglow.Benchmarks.Sockets;
 
 namespace Aglow.Benchmarks;
 
@@ -51,10 +50,10 @@ internal sealed class InstructionsBenchmark : Benchmark
         await Programs.RunAsync("strip", "-o", stripped, program);
         var records = run.Settings.Text("record") == "yes";
         var recorded = records ? [] : JsonSerializer.Deserialize<Dictionary<string, double>>(File.ReadAllText(Recorded))!;
-        var counted = Count(run, stripped);
+        var counted = await CountAsync(run, stripped);
         for (var servers = 1; servers < MostServers && (records || TooHigh(counted, recorded) is not null); servers++)
         {
-            foreach (var (what, instructions) in Count(run, stripped))
+            foreach (var (what, instructions) in await CountAsync(run, stripped))
                 counted[what] = Math.Min(counted[what], instructions);
         }
 
@@ -90,7 +89,7 @@ internal sealed class InstructionsBenchmark : Benchmark
                     + "recorded: run ./aglow bench instructions --record yes and commit bench/instructions.json.");
     }
 
-    private static Dictionary<string, double> Count(Run run, string program)
+    private static async Task<Dictionary<string, double>> CountAsync(Run run, string program)
     {
         using var temporary = new TemporaryFolder();
         var folder = temporary.Path;
@@ -107,19 +106,18 @@ internal sealed class InstructionsBenchmark : Benchmark
                 "--heartbeat-seconds", "600",
             ]);
         server.DiscardOutput();
-        WaitFor(server, port);
-        var heartbeats =
-            Enumerable.Repeat(Request("/heartbeat", "application/json", "{\"user_id\":7}"u8), 200).SelectMany(static r => r).ToArray();
-        var packed = Enumerable.Repeat(
-            Request("/heartbeat", "application/octet-stream", MemoryMarshal.AsBytes([.. Enumerable.Range(0, 10_000)])), 10)
-            .SelectMany(static r => r)
-            .ToArray();
+        await Programs.UntilAsync("the server", server, () => new Connection(port).Dispose());
+        using var calls = new Connection(port);
+        var heartbeat = Request(calls, "/heartbeat", "application/json", "{\"user_id\":7}"u8);
+        byte[] heartbeats = [.. Enumerable.Repeat(heartbeat, 200).SelectMany(static request => request)];
+        var packedOnce = Request(calls, "/heartbeat", "application/octet-stream", MemoryMarshal.AsBytes([.. Enumerable.Range(0, 10_000)]));
+        byte[] packed = [.. Enumerable.Repeat(packedOnce, 10).SelectMany(static request => request)];
         var batch = Request(
+            calls,
             "/status/batch",
             "application/json",
             Encoding.ASCII.GetBytes($"{{\"user_ids\":[{string.Join(',', Enumerable.Range(0, 1000))}]}}"));
         var watchers = Watch(port, run.PairCount + 2);
-        using var calls = Open(port);
         var nextChange = FirstWatched;
         (string Name, int Operations, Action Run)[] legs =
         [
@@ -134,9 +132,9 @@ internal sealed class InstructionsBenchmark : Benchmark
         {
             foreach (var (name, operations, leg) in legs)
             {
-                Dump(server, folder);
+                await DumpAsync(server, folder);
                 leg();
-                var instructions = (double)Dump(server, folder) / operations;
+                var instructions = (double)await DumpAsync(server, folder) / operations;
                 run.Progress($"{name}: {instructions:#,0.0} instructions{(round < 0 ? ", not counted" : "")}");
                 if (round >= 0)
                     least[name] = Math.Min(least[name], instructions);
@@ -154,120 +152,55 @@ internal sealed class InstructionsBenchmark : Benchmark
             action();
     }
 
-    private static byte[] Request(string path, string type, ReadOnlySpan<byte> body) =>
-        [.. Encoding.ASCII.GetBytes(
-            $"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {type}\r\nContent-Length: {body.Length}\r\n\r\n"), .. body];
-
-    private static void Call(Socket socket, byte[] requests, int count)
+    private static byte[] Request(Connection connection, string path, string type, ReadOnlySpan<byte> body)
     {
-        socket.Send(requests);
-        var answers = new StringBuilder();
-        var buffer = new byte[64 * 1024];
-        while (!AreWhole(answers.ToString(), count))
-            answers.Append(Encoding.Latin1.GetString(buffer, 0, Receive(socket, buffer)));
+        var length = connection.Head("POST", path, type, body.Length);
+        body.CopyTo(connection.Request.AsSpan(connection.BodyAt));
+        return connection.Request[..length];
     }
 
-    // Whether this many answers are complete, each by its length or its last chunk.
-    private static bool AreWhole(string text, int count)
+    // Sends requests at once, and reads their answers.
+    private static void Call(Connection connection, byte[] requests, int count)
     {
-        var at = 0;
-        for (var i = 0; i < count; i++)
-        {
-            var end = text.IndexOf("\r\n\r\n", at, StringComparison.Ordinal);
-            if (end < 0)
-                return false;
-            if (!text.AsSpan(at).StartsWith("HTTP/1.1 200"))
-                throw new BenchmarkException($"the server answered {text[at..end]}");
-            const string Length = "Content-Length: ";
-            var length = text.IndexOf(Length, at, end - at, StringComparison.OrdinalIgnoreCase);
-            if (length >= 0)
-            {
-                at = end + 4 + int.Parse(
-                    text.AsSpan(length + Length.Length, text.IndexOf('\r', length) - length - Length.Length));
-                if (at > text.Length)
-                    return false;
-                continue;
-            }
-
-            at = text.IndexOf("\r\n0\r\n\r\n", end, StringComparison.Ordinal) + 7;
-            if (at < 7)
-                return false;
-        }
-
-        return true;
+        connection.Send(requests);
+        Repeat(count, () => connection.ReceiveHttp());
     }
 
     // Opens sockets that watch all users who will come online.
-    private static Socket[] Watch(int port, long legs)
+    private static Connection[] Watch(int port, long legs)
     {
         var users = string.Join(',', Enumerable.Range((int)FirstWatched, (int)legs * ChangesPerLeg));
-        var message = Encoding.ASCII.GetBytes($"{{\"type\":\"watch\",\"users\":[{users}]}}");
-        // a mask of zeros leaves the text unchanged
-        byte[] frame = [0x81, 0xFE, (byte)(message.Length >> 8), (byte)message.Length, 0, 0, 0, 0, .. message];
-        var watchers = new Socket[Watchers];
-        for (var i = 0; i < Watchers; i++)
+        var watchers = Connection.Open(port, Watchers);
+        foreach (var (i, watcher) in watchers.Index())
         {
-            var socket = watchers[i] = Open(port);
-            socket.Send(Encoding.ASCII.GetBytes(
-                $"GET /ws?user_id={i} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: "
-                    + "Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"));
-            socket.Send(frame);
-            ReadUntil(socket, $"\"user_id\":{FirstWatched + (legs * ChangesPerLeg) - 1},");
+            watcher.Send(Frames.Upgrade($"/ws?user_id={i}"));
+            watcher.Send(Frames.WriteText($"{{\"type\":\"watch\",\"users\":[{users}]}}"));
+            Hear(watcher, (uint)(FirstWatched + (legs * ChangesPerLeg) - 1));
         }
 
         return watchers;
     }
 
-    private static void Change(Socket calls, uint user, Socket[] watchers)
+    private static void Change(Connection calls, uint user, Connection[] watchers)
     {
-        Call(calls, Request("/heartbeat", "application/json", Encoding.ASCII.GetBytes($"{{\"user_id\":{user}}}")), 1);
+        Call(calls, Request(calls, "/heartbeat", "application/json", Encoding.ASCII.GetBytes($"{{\"user_id\":{user}}}")), 1);
         foreach (var watcher in watchers)
-            ReadUntil(watcher, $"\"user_id\":{user},");
+            Hear(watcher, user);
     }
 
-    private static void ReadUntil(Socket socket, string text)
-    {
-        var read = "";
-        var buffer = new byte[64 * 1024];
-        while (!read.Contains(text, StringComparison.Ordinal))
-            read += Encoding.Latin1.GetString(buffer, 0, Receive(socket, buffer));
-    }
-
-    private static int Receive(Socket socket, byte[] buffer) =>
-        socket.Receive(buffer) is > 0 and var length ? length : throw new BenchmarkException("the server closed a connection.");
-
-    private static Socket Open(int port)
-    {
-        var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true, ReceiveTimeout = 120_000 };
-        socket.Connect(IPAddress.Loopback, port);
-        return socket;
-    }
-
-    private static void WaitFor(Child server, int port)
-    {
-        while (true)
-        {
-            try
-            {
-                using var socket = Open(port);
-                return;
-            }
-            catch (SocketException) when (!server.Process.HasExited)
-            {
-                Thread.Sleep(100);
-            }
-        }
-    }
+    private static void Hear(Connection watcher, uint user) => watcher.ReceiveUntil(Encoding.ASCII.GetBytes($"\"user_id\":{user},"));
 
     // The number of instructions since the last dump.
-    private static long Dump(Child server, string folder)
+    private static async Task<long> DumpAsync(Child server, string folder)
     {
         var before = Directory.GetFiles(folder, "callgrind.*");
-        Programs.RunAsync("callgrind_control", "--dump", server.Process.Id.ToString()).GetAwaiter().GetResult();
-        string[] dumps;
-        while ((dumps = [.. Directory.GetFiles(folder, "callgrind.*").Except(before)]).Length == 0
-            || !File.ReadAllText(dumps[0]).Contains("\ntotals:", StringComparison.Ordinal))
-            Thread.Sleep(20);
+        await Programs.RunAsync("callgrind_control", "--dump", $"{server.Process.Id}");
+        string[] dumps = [];
+        await Wait.UntilAsync(
+            () => (dumps = [.. Directory.GetFiles(folder, "callgrind.*").Except(before)]).Length > 0
+                && File.ReadAllText(dumps[0]).Contains("\ntotals:", StringComparison.Ordinal),
+            60,
+            "valgrind to write what it counted");
         var summary = File.ReadLines(dumps[0]).First(static line => line.StartsWith("summary:", StringComparison.Ordinal));
         File.Delete(dumps[0]);
         return long.Parse(summary["summary:".Length..]);

@@ -75,20 +75,27 @@ internal abstract class Load
 internal static class Pace
 {
     /// <summary>
-    /// Calls <paramref name="hundred"/> for every hundred users that are due, every ten milliseconds. Returns the number of users.
+    /// Calls <paramref name="some"/> for every so many users that are due, every few milliseconds. Returns the number of users.
     /// </summary>
-    public static async Task<long> RunAsync(TimeSpan length, double perSecond, Action hundred)
+    public static async Task<long> RunAsync(double perSecond, int atOnce, Action some, int everyMilliseconds, CancellationToken stop)
     {
         var began = Stopwatch.GetTimestamp();
         long done = 0;
-        while (Stopwatch.GetElapsedTime(began) is var elapsed && elapsed < length)
+        while (!stop.IsCancellationRequested)
         {
-            for (; done < elapsed.TotalSeconds * perSecond; done += 100)
-                hundred();
-            await Task.Delay(10);
+            for (; done < Stopwatch.GetElapsedTime(began).TotalSeconds * perSecond && !stop.IsCancellationRequested; done += atOnce)
+                some();
+            await Task.Delay(everyMilliseconds, CancellationToken.None);
         }
 
         return done;
+    }
+
+    /// <inheritdoc cref="RunAsync(double, int, Action, int, CancellationToken)"/>
+    public static async Task<long> RunAsync(TimeSpan length, double perSecond, Action hundred)
+    {
+        using var stop = new CancellationTokenSource(length);
+        return await RunAsync(perSecond, 100, hundred, 10, stop.Token);
     }
 }
 

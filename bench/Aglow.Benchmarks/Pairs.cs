@@ -17,6 +17,9 @@ internal readonly record struct Sample(double Operations, double Seconds, double
     /// <summary>Wall-clock nanoseconds per operation.</summary>
     public double Nanoseconds => Seconds * 1e9 / Operations;
 
+    /// <summary>The number of cores that were busy.</summary>
+    public double CoresBusy => CpuSeconds / Seconds;
+
     /// <summary>Measures work in this process.</summary>
     public static Sample Of(double operations, Action work)
     {
@@ -25,6 +28,16 @@ internal readonly record struct Sample(double Operations, double Seconds, double
         work();
         var seconds = Stopwatch.GetElapsedTime(began).TotalSeconds;
         return new Sample(operations, seconds, Cpu.OfThisProcess() - cpu);
+    }
+
+    /// <summary>Measures work by the CPU seconds that <paramref name="cpu"/> reads.</summary>
+    public static async Task<Sample> OfAsync(Func<double> cpu, Func<Task> work, double operations = 1)
+    {
+        var before = cpu();
+        var began = Stopwatch.GetTimestamp();
+        await work();
+        var seconds = Stopwatch.GetElapsedTime(began).TotalSeconds;
+        return new Sample(operations, seconds, cpu() - before);
     }
 }
 

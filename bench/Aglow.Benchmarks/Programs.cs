@@ -7,7 +7,7 @@ namespace Aglow.Benchmarks;
 /// <summary>Other programs that a benchmark starts: finds them, reports missing ones, waits until they are ready.</summary>
 internal static class Programs
 {
-    private static readonly TimeSpan StartsWithin = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan StartsWithin = TimeSpan.FromMinutes(3);
 
     /// <summary>Finds a program in these folders, or on the path.</summary>
     public static string Find(string name, string package, IEnumerable<string>? folders = null)

@@ -1,4 +1,5 @@
-using System.Diagnostics;
+using Aglow.Benchmarks.Baselines;
+using Aglow.Benchmarks.Stores;
 using Aglow.Heartbeats;
 using Aglow.Model;
 using Aglow.Redis;
@@ -18,8 +19,6 @@ namespace Aglow.Benchmarks;
 /// </remarks>
 internal sealed class RedisBenchmark : Benchmark
 {
-    private const int ServerCore = 1, OurCore = 2;
-
     public override string Name => "redis";
 
     public override string Measures =>
@@ -38,8 +37,7 @@ internal sealed class RedisBenchmark : Benchmark
 
     public override async Task RunAsync(Run run)
     {
-        if (OperatingSystem.IsLinux() && Environment.ProcessorCount > 1)
-            Process.GetCurrentProcess().ProcessorAffinity = OurCore;
+        Cores.PinThisProcess();
         await run.RunPartsAsync(
             ("heartbeats", () => HeartbeatsAsync(run)),
             ("reads", () => ReadsAsync(run)),
@@ -94,40 +92,23 @@ internal sealed class RedisBenchmark : Benchmark
         double packed, keys;
         await using (var bench = await Bench.StartAsync(run, durable: false))
         {
-            await using var cluster = await bench.ConnectAsync();
+            var log = new RedisLog(NullLogger.Instance);
+            await using var cluster = await RedisCluster.ConnectAsync(bench.Options, TimeProvider.System, log);
             var redis = await bench.Server.ConnectAsync();
-            var store = new RedisPlaneStore(cluster);
             var empty = await UsedAsync(bench.Server);
             // in the order in which people register, so that each page grows step by step
-            var numbers = new uint[100_000];
-            var words = new uint[numbers.Length];
-            words.AsSpan().Fill(200_000_000);
-            for (var first = 0L; first < registered; first += numbers.Length)
-            {
-                for (var i = 0; i < numbers.Length; i++)
-                    numbers[i] = (uint)(first + i);
-                await store.ExchangeAsync(Plane.Pulse, numbers, words, new uint[numbers.Length]);
-            }
-
+            var store = new AglowRedis(cluster, bench.Server, PresenceDesign.DefaultLease);
+            await store.FillAsync((uint)registered);
             run.Add(
                 $"{registered:#,0} registered, as they came: Redis memory a word", "bytes",
                 [(await UsedAsync(bench.Server) - empty) / (double)registered]);
-            var scratch = new uint[PageLayout.Slots];
-            var pages = await store.PagesAsync(Plane.Pulse);
-            for (var sweep = 0; sweep < 2; sweep++)
-            {
-                foreach (var page in pages)
-                    await store.ReadPageAsync(Plane.Pulse, page, scratch);
-            }
-
-            packed = await UsedAsync(bench.Server) - empty;
+            // after two sweeps
+            packed = await store.BytesAsync();
+            var pages = await new RedisPlaneStore(cluster).PagesAsync(Plane.Pulse);
             var usages = await Task.WhenAll(pages.Select(page => redis.ExecuteAsync("MEMORY", "USAGE", RedisKeys.Page(Plane.Pulse, page))));
             run.Add(
                 $"{registered:#,0} registered, after two sweeps: the pages, by MEMORY USAGE, a word", "bytes",
                 [usages.Sum(usage => (long)usage) / (double)registered], Goal.Most(4.2));
-            run.Add(
-                $"{registered:#,0} registered, after two sweeps: all that Redis uses more than empty, a word", "bytes",
-                [packed / registered]);
         }
 
         await using (var bench = await Bench.StartAsync(run, durable: false))
@@ -205,12 +186,14 @@ internal sealed class RedisBenchmark : Benchmark
         // a hundred every ten milliseconds
         async Task<Sample> PacedAsync(Action hundred)
         {
-            var cpu = Cpu.Of(bench.Server.Process);
-            var began = Stopwatch.GetTimestamp();
-            var done = await Pace.RunAsync(leg, perSecond, hundred);
-            // work that waits for a second belongs to this leg too
-            await Task.Delay(1200);
-            return new Sample(done, Stopwatch.GetElapsedTime(began).TotalSeconds, Cpu.Of(bench.Server.Process) - cpu);
+            long done = 0;
+            var sample = await Sample.OfAsync(() => Cpu.Of(bench.Server.Process), async () =>
+            {
+                done = await Pace.RunAsync(leg, perSecond, hundred);
+                // work that waits for a second belongs to this leg too
+                await Task.Delay(1200);
+            });
+            return sample with { Operations = done };
         }
     }
 
@@ -226,11 +209,8 @@ internal sealed class RedisBenchmark : Benchmark
         public static async Task<Bench> StartAsync(Run run, bool durable)
         {
             var folder = new TemporaryFolder();
-            return new Bench(run, await RedisServer.StartAsync(ServerCore, folder.Path, durable), folder);
+            return new Bench(run, await RedisServer.StartAsync(Cores.Server, folder.Path, durable), folder);
         }
-
-        public Task<RedisCluster> ConnectAsync() => RedisCluster.ConnectAsync(
-            Options, TimeProvider.System, new RedisLog(NullLogger.Instance));
 
         /// <summary>A's cost divided by B's: how many times cheaper B is.</summary>
         public async Task<Pairs> RunAsync(Load a, Load b)

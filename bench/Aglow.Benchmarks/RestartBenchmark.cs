@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Net;
 using Aglow.Diagnostics;
 using Aglow.Durable;
 using Aglow.Model;
@@ -112,34 +111,28 @@ internal sealed class RestartBenchmark : Benchmark
     {
         var title = EngineBenchmark.Title(users);
         var goal = users <= 10_000_000 ? Goal.Most(1) : users <= 1_000_000_000 ? Goal.Most(15) : null;
-        var cold = DropCaches();
-        foreach (var from in cold ? new[] { "disk", "page cache" } : ["page cache"])
+        if (!DropCaches())
+            run.Note("the kernel's caches cannot be dropped by this user: loads are from the page cache");
+        var (loads, ready) = (new List<double>(), new List<double>());
+        for (var i = 0; i < run.PairCount; i++)
         {
-            var (loads, ready) = (new List<double>(), new List<double>());
-            for (var i = 0; i < run.PairCount; i++)
-            {
-                if (from == "disk")
-                    DropCaches();
-                var began = Stopwatch.GetTimestamp();
-                using var reader = Child.Self(cores: 0, Verb, folder);
-                var line = await reader.ReadLineAsync();
-                ready.Add(Stopwatch.GetElapsedTime(began).TotalSeconds);
-                await reader.Process.WaitForExitAsync();
-                if (line.Split(' ') is not [var took, var registered, var online]
-                    || long.Parse(registered) != users
-                    || long.Parse(online) < active)
-                    throw new BenchmarkException(
-                        $"the process that read {folder} found \"{line}\" instead of {users} users, {active} of them online: no figure "
-                            + "of this run counts.");
-                loads.Add(double.Parse(took));
-            }
-
-            run.Add($"{title}: words read from the {from}", "s", loads);
-            run.Add($"{title}: process start to words read from the {from}", "s", ready, goal);
+            DropCaches();
+            var began = Stopwatch.GetTimestamp();
+            using var reader = Child.Self(cores: 0, Verb, folder);
+            var line = await reader.ReadLineAsync();
+            ready.Add(Stopwatch.GetElapsedTime(began).TotalSeconds);
+            await reader.Process.WaitForExitAsync();
+            if (line.Split(' ') is not [var took, var registered, var online]
+                || long.Parse(registered) != users
+                || long.Parse(online) < active)
+                throw new BenchmarkException(
+                    $"the process that read {folder} found \"{line}\" instead of {users} users, {active} of them online: no figure of this "
+                        + "run counts.");
+            loads.Add(double.Parse(took));
         }
 
-        if (!cold)
-            run.Note("the kernel's caches cannot be dropped by this user: loads are from the page cache");
+        run.Add($"{title}: words read", "s", loads);
+        run.Add($"{title}: process start to words read", "s", ready, goal);
     }
 
     private static async Task MeasureServerAsync(Run run, string folder, long users)
@@ -150,11 +143,13 @@ internal sealed class RestartBenchmark : Benchmark
         for (var i = 0; i <= run.PairCount; i++)
         {
             DropCaches();
-            var url = $"http://127.0.0.1:{Programs.FreePort()}";
+            using var http = Http.Client(Programs.FreePort());
+            http.Timeout = TimeSpan.FromSeconds(1);
             var began = Stopwatch.GetTimestamp();
-            using var server = Child.Start(Path.Combine(Machine.Root(), "aglow"), cores: 0, "serve", "--data", folder, "--urls", url);
+            using var server = Child.Start(
+                Path.Combine(Machine.Root(), "aglow"), cores: 0, "serve", "--data", folder, "--urls", $"{http.BaseAddress}");
             server.DiscardOutput();
-            var took = await ReadyAsync(server.Process, url, began);
+            var took = await ReadyAsync(server, http, began);
             if (i > 0)
                 ready.Add(took);
         }
@@ -162,16 +157,15 @@ internal sealed class RestartBenchmark : Benchmark
         run.Add($"{title}: process start of the server to ready", "s", ready, users <= 10_000_000 ? Goal.Most(1) : Goal.Most(15));
     }
 
-    /// <summary>Waits until a server is ready; returns the seconds since it began.</summary>
-    internal static async Task<double> ReadyAsync(Process server, string url, long began)
+    // Waits until a server is ready; returns the seconds since it began.
+    private static async Task<double> ReadyAsync(Child server, HttpClient http, long began)
     {
-        using var http = new HttpClient { Timeout = TimeSpan.FromSeconds(1) };
-        while (!server.HasExited && Stopwatch.GetElapsedTime(began) < TimeSpan.FromMinutes(3))
+        while (!server.Process.HasExited && Stopwatch.GetElapsedTime(began) < TimeSpan.FromMinutes(3))
         {
             try
             {
-                using var answer = await http.GetAsync(new Uri(url + "/health/ready"));
-                if (answer.StatusCode == HttpStatusCode.OK)
+                using var answer = await http.GetAsync(new Uri("/health/ready", UriKind.Relative));
+                if (answer.IsSuccessStatusCode)
                     return Stopwatch.GetElapsedTime(began).TotalSeconds;
             }
             catch (Exception e) when (e is HttpRequestException or TaskCanceledException)

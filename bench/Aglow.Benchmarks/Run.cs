@@ -89,8 +89,9 @@ internal sealed class Run
     {
         _legs.Add(new { name, operation, samples });
         _figures.Add(Figure.Of($"  {name}", $"CPU ns/{operation}", [.. samples.Select(s => s.CpuNanoseconds)]));
-        _figures.Add(Figure.Of($"  {name}", $"{operation}s/s", [.. samples.Select(s => s.Rate)]));
-        _figures.Add(Figure.Of($"  {name}", "cores busy", [.. samples.Select(s => s.CpuSeconds / s.Seconds)]));
+        var many = operation.EndsWith('y') ? $"{operation[..^1]}ies" : $"{operation}s";
+        _figures.Add(Figure.Of($"  {name}", $"{many}/s", [.. samples.Select(s => s.Rate)]));
+        _figures.Add(Figure.Of($"  {name}", "cores busy", [.. samples.Select(s => s.CoresBusy)]));
     }
 
     /// <summary>Ends the run: prints the table and writes the JSON.</summary>

@@ -29,6 +29,13 @@ internal readonly record struct Spread(double Median, double Low, double High)
         return new Spread(MedianOf(sorted), medians[Resamples / 40], medians[Resamples - (Resamples / 40) - 1]);
     }
 
+    /// <summary>The sample that this share of all samples does not exceed.</summary>
+    public static double Quantile(IEnumerable<double> samples, double share)
+    {
+        var sorted = samples.Order().ToArray();
+        return sorted[(int)(sorted.Length * share)];
+    }
+
     private static double MedianOf(double[] sorted) =>
         sorted.Length % 2 == 1 ? sorted[sorted.Length / 2] : (sorted[(sorted.Length / 2) - 1] + sorted[sorted.Length / 2]) / 2;
 }

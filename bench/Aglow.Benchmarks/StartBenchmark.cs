@@ -59,34 +59,21 @@ internal sealed class StartBenchmark : Benchmark
         var parts = program.Split(':');
         using var data = new TemporaryFolder();
         var port = Programs.FreePort();
-        var start = new ProcessStartInfo(Resolve(parts[0]), ["serve", "--urls", $"http://127.0.0.1:{port}", "--data", data.Path])
-        {
-            RedirectStandardOutput = true,
-            UseShellExecute = false
-        };
+        var start = Child.Info(0, [Resolve(parts[0]), "serve", "--urls", $"http://127.0.0.1:{port}", "--data", data.Path]);
         foreach (var variable in parts.Skip(1))
             start.Environment[variable.Split('=')[0]] = variable.Split('=')[1];
         var began = Stopwatch.GetTimestamp();
-        using var server = Process.Start(start)!;
-        try
+        using var server = Child.Start(start);
+        server.DiscardOutput();
+        while (!await IsReadyAsync(port))
         {
-            server.OutputDataReceived += static (_, _) => { };
-            server.BeginOutputReadLine();
-            while (!await IsReadyAsync(port))
-            {
-                if (server.HasExited || Stopwatch.GetElapsedTime(began) > GiveUpAfter)
-                    throw new BenchmarkException($"{program} did not become ready.");
-                await Task.Delay(TimeSpan.FromMilliseconds(1), TimeProvider.System);
-            }
+            if (server.Process.HasExited || Stopwatch.GetElapsedTime(began) > GiveUpAfter)
+                throw new BenchmarkException($"{program} did not become ready.");
+            await Task.Delay(TimeSpan.FromMilliseconds(1), TimeProvider.System);
+        }
 
-            var milliseconds = Stopwatch.GetElapsedTime(began).TotalMilliseconds;
-            return (milliseconds, Cpu.ResidentBytes(server.Id) / 1e6);
-        }
-        finally
-        {
-            server.Kill();
-            await server.WaitForExitAsync();
-        }
+        var milliseconds = Stopwatch.GetElapsedTime(began).TotalMilliseconds;
+        return (milliseconds, Cpu.ResidentBytes(server.Process.Id) / 1e6);
     }
 
     // Written by hand: an HTTP client takes longer to start than the measured server.

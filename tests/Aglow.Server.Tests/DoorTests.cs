@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using Aglow.Benchmarks.Door;
 
 namespace Aglow.Server.Tests;
 
@@ -58,7 +57,7 @@ public class DoorTests(DoorServer shared) : IClassFixture<DoorServer>
     [InlineData(2)]
     public async Task Nobody_is_taken_for_who_called_before_on_a_connection(int version)
     {
-        var callers = new MistakenCallers(Token.Secret, people: 1_000);
+        var callers = new MistakenCallers(people: 1_000);
         var (address, of) = version == 1 ? (shared.Http1, HttpVersion.Version11) : (shared.Http2, HttpVersion.Version20);
         await callers.RunAsync(address, of, connections: 5, requests: 4_000, seed: 1);
         callers.First.ShouldBeNull();

@@ -20,8 +20,6 @@ internal sealed class DynamoItem(AmazonDynamoDBClient client, DynaliteServer ser
 
     public override string Name => "item with TTL, DynamoDB (dynalite)";
 
-    public override string BytesAre => "memory";
-
     public override uint MostUsers => 20_000;
 
     public override double CpuSeconds() => server.CpuSeconds();
@@ -39,11 +37,7 @@ internal sealed class DynamoItem(AmazonDynamoDBClient client, DynaliteServer ser
             await Task.Delay(20);
     }
 
-    public override async Task FillAsync(uint users)
-    {
-        var all = Enumerable.Range(0, (int)users).Select(i => (uint)i).ToArray();
-        await HeartbeatAsync(all);
-    }
+    public override Task FillAsync(uint users) => HeartbeatAllAsync(users, MostWrites);
 
     public override async ValueTask HeartbeatAsync(uint user) => await client.PutItemAsync(Table, Item(user, Now));
 

@@ -59,7 +59,7 @@ internal abstract class PresenceDesign : IAsyncDisposable
     public abstract Task<long> BytesAsync();
 
     /// <summary>Whether the bytes are memory or disk.</summary>
-    public abstract string BytesAre { get; }
+    public virtual string BytesAre => "memory";
 
     /// <summary>Frees the design's own resources. The code that started a server closes it.</summary>
     public abstract ValueTask DisposeAsync();

@@ -13,8 +13,6 @@ internal sealed class RedisKey(IDatabase redis, RedisServer server, TimeSpan lea
 
     public override string Name => "SET EX key, Redis";
 
-    public override string BytesAre => "memory";
-
     public override double CpuSeconds() => Cpu.Of(server.Process);
 
     public override async Task FillAsync(uint users)

@@ -1,3 +1,5 @@
+using System.Data.Common;
+
 namespace Aglow.Benchmarks.Baselines;
 
 /// <summary>
@@ -10,19 +12,20 @@ namespace Aglow.Benchmarks.Baselines;
 internal sealed record SqlSchema(string Name, string Type, bool IsIndexed = false);
 
 /// <inheritdoc cref="SqlSchema"/>
-internal abstract class SqlTable : IAsyncDisposable
+/// <param name="schema">The table.</param>
+/// <param name="database">The name of the database.</param>
+/// <param name="cpuSeconds">Reads the CPU seconds of the database.</param>
+internal abstract class SqlTable(SqlSchema schema, string database, Func<double> cpuSeconds) : IAsyncDisposable
 {
-    /// <summary>The name of the database.</summary>
-    public abstract string Database { get; }
-
-    /// <summary>Whether the bytes are memory or disk.</summary>
-    public abstract string BytesAre { get; }
+    public string Database => database;
 
     /// <summary>The number of parallel callers.</summary>
     public virtual int Callers => 8;
 
+    protected string Name => schema.Name;
+
     /// <summary>CPU seconds of the database.</summary>
-    public abstract double CpuSeconds();
+    public double CpuSeconds() => cpuSeconds();
 
     /// <summary>Writes one row.</summary>
     public abstract Task UpsertAsync(uint user, long value);
@@ -34,18 +37,48 @@ internal abstract class SqlTable : IAsyncDisposable
     public abstract Task SelectAsync(ReadOnlyMemory<uint> users, Action<uint, long> row);
 
     /// <summary>Deletes the rows whose value is below this one; returns their users.</summary>
-    public abstract Task<List<uint>> DeleteBelowAsync(long value);
+    public async Task<List<uint>> DeleteBelowAsync(long value)
+    {
+        var deleted = new List<uint>();
+        await using var delete = Command($"DELETE FROM {Name} WHERE value < {value} RETURNING user_id, value");
+        await ReadAsync(delete, (user, _) => deleted.Add(user));
+        return deleted;
+    }
 
     /// <summary>Writes a row for each number below <paramref name="users"/> into the empty table.</summary>
     public abstract Task FillAsync(uint users, long value);
 
     /// <summary>The number of rows.</summary>
-    public abstract Task<long> CountAsync();
+    public Task<long> CountAsync() => NumberAsync($"SELECT count(*) FROM {Name}");
 
-    /// <summary>Bytes of the table and its indexes.</summary>
+    /// <summary>Bytes of the table and its indexes, on disk.</summary>
     public abstract Task<long> BytesAsync();
 
     public abstract ValueTask DisposeAsync();
+
+    /// <summary>Creates a statement.</summary>
+    protected abstract DbCommand Command(string sql);
+
+    protected async Task ExecuteAsync(string sql)
+    {
+        await using var command = Command(sql);
+        command.CommandTimeout = 600;
+        await command.ExecuteNonQueryAsync();
+    }
+
+    protected async Task<long> NumberAsync(string sql)
+    {
+        await using var command = Command(sql);
+        return (long)(await command.ExecuteScalarAsync())!;
+    }
+
+    /// <summary>Reads rows of a user and a value.</summary>
+    protected static async Task ReadAsync(DbCommand command, Action<uint, long> row)
+    {
+        await using var reader = await command.ExecuteReaderAsync();
+        while (await reader.ReadAsync())
+            row((uint)reader.GetInt64(0), reader.GetInt64(1));
+    }
 }
 
 /// <summary>A design in SQL. Derived classes define the values that it writes, and which values mean online.</summary>
@@ -53,7 +86,7 @@ internal abstract class SqlDesign(SqlTable table) : PresenceDesign
 {
     public override int Callers => Table.Callers;
 
-    public override string BytesAre => Table.BytesAre;
+    public override string BytesAre => "disk";
 
     /// <summary>The table, which is closed with the design.</summary>
     protected SqlTable Table => table;

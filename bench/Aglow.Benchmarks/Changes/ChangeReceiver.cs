@@ -52,14 +52,7 @@ internal sealed class ChangeReceiver : IAsyncDisposable
     public long? HeardAt(uint user, bool isOnline) => _heard.TryGetValue((user, isOnline), out var at) ? at : null;
 
     /// <summary>Waits until it has heard so many changes.</summary>
-    public async Task UntilAsync(long count, TimeSpan atMost)
-    {
-        for (var began = Stopwatch.GetTimestamp(); Count < count; await Task.Delay(20))
-        {
-            if (Stopwatch.GetElapsedTime(began) > atMost)
-                throw new BenchmarkException($"the receiver heard {Count:#,0} of {count:#,0} changes within {atMost.TotalSeconds} s.");
-        }
-    }
+    public Task UntilAsync(long count) => Wait.UntilAsync(() => Count >= count, 60, $"the receiver to hear {count:#,0} changes");
 
     public async ValueTask DisposeAsync()
     {

@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Net.Http.Json;
 using Aglow.Benchmarks.Nodes;
 using Aglow.Benchmarks.Sockets;
 using Aglow.Model;
@@ -20,7 +19,6 @@ internal sealed class ChangesBenchmark : Benchmark
 {
     private const int Batch = 1_000;
     private const int BatchesASecond = 10;
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
 
     public override string Name => "changes";
 
@@ -70,24 +68,26 @@ internal sealed class ChangesBenchmark : Benchmark
         var options = new AglowOptions { DataDirectory = folder.Path, ChangesHours = hours };
         await using var opened = await EmbeddedPresence.OpenAsync(options, TimeProvider.System, NullLoggerFactory.Instance);
         var batches = Enumerable.Range(0, users).Select(static i => (uint)i).Chunk(Batch).ToArray();
-        var (cpu, began) = (Cpu.OfThisProcess(), Stopwatch.GetTimestamp());
-        foreach (var batch in batches)
-        {
-            await opened.Presence.HeartbeatAsync(batch);
-            await opened.Presence.LeaveAsync(batch);
-        }
-
-        var sample = new Sample(users * 2, Stopwatch.GetElapsedTime(began).TotalSeconds, Cpu.OfThisProcess() - cpu);
+        var sample = await Sample.OfAsync(Cpu.OfThisProcess, ComeAndGoAsync, users * 2);
         if (opened.Presence.Changes is { } feed && (await feed.ReadAsync(null, 1)).Changes.Count == 0)
             throw new BenchmarkException("the feed recorded nothing");
         return sample;
+
+        async Task ComeAndGoAsync()
+        {
+            foreach (var batch in batches)
+            {
+                await opened.Presence.HeartbeatAsync(batch);
+                await opened.Presence.LeaveAsync(batch);
+            }
+        }
     }
 
     // ---- webhook ----------------------------------------------------------------------------------------------------------------
 
     private static async Task WebhookAsync(Run run, ServeProcess server)
     {
-        using var http = Client(server.Port);
+        using var http = Http.Client(server.Port);
         var pairs = await Pairs.RunAsync(
             new Leg("a webhook for all", () => WebhookLegAsync(run, server, http, isWith: true)),
             new Leg("no webhook", () => WebhookLegAsync(run, server, http, isWith: false)),
@@ -110,8 +110,8 @@ internal sealed class ChangesBenchmark : Benchmark
         var (cpu, began) = (Cpu.Of(server.Process), Stopwatch.GetTimestamp());
         for (var turn = 0; turn < seconds * BatchesASecond; turn++)
         {
-            await PostAsync(http, "/heartbeat", new { user_ids = batch });
-            await PostAsync(http, "/offline", new { user_ids = batch });
+            await Http.PostAsync(http, "/heartbeat", new { user_ids = batch });
+            await Http.PostAsync(http, "/offline", new { user_ids = batch });
             var left = TimeSpan.FromSeconds((turn + 1.0) / BatchesASecond) - Stopwatch.GetElapsedTime(began);
             if (left > TimeSpan.Zero)
                 await Task.Delay(left);
@@ -120,7 +120,7 @@ internal sealed class ChangesBenchmark : Benchmark
         var sent = (long)batch.Length * 2 * seconds * BatchesASecond;
         var took = Stopwatch.GetElapsedTime(began).TotalSeconds;
         if (receiver is not null)
-            await receiver.UntilAsync(sent, Patience);
+            await receiver.UntilAsync(sent);
         var sample = new Sample(sent, took, Cpu.Of(server.Process) - cpu);
         if (receiver is not null)
             (await http.DeleteAsync(new Uri($"/webhooks/{receiver.Id}", UriKind.Relative))).EnsureSuccessStatusCode().Dispose();
@@ -133,15 +133,15 @@ internal sealed class ChangesBenchmark : Benchmark
     {
         await AloneAsync(lease, server => LatencyAsync(run, "one node", server.Port, server.Port));
         await using var cluster = await ClusterServers.StartAsync();
-        using var one = await NodeProcess.StartAsync(cluster, lease);
-        using var other = await NodeProcess.StartAsync(cluster, lease);
+        using var one = await ServeProcess.StartAsync(cluster, lease);
+        using var other = await ServeProcess.StartAsync(cluster, lease);
         await LatencyAsync(run, "two nodes on a Redis Cluster", one.Port, other.Port);
     }
 
     private static async Task LatencyAsync(Run run, string where, int port, int other)
     {
-        using var http = Client(port);
-        using var calls = Client(other);
+        using var http = Http.Client(port);
+        using var calls = Http.Client(other);
         await using var receiver = await ChangeReceiver.StartAsync(http, notesUsers: true);
         var samples = (int)run.Settings.Number("samples");
         // users of the warm-up, who are not counted, come first
@@ -150,11 +150,11 @@ internal sealed class ChangesBenchmark : Benchmark
         for (var i = 0; i < sent.Length; i++)
         {
             sent[i] = Stopwatch.GetTimestamp();
-            await PostAsync(calls, "/heartbeat", new { user_id = i });
+            await Http.PostAsync(calls, "/heartbeat", new { user_id = i });
             await Task.Delay(TimeSpan.FromMilliseconds(20 + (Random.Shared.NextDouble() * 40)));
         }
 
-        await receiver.UntilAsync(2L * sent.Length, Patience);
+        await receiver.UntilAsync(2L * sent.Length);
         var leaseSeconds = run.Settings.Number("lease-seconds");
         var (online, offline) = (new Lags(), new Lags());
         for (var i = warm; i < sent.Length; i++)
@@ -173,7 +173,7 @@ internal sealed class ChangesBenchmark : Benchmark
 
     private static async Task BurstAsync(Run run, ServeProcess server)
     {
-        using var http = Client(server.Port);
+        using var http = Http.Client(server.Port);
         await using var receiver = await ChangeReceiver.StartAsync(http, notesUsers: false);
         var users = (int)run.Settings.Number("at-once");
         var seconds = new List<double>();
@@ -181,9 +181,9 @@ internal sealed class ChangesBenchmark : Benchmark
         {
             var before = receiver.Count;
             foreach (var some in Enumerable.Range(0, users).Chunk(10_000))
-                await PostAsync(http, "/heartbeat", new { user_ids = some });
+                await Http.PostAsync(http, "/heartbeat", new { user_ids = some });
             var expires = Stopwatch.GetTimestamp() + (run.Settings.Number("lease-seconds") * Stopwatch.Frequency);
-            await receiver.UntilAsync(before + (2L * users), Patience);
+            await receiver.UntilAsync(before + (2L * users));
             seconds.Add(Stopwatch.GetElapsedTime(expires, receiver.LastAt).TotalSeconds);
         }
 
@@ -196,9 +196,4 @@ internal sealed class ChangesBenchmark : Benchmark
         using var server = await ServeProcess.StartAsync(0, folder.Path, flags);
         await measure(server);
     }
-
-    private static HttpClient Client(int port) => new() { BaseAddress = new Uri($"http://127.0.0.1:{port}") };
-
-    private static async Task PostAsync(HttpClient http, string path, object body) =>
-        (await http.PostAsJsonAsync(path, body)).EnsureSuccessStatusCode().Dispose();
 }

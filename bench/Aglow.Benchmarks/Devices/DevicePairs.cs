@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Diagnostics;
 
 namespace Aglow.Benchmarks.Devices;
@@ -31,8 +32,6 @@ internal sealed record DevicePair(Transport Leaving, int LeavingNode, Transport 
 /// <summary>The observations of people with two devices.</summary>
 internal sealed class PairFindings
 {
-    private readonly List<string> _wrong = [];
-
     /// <summary>People who were judged.</summary>
     public int Judged { get; set; }
 
@@ -43,16 +42,10 @@ internal sealed class PairFindings
     public int Flickers { get; set; }
 
     /// <summary>Seconds from the last leave until the person was read offline.</summary>
-    public List<double> OfflineAfter { get; } = [];
+    public ConcurrentQueue<double> OfflineAfter { get; } = [];
 
     /// <summary>The mistakes, one line each.</summary>
-    public IReadOnlyList<string> Wrong => _wrong;
-
-    public void Note(string wrong)
-    {
-        lock (_wrong)
-            _wrong.Add(wrong);
-    }
+    public ConcurrentQueue<string> Wrong { get; } = [];
 }
 
 /// <summary>
@@ -97,14 +90,14 @@ internal sealed class DevicePairs(IReadOnlyList<Uri> nodes, TimeSpan interval)
         await using var leaving = await PersonDevice.StartAsync(_nodes[pair.LeavingNode], user, pair.Leaving, "leaving", interval, phase);
         // long enough for several signs of life from both devices
         await Task.Delay(interval * 2);
-        await UntilAsync(() => watchers.TrueForAll(w => w.Last(user) == "online"), user, "told online");
-        var told = watchers.Select(w => w.Count(user)).ToArray();
+        await UntilAsync(() => watchers.TrueForAll(w => w.Told(user) is [.., "online"]), user, "told online");
+        var told = watchers.Select(w => w.Told(user).Length).ToArray();
         await leaving.LeaveAsync();
         if (pair.Leaving == Transport.NamelessHeartbeats)
         {
             // The next heartbeat of the other device may follow at once. From a socket, only the person's acts count from now on.
             if (pair.Staying == Transport.Socket && await IsAnywhereAsync(user, online: true))
-                findings.Note($"{pair}, user {user}: online after the leave of all devices");
+                findings.Wrong.Enqueue($"{pair}, user {user}: online after the leave of all devices");
             lock (findings)
                 findings.Judged++;
             return;
@@ -115,7 +108,7 @@ internal sealed class DevicePairs(IReadOnlyList<Uri> nodes, TimeSpan interval)
         var until = Shortened + TimeSpan.FromSeconds(2);
         for (var began = Stopwatch.GetTimestamp(); Stopwatch.GetElapsedTime(began) < until; await Task.Delay(ReadEvery))
             seenOffline |= await IsAnywhereAsync(user, online: false);
-        seenOffline |= watchers.Where((w, i) => w.Since(user, told[i]).Contains("offline")).Any();
+        seenOffline |= watchers.Where((w, i) => w.Told(user).Skip(told[i]).Contains("offline")).Any();
         if (staying.LongestGap > LateAfter)
         {
             lock (findings)
@@ -127,8 +120,8 @@ internal sealed class DevicePairs(IReadOnlyList<Uri> nodes, TimeSpan interval)
             (findings.Judged, findings.Flickers) = (findings.Judged + 1, findings.Flickers + (seenOffline ? 1 : 0));
         if (seenOffline)
         {
-            var heard = watchers.Select(w => string.Join(",", w.Since(user, 0)));
-            findings.Note($"{pair}, user {user}: seen offline while the other device was alive; told {string.Join(" | ", heard)}");
+            var heard = watchers.Select(w => string.Join(",", w.Told(user)));
+            findings.Wrong.Enqueue($"{pair}, user {user}: seen offline while the other device was alive; told {string.Join(" | ", heard)}");
         }
 
         await LeaveLastAsync(pair, user, staying, watchers, findings);
@@ -148,18 +141,17 @@ internal sealed class DevicePairs(IReadOnlyList<Uri> nodes, TimeSpan interval)
             if (read.BeganAt > read.LastSeen + (long)Shortened.TotalSeconds + 2)
             {
                 var since = read.BeganAt - read.LastSeen;
-                findings.Note($"{pair}, user {user}: online {since} s after {read.LastSeen}, when the last device left");
+                findings.Wrong.Enqueue($"{pair}, user {user}: online {since} s after {read.LastSeen}, when the last device left");
                 return;
             }
 
             await Task.Delay(ReadEvery / 2);
         }
 
-        lock (findings)
-            findings.OfflineAfter.Add(Stopwatch.GetElapsedTime(left).TotalSeconds);
+        findings.OfflineAfter.Enqueue(Stopwatch.GetElapsedTime(left).TotalSeconds);
         if (read.LastSeen < before - 1 || read.LastSeen > after + 1)
-            findings.Note($"{pair}, user {user}: last seen {read.LastSeen}, left from {before} to {after}");
-        await UntilAsync(() => watchers.TrueForAll(w => w.Last(user) == "offline"), user, "told offline");
+            findings.Wrong.Enqueue($"{pair}, user {user}: last seen {read.LastSeen}, left from {before} to {after}");
+        await UntilAsync(() => watchers.TrueForAll(w => w.Told(user) is [.., "offline"]), user, "told offline");
     }
 
     private async Task<bool> IsAnywhereAsync(uint user, bool online)

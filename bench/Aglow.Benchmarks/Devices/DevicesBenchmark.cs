@@ -34,8 +34,8 @@ internal sealed class DevicesBenchmark : Benchmark
         using (var alone = await ServeProcess.StartAsync(0, folder.Path, flags))
             await MeasureAsync(run, "one node on its folder", [alone.Port], runs / 3);
         await using var cluster = await ClusterServers.StartAsync();
-        using var one = await NodeProcess.StartAsync(cluster, flags);
-        using var other = await NodeProcess.StartAsync(cluster, flags);
+        using var one = await ServeProcess.StartAsync(cluster, flags);
+        using var other = await ServeProcess.StartAsync(cluster, flags);
         await MeasureAsync(run, "two nodes on a Redis Cluster", [one.Port, other.Port], runs - (runs / 3));
     }
 
@@ -43,7 +43,7 @@ internal sealed class DevicesBenchmark : Benchmark
     {
         var findings = new PairFindings();
         var pairs = DevicePair.All(ports.Length);
-        Uri[] nodes = [.. ports.Select(static port => new Uri($"http://127.0.0.1:{port}"))];
+        Uri[] nodes = [.. ports.Select(Http.Local)];
         var devices = new DevicePairs(nodes, TimeSpan.FromSeconds(run.Settings.Number("heartbeat-seconds")));
         var most = (int)run.Settings.Number("at-once");
         for (var done = 0; done < people; done += most)
@@ -57,12 +57,9 @@ internal sealed class DevicesBenchmark : Benchmark
             run.Note(wrong);
         var judged = $"of {findings.Judged} people ({findings.Late} not judged)";
         run.Add($"{where}: seen offline while a device was alive, {judged}", "people", [findings.Flickers], Goal.Most(0));
-        if (findings.OfflineAfter.Count > 0)
-            run.Add($"{where}: from the last leave to offline", "s", findings.OfflineAfter);
-        if (findings.Wrong.Count > 0)
-        {
-            throw new BenchmarkException(
-                $"{findings.Wrong.Count} of {findings.Judged} people were not shown as they were: {findings.Wrong[0]}");
-        }
+        if (!findings.OfflineAfter.IsEmpty)
+            run.Add($"{where}: from the last leave to offline", "s", [.. findings.OfflineAfter]);
+        if (findings.Wrong.TryPeek(out var first))
+            throw new BenchmarkException($"{findings.Wrong.Count} of {findings.Judged} people were not shown as they were: {first}");
     }
 }

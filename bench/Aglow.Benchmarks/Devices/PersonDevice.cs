@@ -161,23 +161,11 @@ internal sealed class DeviceWatcher : IAsyncDisposable
         return watcher;
     }
 
-    public string? Last(uint user)
+    /// <summary>What it was told about a user so far.</summary>
+    public string[] Told(uint user)
     {
         lock (_told)
-            return _told[user].LastOrDefault();
-    }
-
-    public int Count(uint user)
-    {
-        lock (_told)
-            return _told[user].Count;
-    }
-
-    /// <summary>The records of a user after the first <paramref name="count"/>.</summary>
-    public string[] Since(uint user, int count)
-    {
-        lock (_told)
-            return [.. _told[user].Skip(count)];
+            return [.. _told[user]];
     }
 
     public async ValueTask DisposeAsync()

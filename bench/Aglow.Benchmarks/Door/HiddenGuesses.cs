@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Net.Http.Headers;
 using System.Text;
 
 namespace Aglow.Benchmarks.Door;
@@ -27,34 +26,35 @@ internal sealed class HiddenGuesses(byte[] secret, int samples)
         ("a heartbeat for them, which is refused", "POST", "/heartbeat", "{\"user_id\":\"ID\"}", 403),
     ];
 
+    private readonly Callers _callers = new(secret);
     private readonly string[] _hidden = [.. Enumerable.Range(0, samples * Reads.Length).Select(static _ => $"{Guid.NewGuid()}")];
     private readonly string[] _others = [.. Enumerable.Range(0, Crowd).Select(static _ => $"{Guid.NewGuid()}")];
 
     /// <summary>Makes the users, on a server that is new.</summary>
-    public async Task SetUpAsync(Uri address)
+    public async Task SetUpAsync(int port)
     {
-        using var http = new HttpClient { BaseAddress = address };
+        using var http = Http.Client(port);
         string[] all = [.. _hidden, .. _others];
         Random.Shared.Shuffle(all);
         foreach (var (i, some) in all.Chunk(AtOnce).Index())
         {
             var list = string.Join("\",\"", some);
-            await SendAsync(http, $"crowd-{i}", "POST", $"/users/crowd-{i}/blocked", $"{{\"user_ids\":[\"{list}\"]}}");
+            await SendAsync(http, $"crowd-{i}", HttpMethod.Post, $"/users/crowd-{i}/blocked", $"{{\"user_ids\":[\"{list}\"]}}");
         }
 
         await EachAsync(_hidden, async user =>
         {
-            await SendAsync(http, user, "PUT", $"/users/{user}/visibility", "{\"online\":\"nobody\"}");
-            await SendAsync(http, user, "POST", "/heartbeat", null);
+            await SendAsync(http, user, HttpMethod.Put, $"/users/{user}/visibility", "{\"online\":\"nobody\"}");
+            await SendAsync(http, user, HttpMethod.Post, "/heartbeat");
         });
     }
 
     /// <summary>Asks, on a server that has just started again. Returns for each kind of read how many percent were guessed right.</summary>
-    public async Task<IReadOnlyList<(string Read, double Percent)>> GuessAsync(Uri address)
+    public async Task<IReadOnlyList<(string Read, double Percent)>> GuessAsync(int port)
     {
-        using var http = new HttpClient { BaseAddress = address };
-        var token = MistakenCallers.TokenOf(secret, "attacker");
-        using var attacker = new Connection(address.Port) { Headers = $"Authorization: Bearer {token}\r\n" };
+        using var http = Http.Client(port);
+        var token = Callers.TokenOf(secret, "attacker");
+        using var attacker = new Connection(port) { Headers = $"Authorization: Bearer {token}\r\n" };
         for (var i = 0; i < WarmUps; i++)
         {
             foreach (var read in Reads)
@@ -64,9 +64,9 @@ internal sealed class HiddenGuesses(byte[] secret, int samples)
         var back = _hidden.Where(static _ => Random.Shared.Next(2) == 0).ToHashSet(StringComparer.Ordinal);
         await EachAsync(back, async user =>
         {
-            await SendAsync(http, user, "POST", "/heartbeat", null);
-            await SendAsync(http, user, "GET", $"/users/{user}", null);
-            await SendAsync(http, user, "GET", $"/users/{user}/subscriptions", null);
+            await SendAsync(http, user, HttpMethod.Post, "/heartbeat");
+            await SendAsync(http, user, HttpMethod.Get, $"/users/{user}");
+            await SendAsync(http, user, HttpMethod.Get, $"/users/{user}/subscriptions");
         });
         var times = Reads.Select(static _ => new List<(double Time, bool IsBack)>()).ToArray();
         for (var i = 0; i < _hidden.Length; i++)
@@ -123,14 +123,6 @@ internal sealed class HiddenGuesses(byte[] secret, int samples)
     private static Task EachAsync(IEnumerable<string> users, Func<string, Task> act) => Parallel.ForEachAsync(
         users, new ParallelOptions { MaxDegreeOfParallelism = Lanes }, async (user, _) => await act(user));
 
-    private async Task SendAsync(HttpClient http, string user, string method, string path, string? body)
-    {
-        using var request = new HttpRequestMessage(HttpMethod.Parse(method), path);
-        request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", MistakenCallers.TokenOf(secret, user));
-        if (body is not null)
-            request.Content = new StringContent(body, Encoding.UTF8, "application/json");
-        using var answer = await http.SendAsync(request);
-        if (!answer.IsSuccessStatusCode)
-            throw new BenchmarkException($"{method} {path}: {(int)answer.StatusCode} {await answer.Content.ReadAsStringAsync()}");
-    }
+    private async Task SendAsync(HttpClient http, string user, HttpMethod method, string path, string? body = null) =>
+        (await _callers.SendAsync(http, user, method, path, body)).EnsureSuccessStatusCode().Dispose();
 }

@@ -51,11 +51,16 @@ internal sealed class FaultsBenchmark : Benchmark
         await using var cluster = await ClusterServers.StartAsync(hasReplicas: true, "--cluster-node-timeout", PrimaryTimeout);
         await using var postgres = await PostgresServer.StartAsync(0);
         string[] flags = ["--postgres", postgres.ConnectionString];
-        var nodes = new List<FaultyNode>();
+        var nodes = new List<ServeProcess>();
         try
         {
             for (var i = 0; i < run.Settings.Number("nodes"); i++)
-                nodes.Add(await FaultyNode.StartAsync(cluster, Path.Combine(logs, $"node-{i}.log"), flags));
+            {
+                var log = Path.Combine(logs, $"node-{i}.log");
+                File.Delete(log);
+                nodes.Add(await ServeProcess.StartAsync(cluster, flags, log));
+            }
+
             var json = Path.Combine(logs, "swarm.json");
             File.Delete(json);
             using var swarm = Start(run, nodes, json);
@@ -74,14 +79,15 @@ internal sealed class FaultsBenchmark : Benchmark
         }
     }
 
-    private static Child Start(Run run, List<FaultyNode> nodes, string json)
+    private static Child Start(Run run, List<ServeProcess> nodes, string json)
     {
         var settings = run.Settings;
         return Child.Start(
             Path.Combine(Machine.Root(), "aglow"),
             0,
             [
-                "swarm", .. nodes.SelectMany(static node => (string[])["--url", node.Url]), "--people", settings.Text("people"),
+                "swarm", .. nodes.SelectMany(static node => (string[])["--url", $"http://127.0.0.1:{node.Port}"]),
+                "--people", settings.Text("people"),
                 "--seconds", settings.Text("seconds"), "--quiet-seconds", settings.Text("quiet"), "--seed", settings.Text("seed"),
                 "--claims", "--devices", "--feed", "--webhook", $"{Programs.FreePort()}", "--disturbed", "--receiver-down-seconds",
                 settings.Text("receiver-down"), "--receiver-slow-seconds", settings.Text("receiver-slow"),
@@ -96,7 +102,7 @@ internal sealed class FaultsBenchmark : Benchmark
             Console.WriteLine($"  | {line}");
     }
 
-    private static async Task DisturbAsync(Run run, ClusterServers cluster, List<FaultyNode> nodes, Task shown)
+    private static async Task DisturbAsync(Run run, ClusterServers cluster, List<ServeProcess> nodes, Task shown)
     {
         var faults = run.Settings.Choices("faults", "kill", "failover", "stop", "pause");
         var (every, seconds) = (run.Settings.Number("every"), run.Settings.Number("seconds"));
@@ -110,17 +116,21 @@ internal sealed class FaultsBenchmark : Benchmark
                 return;
             var node = nodes[random.Next(nodes.Count)];
             var fault = faults[i % faults.Length];
-            run.Progress($"fault: {fault}{(fault == "failover" ? "" : $" {node.Url}")}");
+            run.Progress($"fault: {fault}{(fault == "failover" ? "" : $" of the node on port {node.Port}")}");
             switch (fault)
             {
-                case "kill":
-                    await node.EndAsync(isKilled: true, DownFor);
-                    break;
-                case "stop":
-                    await node.EndAsync(isKilled: false, DownFor);
+                case "kill" or "stop":
+                    if (fault == "kill")
+                        node.Kill();
+                    else
+                        await node.StopAsync();
+                    await Task.Delay(TimeSpan.FromSeconds(DownFor));
+                    await node.StartAsync();
                     break;
                 case "pause":
-                    await node.PauseAsync(PausedFor);
+                    node.Pause(true);
+                    await Task.Delay(TimeSpan.FromSeconds(PausedFor));
+                    node.Pause(false);
                     break;
                 default:
                     await FailOverAsync(cluster, random);

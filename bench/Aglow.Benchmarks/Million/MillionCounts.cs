@@ -1,4 +1,3 @@
-using System.Buffers.Text;
 using System.Diagnostics;
 using Aglow.Benchmarks.Sockets;
 
@@ -34,13 +33,10 @@ internal sealed class MillionCounts(int users)
     /// <summary>Reads the records of a message.</summary>
     public void Hear(ReadOnlySpan<byte> text)
     {
-        while (text.IndexOf("\"user_id\":"u8) is >= 0 and var at)
+        while (Frames.NextRecord(ref text, out var user, out var isOnline))
         {
-            text = text[(at + 10)..];
-            _ = Utf8Parser.TryParse(text, out int user, out var length);
-            text = text[length..];
             Volatile.Write(ref _deliveries, _deliveries + 1);
-            if (text.StartsWith(",\"is_online\":true"u8) && Volatile.Read(ref _cameAt[user]) is not 0 and var cameAt)
+            if (isOnline && Volatile.Read(ref _cameAt[user]) is not 0 and var cameAt)
                 Lags.Add(Stopwatch.GetElapsedTime(cameAt).TotalSeconds);
         }
     }

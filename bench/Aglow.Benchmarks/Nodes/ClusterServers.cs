@@ -41,14 +41,9 @@ internal sealed class ClusterServers : IAsyncDisposable
             return cluster;
         foreach (var replica in servers[Primaries..])
         {
-            var began = Stopwatch.GetTimestamp();
             string[] ask = ["-p", $"{replica.Port}", "info", "replication"];
-            while (!(await CliAsync(ask)).Contains("master_link_status:up", StringComparison.Ordinal))
-            {
-                await Task.Delay(100);
-                if (Stopwatch.GetElapsedTime(began).TotalSeconds > 30)
-                    throw new BenchmarkException("a replica did not catch up within 30 s.");
-            }
+            await Wait.UntilAsync(
+                async () => (await CliAsync(ask)).Contains("master_link_status:up", StringComparison.Ordinal), 30, "a replica to catch up");
         }
 
         return cluster;
@@ -92,46 +87,8 @@ internal sealed class ClusterServers : IAsyncDisposable
         return primaries;
     }
 
-    /// <summary>The replica of one of the primaries.</summary>
-    public async Task<int> ReplicaOfAsync(int place)
-    {
-        for (var replica = Primaries; replica < _servers.Length; replica++)
-        {
-            var said = await CliAsync(["-p", $"{_servers[replica].Port}", "info", "replication"]);
-            if (said.Contains($"master_port:{_servers[place].Port}", StringComparison.Ordinal))
-                return replica;
-        }
-
-        throw new BenchmarkException("a primary has no replica.");
-    }
-
-    /// <summary>Closes the connections of a primary's replicas.</summary>
-    public Task CutReplicasAsync(int place) => CliAsync(["-p", $"{_servers[place].Port}", "CLIENT", "KILL", "TYPE", "replica"]);
-
     /// <summary>Pauses a server, or resumes it.</summary>
     public void Pause(int server, bool pause) => Child.Pause(_servers[server].Process, pause);
-
-    /// <summary>Waits until a server is a primary, and counts the users of a page whose word meets the condition.</summary>
-    public async Task<int> CountAsync(int server, int page, IEnumerable<uint> users, Predicate<uint> isSo)
-    {
-        var began = Stopwatch.GetTimestamp();
-        while (!(await CliAsync(["-p", $"{_servers[server].Port}", "role"])).StartsWith("master", StringComparison.Ordinal))
-        {
-            if (Stopwatch.GetElapsedTime(began).TotalSeconds > 60)
-                throw new BenchmarkException("no replica took over within 60 s.");
-            await Task.Delay(100);
-        }
-
-        var count = 0;
-        foreach (var some in users.Chunk(100))
-        {
-            string[] gets = [.. some.SelectMany(static user => (string[])["GET", "u32", $"#{PageLayout.Slot(user)}"])];
-            var said = await CliAsync(["-p", $"{_servers[server].Port}", "BITFIELD_RO", RedisKeys.Page(Plane.Pulse, page), .. gets]);
-            count += said.Split('\n', StringSplitOptions.RemoveEmptyEntries).Count(word => isSo(uint.Parse(word)));
-        }
-
-        return count;
-    }
 
     public double CpuSeconds() => _servers.Sum(server => Cpu.Of(server.Process));
 

@@ -41,10 +41,10 @@ internal sealed class CutBenchmark : Benchmark
             for (var i = 0; i < run.PairCount; i++)
             {
                 await using var postgres = await PostgresServer.StartAsync(0);
-                await using var proxy = new HoldingProxy(postgres.Port);
+                using var proxy = new HoldingProxy(postgres.Port);
                 await using var cluster = await ClusterServers.StartAsync();
-                using var node = await NodeProcess.StartAsync(
-                    cluster, "--postgres", $"Host=127.0.0.1;Port={proxy.Port};Username=aglow;Database=postgres");
+                using var node = await ServeProcess.StartAsync(
+                    cluster, ["--postgres", $"Host=127.0.0.1;Port={proxy.Port};Username=aglow;Database=postgres"]);
                 using var load = new CutLoad(node.Port);
                 // the node's first calls are compiled
                 await load.RunAsync(Warmup);
@@ -75,7 +75,7 @@ internal sealed class CutBenchmark : Benchmark
     /// <summary>Callers that send one call after another, and measure the longest answer.</summary>
     private sealed class CutLoad(int port) : IDisposable
     {
-        private readonly HttpClient _http = new() { BaseAddress = new Uri($"http://127.0.0.1:{port}"), Timeout = TimeSpan.FromMinutes(1) };
+        private readonly HttpClient _http = new() { BaseAddress = Http.Local(port), Timeout = TimeSpan.FromMinutes(1) };
         private int _made;
 
         public async Task<(double Known, double New)> RunAsync(TimeSpan during)

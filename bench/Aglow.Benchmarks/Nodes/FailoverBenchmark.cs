@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Net.Http.Headers;
 using System.Net.WebSockets;
 using Aglow.Model;
 using Aglow.Redis.Connections;
@@ -14,7 +13,7 @@ namespace Aglow.Benchmarks.Nodes;
 ///   primary:  arrivals of its shard, and of the others ──► node ──► three primaries, three replicas        one primary is killed
 ///   node:     connections, and calls on new ones ──► HAProxy ──► two nodes                                 one is killed or paused
 /// </code>
-/// Each sample has a new cluster. Calls are repeated until they succeed, so a figure is too long by at most one call (50 ms, or its
+/// Each sample has a new cluster. Calls are repeated until they succeed, so a figure is too long by at most one call (20 ms, or its
 /// timeout).
 /// </remarks>
 internal sealed class FailoverBenchmark : Benchmark
@@ -55,20 +54,21 @@ internal sealed class FailoverBenchmark : Benchmark
         for (var i = 0; i < run.PairCount; i++)
         {
             await using var cluster = await ClusterServers.StartAsync(hasReplicas: true, "--cluster-node-timeout", $"{timeout}");
-            using var node = await NodeProcess.StartAsync(cluster);
-            var arrivals = new Arrivals(node.Port);
-            using var http = NewClient();
+            using var node = await ServeProcess.StartAsync(cluster);
+            using var http = Http.Client(node.Port);
+            http.Timeout = TimeSpan.FromSeconds(10);
+            var arrivals = new Arrivals(http);
             // warms up all that the measurement uses
             foreach (var page in Enumerable.Range(0, 64))
-                await arrivals.TryAsync(http, page);
+                await arrivals.TryAsync(page);
             // the next gossip message reports that a replica has caught up
             await Task.Delay(TimeSpan.FromSeconds(2));
             var isLost = cluster.KillPrimary(0);
             var began = Stopwatch.GetTimestamp();
             var lost = Enumerable.Range(0, 64).Where(page => isLost(RedisKeys.SlotOf(page))).Take(Probes).Select(
-                page => SecondsUntilAsync(() => arrivals.TryAsync(http, page), began)).ToArray();
+                page => SecondsUntilAsync(() => arrivals.TryAsync(page), began)).ToArray();
             var kept = SlowestAsync(
-                () => arrivals.TryAsync(http, Enumerable.Range(0, 64).First(page => !isLost(RedisKeys.SlotOf(page)))), lost);
+                () => arrivals.TryAsync(Enumerable.Range(0, 64).First(page => !isLost(RedisKeys.SlotOf(page)))), lost);
             away.Add((await Task.WhenAll(lost)).Max());
             others.Add(await kept);
         }
@@ -78,14 +78,14 @@ internal sealed class FailoverBenchmark : Benchmark
         run.Add($"{title}: the slowest arrival of other users meanwhile", "ms", others);
     }
 
-    private static async Task NodeAsync(Run run, string what, Action<NodeProcess> end)
+    private static async Task NodeAsync(Run run, string what, Action<ServeProcess> end)
     {
         List<double> calls = [], connections = [];
         for (var i = 0; i < run.PairCount; i++)
         {
             await using var cluster = await ClusterServers.StartAsync();
-            using var first = await NodeProcess.StartAsync(cluster);
-            using var second = await NodeProcess.StartAsync(cluster);
+            using var first = await ServeProcess.StartAsync(cluster);
+            using var second = await ServeProcess.StartAsync(cluster);
             using var balancer = await BalancerProcess.StartAsync(first.Port, second.Port);
             var sockets = await Task.WhenAll(Enumerable.Range(0, Sockets).Select(user => ConnectAsync(balancer.Port, user)));
             end(first);
@@ -108,17 +108,9 @@ internal sealed class FailoverBenchmark : Benchmark
         run.Add($"a node {what}, behind HAProxy: until the last call on a new connection that fails or takes a second", "s", calls);
     }
 
-    private static HttpClient NewClient() => new() { Timeout = TimeSpan.FromSeconds(10) };
-
     private static async Task<double> SecondsUntilAsync(Func<Task<bool>> call, long began)
     {
-        while (!await call())
-        {
-            if (Stopwatch.GetElapsedTime(began).TotalSeconds > 120)
-                throw new BenchmarkException("no replica took over within 120 s.");
-            await Task.Delay(BetweenCalls);
-        }
-
+        await Wait.UntilAsync(call, 120, "a replica to take over");
         return Stopwatch.GetElapsedTime(began).TotalSeconds;
     }
 
@@ -195,15 +187,14 @@ internal sealed class FailoverBenchmark : Benchmark
     }
 
     /// <summary>Users who come online for the first time; the node must write them before it answers.</summary>
-    private sealed class Arrivals(int port)
+    private sealed class Arrivals(HttpClient http)
     {
         private int _next;
 
-        public async Task<bool> TryAsync(HttpClient http, int page)
+        public async Task<bool> TryAsync(int page)
         {
-            using var body = new ByteArrayContent(BitConverter.GetBytes(PageLayout.User(page, Interlocked.Increment(ref _next))));
-            body.Headers.ContentType = new MediaTypeHeaderValue("application/octet-stream");
-            using var answer = await http.PostAsync(new Uri($"http://127.0.0.1:{port}/heartbeat"), body);
+            uint[] user = [PageLayout.User(page, Interlocked.Increment(ref _next))];
+            using var answer = await Http.PostPackedAsync(http, "/heartbeat", user);
             return answer.IsSuccessStatusCode;
         }
     }

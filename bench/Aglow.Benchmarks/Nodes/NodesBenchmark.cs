@@ -1,6 +1,4 @@
-using System.Diagnostics;
 using Aglow.Benchmarks.Sockets;
-using SocketLoad = Aglow.Benchmarks.Sockets.Load;
 
 namespace Aglow.Benchmarks.Nodes;
 
@@ -44,25 +42,20 @@ internal sealed class NodesBenchmark : Benchmark
 
     public override async Task RunAsync(Run run)
     {
-        var parts = run.Settings.Choices("parts", "heartbeats", "deliveries", "lag", "sweep", "hints");
         await using var cluster = await ClusterServers.StartAsync();
         run.Note($"Redis {cluster.Version}, three primaries, append-only files; {run.Settings.Number("registered"):#,0} registered users");
         await cluster.RegisterAsync((uint)run.Settings.Number("registered"));
-        List<NodeProcess> nodes = [];
+        List<ServeProcess> nodes = [];
         try
         {
             while (nodes.Count < MostNodes)
-                nodes.Add(await NodeProcess.StartAsync(cluster));
-            if (parts.Contains("sweep"))
-                await SweepAsync(run, cluster, nodes);
-            if (parts.Contains("hints"))
-                await HintsAsync(run, nodes);
-            if (parts.Contains("heartbeats"))
-                await HeartbeatsAsync(run, cluster, nodes);
-            if (parts.Contains("deliveries"))
-                await DeliveriesAsync(run, nodes);
-            if (parts.Contains("lag"))
-                await LagAsync(run, nodes);
+                nodes.Add(await ServeProcess.StartAsync(cluster));
+            await run.RunPartsAsync(
+                ("sweep", () => SweepAsync(run, cluster, nodes)),
+                ("hints", () => HintsAsync(run, nodes)),
+                ("heartbeats", () => HeartbeatsAsync(run, cluster, nodes)),
+                ("deliveries", () => DeliveriesAsync(run, nodes)),
+                ("lag", () => LagAsync(run, nodes)));
         }
         finally
         {
@@ -72,17 +65,15 @@ internal sealed class NodesBenchmark : Benchmark
     }
 
     // Measures nodes that only sweep; the nodes that do not take part are paused.
-    private static async Task SweepAsync(Run run, ClusterServers cluster, List<NodeProcess> nodes)
+    private static async Task SweepAsync(Run run, ClusterServers cluster, List<ServeProcess> nodes)
     {
         var costs = await EachAsync(run, nodes, async count =>
         {
-            // the time of two whole sweeps
             await Task.Delay(TimeSpan.FromSeconds(2));
-            var (redis, own) = (cluster.CpuSeconds(), CpuOf(nodes, count));
-            var began = Stopwatch.GetTimestamp();
-            await Task.Delay(TimeSpan.FromSeconds(20));
-            var seconds = Stopwatch.GetElapsedTime(began).TotalSeconds;
-            return (Redis: 100 * (cluster.CpuSeconds() - redis) / seconds, Own: 100 * (CpuOf(nodes, count) - own) / seconds / count);
+            var redis = cluster.CpuSeconds();
+            // the time of two whole sweeps
+            var own = await Sample.OfAsync(() => CpuOf(nodes, count), () => Task.Delay(TimeSpan.FromSeconds(20)));
+            return (Redis: 100 * (cluster.CpuSeconds() - redis) / own.Seconds, Own: 100 * own.CoresBusy / count);
         });
         for (var count = 1; count <= nodes.Count; count++)
         {
@@ -96,7 +87,7 @@ internal sealed class NodesBenchmark : Benchmark
     }
 
     // The cost of events at other nodes: users come and go at one node, and another node without calls receives the hints.
-    private static async Task HintsAsync(Run run, List<NodeProcess> nodes)
+    private static async Task HintsAsync(Run run, List<ServeProcess> nodes)
     {
         var (rate, leg) = ((int)run.Settings.Number("hint-rate"), TimeSpan.FromSeconds(run.Settings.Number("seconds")));
         using var comings = new Heartbeats(nodes[1], 20_000_000, rate);
@@ -119,20 +110,24 @@ internal sealed class NodesBenchmark : Benchmark
         }
     }
 
-    private static async Task HeartbeatsAsync(Run run, ClusterServers cluster, List<NodeProcess> nodes)
+    private static async Task HeartbeatsAsync(Run run, ClusterServers cluster, List<ServeProcess> nodes)
     {
         var perSecond = (int)run.Settings.Number("heartbeats");
         var leg = TimeSpan.FromSeconds(run.Settings.Number("seconds"));
         var loads = nodes.Select((node, i) => new Heartbeats(node, 1 + ((uint)i * 10 * (uint)perSecond), perSecond)).ToArray();
         foreach (var load in loads)
-            load.Send(10 * perSecond);
+        {
+            for (var sent = 0; sent < 10 * perSecond; sent += 100)
+                load.Send();
+        }
+
         var costs = await EachAsync(run, nodes, async count =>
         {
             var (redis, own) = (cluster.CpuSeconds(), CpuOf(nodes, count));
             var sent = await Pace.RunAsync(leg, perSecond, () =>
             {
                 foreach (var load in loads.AsSpan(0, count))
-                    load.Send(100);
+                    load.Send();
             });
             // work that waits for a second belongs to this leg too
             await Task.Delay(1200);
@@ -155,7 +150,7 @@ internal sealed class NodesBenchmark : Benchmark
             [.. costs[nodes.Count].Zip(costs[1], (most, one) => most.Own / one.Own)], Goal.Most(1.25));
     }
 
-    private static async Task DeliveriesAsync(Run run, List<NodeProcess> nodes)
+    private static async Task DeliveriesAsync(Run run, List<ServeProcess> nodes)
     {
         var (sockets, rate, seconds) = (
             (int)run.Settings.Number("sockets"), (int)run.Settings.Number("rate"), (int)run.Settings.Number("seconds"));
@@ -193,7 +188,7 @@ internal sealed class NodesBenchmark : Benchmark
         }
     }
 
-    private static async Task LagAsync(Run run, List<NodeProcess> nodes)
+    private static async Task LagAsync(Run run, List<ServeProcess> nodes)
     {
         var (sockets, rate) = ((int)run.Settings.Number("lag-sockets"), (int)run.Settings.Number("lag-rate"));
         // two nodes are measured; a third would only use the shared cores
@@ -215,7 +210,7 @@ internal sealed class NodesBenchmark : Benchmark
 
     // Runs a leg with one node, with two, with three, and again. The nodes that do not take part are paused if their work would be counted.
     private static async Task<Dictionary<int, List<T>>> EachAsync<T>(
-        Run run, List<NodeProcess> nodes, Func<int, Task<T>> leg, bool pausesOthers = true)
+        Run run, List<ServeProcess> nodes, Func<int, Task<T>> leg, bool pausesOthers = true)
     {
         var results = Enumerable.Range(1, nodes.Count).ToDictionary(static count => count, static _ => new List<T>());
         for (var round = 0; round < run.PairCount; round++)
@@ -235,23 +230,21 @@ internal sealed class NodesBenchmark : Benchmark
 
     private static string Nodes(int count) => count == 1 ? "1 node" : $"{count} nodes";
 
-    private static double CpuOf(List<NodeProcess> nodes, int count) => nodes.Take(count).Sum(node => Cpu.Of(node.Process));
+    private static double CpuOf(List<ServeProcess> nodes, int count) => nodes.Take(count).Sum(node => Cpu.Of(node.Process));
 
-    private static NodeProcess Next(List<NodeProcess> nodes, NodeProcess node) => nodes[(nodes.IndexOf(node) + 1) % nodes.Count];
+    private static ServeProcess Next(List<ServeProcess> nodes, ServeProcess node) => nodes[(nodes.IndexOf(node) + 1) % nodes.Count];
 
     /// <summary>Sends packed heartbeats of this many users, in turn, to one node.</summary>
-    private sealed class Heartbeats(NodeProcess node, uint first, int perSecond) : IDisposable
+    private sealed class Heartbeats(ServeProcess node, uint first, int perSecond) : IDisposable
     {
         private readonly Connection _connection = new(node.Port);
         private int _next;
 
-        public void Send(int users)
+        /// <summary>The next hundred users send a heartbeat.</summary>
+        public void Send()
         {
-            for (; users > 0; users -= 100)
-            {
-                Call("/heartbeat");
-                Advance();
-            }
+            Call("/heartbeat");
+            Advance();
         }
 
         /// <summary>The next hundred users come online, and leave.</summary>

@@ -1,7 +1,5 @@
-using System.Diagnostics;
 using Aglow.Benchmarks.Sockets;
 using Aglow.Plan;
-using SocketLoad = Aglow.Benchmarks.Sockets.Load;
 
 namespace Aglow.Benchmarks.Planning;
 
@@ -16,9 +14,6 @@ namespace Aglow.Benchmarks.Planning;
 /// </remarks>
 internal sealed class PlanBenchmark : Benchmark
 {
-    /// <summary>The server's core, and our core as a mask.</summary>
-    public const int ServerCore = 0, OurCore = 2;
-
     /// <summary>The constants that come with the project.</summary>
     public static string ProjectConstants { get; } = Path.Combine(Machine.Root(), "tools", "Aglow.Plan", "constants.json");
 
@@ -42,21 +37,14 @@ internal sealed class PlanBenchmark : Benchmark
 
     public override async Task RunAsync(Run run)
     {
-        var parts = run.Settings.Choices("parts", "node", "sockets", "deliveries", "redis", "check");
-        if (OperatingSystem.IsLinux() && Environment.ProcessorCount > 1)
-            Process.GetCurrentProcess().ProcessorAffinity = OurCore;
+        Cores.PinThisProcess();
         var constants = new PlanConstants(run);
-        if (parts.Contains("node"))
-            await constants.NodeAsync();
-        if (parts.Contains("sockets"))
-            await constants.SocketsAsync();
-        if (parts.Contains("deliveries"))
-            await constants.DeliveriesAsync();
-        if (parts.Contains("redis"))
-            await constants.RedisAsync();
-        constants.Save();
-        if (parts.Contains("check"))
-            await CheckAsync(run);
+        await run.RunPartsAsync(
+            ("node", constants.NodeAsync),
+            ("sockets", constants.SocketsAsync),
+            ("deliveries", constants.DeliveriesAsync),
+            ("redis", constants.RedisAsync),
+            ("check", () => CheckAsync(run)));
     }
 
     private static Constants ConstantsOf(Run run)
@@ -96,29 +84,28 @@ internal sealed class PlanBenchmark : Benchmark
         List<double> cores = [], gigabytes = [];
         for (var i = 0; i < run.PairCount; i++)
         {
-            await using var server = await Server.StartAsync(Server.Aglow, ServerCore, canCollect: true);
-            using var load = SocketLoad.Start(server, core: 1);
+            using var server = await Server.StartAsync(Server.Aglow, Cores.Server);
+            using var load = SocketLoad.Start(server, Cores.Load);
             await load.AskAsync($"heartbeat 1 {sockets}");
             await load.AskAsync($"connect {sockets} {watching} {sockets} 1");
             using var stop = new CancellationTokenSource();
-            var packed = Task.Run(() => PackedPace.RunAsync(server.Port, people, people.Count / 10, stop.Token));
+            var packed = Task.Run(() => PackedAsync(server.Port, people, people.Count / 10, stop.Token));
             // everybody is online, the journal is written, and users with a heartbeat before the watches have expired
             await Task.Delay(TimeSpan.FromSeconds(45));
             // and hot code is compiled
             await load.AskAsync<FanoutLeg>($"run {10 * changes} 12");
             await load.AskAsync<FanoutLeg>($"run {changes} 12");
-            var before = Cpu.Of(server.Process);
-            var began = Stopwatch.GetTimestamp();
-            var leg = await load.AskAsync<FanoutLeg>($"run {changes} {seconds}");
-            cores.Add((Cpu.Of(server.Process) - before) / Stopwatch.GetElapsedTime(began).TotalSeconds);
+            var leg = load.AskAsync<FanoutLeg>($"run {changes} {seconds}");
+            cores.Add((await Sample.OfAsync(() => Cpu.Of(server.Process), () => leg)).CoresBusy);
             await server.CollectAsync();
             gigabytes.Add(Cpu.ResidentBytes(server.Process) / 1e9);
             await stop.CancelAsync();
             var sent = await packed;
-            if (leg.Missing > 0 || leg.Lost > 0)
+            var (deliveries, missing, lost) = ((await leg).Deliveries, (await leg).Missing, (await leg).Lost);
+            if (missing > 0 || lost > 0)
                 throw new BenchmarkException(
-                    $"{leg.Missing} deliveries are missing and {leg.Lost} connections were lost: no figure of this run counts.");
-            run.Progress($"{sent:#,0} packed heartbeats, {leg.Deliveries:#,0} deliveries");
+                    $"{missing} deliveries are missing and {lost} connections were lost: no figure of this run counts.");
+            run.Progress($"{sent:#,0} packed heartbeats, {deliveries:#,0} deliveries");
         }
 
         var what = $"{people.Count:#,0} active, {sockets:#,0} sockets, {changes} changes/s to {watching} watchers each";
@@ -130,38 +117,22 @@ internal sealed class PlanBenchmark : Benchmark
         run.Add(
             "memory planned, off by", "%", [.. gigabytes.Select(g => 100 * Math.Abs((plan.OneNodeBytes.Value / g) - 1))], Goal.Most(25));
     }
-}
 
-/// <summary>Packed heartbeats at a steady rate: all users in turn, 1,000 per request.</summary>
-internal static class PackedPace
-{
-    private const int BatchSize = 1000;
-    private static readonly TimeSpan Quantum = TimeSpan.FromMilliseconds(20);
-
-    /// <summary>Sends until it is stopped; returns how many it sent.</summary>
-    public static async Task<long> RunAsync(int port, People people, double perSecond, CancellationToken stop)
+    /// <summary>Sends packed heartbeats at a steady rate, all users in turn, until it is stopped; returns how many it sent.</summary>
+    public static async Task<long> PackedAsync(int port, People people, double perSecond, CancellationToken stop)
     {
+        const int batch = 1000;
         using var connection = new Connection(port);
-        var load = new PackedHeartbeats(people, BatchSize);
-        var began = Stopwatch.GetTimestamp();
-        var sent = 0L;
-        using var timer = new PeriodicTimer(Quantum);
-        try
-        {
-            while (true)
+        var load = new PackedHeartbeats(people, batch);
+        return await Pace.RunAsync(
+            perSecond,
+            batch,
+            () =>
             {
-                for (; sent < Stopwatch.GetElapsedTime(began).TotalSeconds * perSecond && !stop.IsCancellationRequested; sent += BatchSize)
-                {
-                    load.Send(connection);
-                    load.Receive(connection);
-                }
-
-                await timer.WaitForNextTickAsync(stop);
-            }
-        }
-        catch (OperationCanceledException)
-        {
-            return sent;
-        }
+                load.Send(connection);
+                load.Receive(connection);
+            },
+            everyMilliseconds: 20,
+            stop);
     }
 }

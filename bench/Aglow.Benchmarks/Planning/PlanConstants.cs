@@ -7,7 +7,6 @@ using Aglow.Model;
 using Aglow.Plan;
 using Aglow.Storage;
 using Aglow.Sweeping;
-using SocketLoad = Aglow.Benchmarks.Sockets.Load;
 
 namespace Aglow.Benchmarks.Planning;
 
@@ -37,7 +36,7 @@ internal sealed class PlanConstants(Run run)
         List<double> idle = [], resident = [], word = [], packed = [], http = [];
         for (var i = 0; i < run.PairCount; i++)
         {
-            await using var server = await Server.StartAsync(Server.Aglow, PlanBenchmark.ServerCore, canCollect: true);
+            using var server = await Server.StartAsync(Server.Aglow, Cores.Server);
             await Task.Delay(IdleWarmUp);
             await server.CollectAsync();
             idle.Add(await CoresAsync(server, Task.Delay(Seconds)));
@@ -60,9 +59,9 @@ internal sealed class PlanConstants(Run run)
                 connection.Dispose();
 
             using (var warm = new CancellationTokenSource(WarmUp))
-                await Task.Run(() => PackedPace.RunAsync(server.Port, some, pace, warm.Token));
+                await Task.Run(() => PlanBenchmark.PackedAsync(server.Port, some, pace, warm.Token));
             using var stop = new CancellationTokenSource(Seconds);
-            var sending = Task.Run(() => PackedPace.RunAsync(server.Port, some, pace, stop.Token));
+            var sending = Task.Run(() => PlanBenchmark.PackedAsync(server.Port, some, pace, stop.Token));
             var busy = await CoresAsync(server, sending);
             packed.Add((busy - idle[^1]) * 1e6 * Seconds.TotalSeconds / await sending);
         }
@@ -73,6 +72,7 @@ internal sealed class PlanConstants(Run run)
         Found("http_heartbeat_us", "us a heartbeat by HTTP", "us", http);
         Found("packed_heartbeat_us", "us a packed heartbeat", "us", packed);
         await SweepAsync();
+        Save();
     }
 
     /// <summary>Measures a connection: its memory in the process and in the kernel, its pings, and an additional watch.</summary>
@@ -93,6 +93,7 @@ internal sealed class PlanConstants(Run run)
         Found("socket_kernel_bytes", "kernel bytes a connection", "bytes", kernel);
         Found("socket_heartbeat_us", "us a heartbeat by socket", "us", heartbeat);
         Found("watch_bytes", "bytes a watch", "bytes", watch);
+        Save();
     }
 
     /// <summary>
@@ -116,12 +117,13 @@ internal sealed class PlanConstants(Run run)
         Found("delivery_us", "us a delivery", "us", delivery);
         Found("transition_us", "us a transition", "us", transition);
         Found("telling_cores", "CPU of telling anybody of anything", "cores", telling);
+        Save();
 
         // cores in addition to those that the same node uses without changes
         async Task<double[]> ChangesAsync(int users, params int[] rates)
         {
-            await using var server = await Server.StartAsync(Server.Aglow, PlanBenchmark.ServerCore);
-            using var load = SocketLoad.Start(server, core: 1);
+            using var server = await Server.StartAsync(Server.Aglow, Cores.Server);
+            using var load = SocketLoad.Start(server, Cores.Load);
             await load.AskAsync($"connect {sockets} {watching} {users} 1");
             await load.AskAsync<FanoutLeg>($"run {highRate} {WarmUp.TotalSeconds:0}");
             await load.AskAsync<FanoutLeg>($"run {rates[0]} {WarmUp.TotalSeconds:0}");
@@ -170,6 +172,7 @@ internal sealed class PlanConstants(Run run)
         Found("redis_sweep_us_per_mb", "us a MB read from Redis", "us", sweep);
         Found("redis_word_bytes", "bytes a word in Redis", "bytes", [await design.BytesAsync() / (double)users]);
         Found("node_redis_word_us", "us to send a word", "us", node);
+        Save();
 
         async Task<(double Theirs, double Ours)> WriteAsync(int batch)
         {
@@ -185,28 +188,6 @@ internal sealed class PlanConstants(Run run)
             const double pages = 256;
             return batch / (pages * (1 - Math.Pow(1 - (1 / pages), batch)));
         }
-    }
-
-    /// <summary>
-    /// Writes the results into the file. Constants that were not measured stay as they are there, or in the project's file.
-    /// </summary>
-    public void Save()
-    {
-        if (_found.Count == 0)
-            return;
-        var file = run.Settings.Text("constants");
-        var all = Constants.Load(File.Exists(file) ? file : PlanBenchmark.ProjectConstants).All.ToDictionary();
-        foreach (var (key, constant) in _found)
-            all[key] = constant;
-        var machine = Machine.This();
-        var record = new
-        {
-            MeasuredAt = DateTimeOffset.UtcNow.ToString("yyyy-MM-dd"),
-            Machine = $"{machine.Processor}, {machine.Cores} cores, {machine.MemoryGib} GiB, {machine.Runtime}, commit {machine.Commit}",
-            Constants = all.OrderBy(c => c.Key, StringComparer.Ordinal).ToDictionary(c => c.Key, c => c.Value),
-        };
-        File.WriteAllText(file, $"{Head}{JsonSerializer.Serialize(record, JsonFile.Options)}\n");
-        run.Progress($"written: {Path.GetRelativePath(Environment.CurrentDirectory, file)}");
     }
 
     private async Task SweepAsync()
@@ -232,23 +213,19 @@ internal sealed class PlanConstants(Run run)
 
     private async Task<(double Resident, double Kernel, double Heartbeat)> SlopeAsync(int watching)
     {
-        await using var server = await Server.StartAsync(Server.Aglow, PlanBenchmark.ServerCore, canCollect: true);
-        using var load = SocketLoad.Start(server, core: 1);
+        using var server = await Server.StartAsync(Server.Aglow, Cores.Server);
+        using var load = SocketLoad.Start(server, Cores.Load);
         await load.AskAsync($"heartbeat 1 {2 * Step}");
-        await load.AskAsync($"connect {Step} {watching} {(watching == 0 ? 0 : Step)} 1");
-        var one = await SettleAsync();
-        await load.AskAsync($"connect {Step} {watching} {(watching == 0 ? 0 : Step)} {Step + 1}");
-        var two = await SettleAsync();
-        // each connection causes one heartbeat in ten seconds
-        return ((two.Resident - one.Resident) / Step, (two.Kernel - one.Kernel) / Step, (two.Cores - one.Cores) * 1e6 / (Step / 10.0));
-
-        async Task<(double Resident, double Kernel, double Cores)> SettleAsync()
+        var (one, two) = await load.StepsAsync(Step, watching, async () =>
         {
             await Task.Delay(TimeSpan.FromSeconds(12));
             await server.CollectAsync();
             var cores = await CoresAsync(server, Task.Delay(Seconds));
-            return (Cpu.ResidentBytes(server.Process), Cpu.KernelBytes(), cores);
-        }
+            return (Resident: Cpu.ResidentBytes(server.Process), Kernel: Cpu.KernelBytes(), Cores: cores);
+        });
+        var step = (double)Step;
+        // each connection causes one heartbeat in ten seconds
+        return ((two.Resident - one.Resident) / step, (two.Kernel - one.Kernel) / step, (two.Cores - one.Cores) * 1e6 / (step / 10));
     }
 
     private static async Task FillAsync(Server server, People people)
@@ -266,12 +243,25 @@ internal sealed class PlanConstants(Run run)
         await server.CollectAsync();
     }
 
-    private static async Task<double> CoresAsync(Server server, Task meanwhile)
+    private static async Task<double> CoresAsync(Server server, Task meanwhile) =>
+        (await Sample.OfAsync(() => Cpu.Of(server.Process), () => meanwhile)).CoresBusy;
+
+    // Writes the results into the file. Constants that were not measured stay as they are there, or in the project's file.
+    private void Save()
     {
-        var before = Cpu.Of(server.Process);
-        var began = Stopwatch.GetTimestamp();
-        await meanwhile;
-        return (Cpu.Of(server.Process) - before) / Stopwatch.GetElapsedTime(began).TotalSeconds;
+        var file = run.Settings.Text("constants");
+        var all = Constants.Load(File.Exists(file) ? file : PlanBenchmark.ProjectConstants).All.ToDictionary();
+        foreach (var (key, constant) in _found)
+            all[key] = constant;
+        var machine = Machine.This();
+        var record = new
+        {
+            MeasuredAt = DateTimeOffset.UtcNow.ToString("yyyy-MM-dd"),
+            Machine = $"{machine.Processor}, {machine.Cores} cores, {machine.MemoryGib} GiB, {machine.Runtime}, commit {machine.Commit}",
+            Constants = all.OrderBy(c => c.Key, StringComparer.Ordinal).ToDictionary(c => c.Key, c => c.Value),
+        };
+        File.WriteAllText(file, $"{Head}{JsonSerializer.Serialize(record, JsonFile.Options)}\n");
+        run.Progress($"written: {Path.GetRelativePath(Environment.CurrentDirectory, file)}");
     }
 
     private void Found(string key, string name, string unit, IReadOnlyList<double> samples)

@@ -8,7 +8,6 @@ internal enum Phase : byte
     Opening,
     Watching,
     Ready,
-    Closing,
     Lost,
 }
 

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using System.Text;
 
 namespace Aglow.Benchmarks.Sockets;
@@ -33,7 +34,10 @@ internal abstract class Dialect
     /// <summary>The message that watches users.</summary>
     public abstract byte[] Watch(ReadOnlySpan<int> users);
 
-    /// <summary>The message that users come online, or leave, for servers that accept it over a socket.</summary>
+    /// <summary>Whether changes are calls over HTTP; else they are messages over a socket.</summary>
+    public virtual bool ChangesByHttp => false;
+
+    /// <summary>The message or the call that users come online, or leave.</summary>
     public abstract byte[] Change(ReadOnlySpan<int> users, bool online);
 
     /// <summary>Handles a text without records: returns an answer to send, and whether the connection may be used from now on.</summary>
@@ -62,7 +66,18 @@ internal sealed class AglowDialect : Dialect
 
     public override byte[] Watch(ReadOnlySpan<int> users) => Frames.WriteText($$"""{"type":"watch","users":[{{List(users)}}]}""");
 
-    public override byte[] Change(ReadOnlySpan<int> users, bool online) => throw new NotSupportedException();
+    public override bool ChangesByHttp => true;
+
+    public override byte[] Change(ReadOnlySpan<int> users, bool online)
+    {
+        var packed = MemoryMarshal.AsBytes(users);
+        return
+        [
+            .. Encoding.ASCII.GetBytes(
+                $"POST {(online ? "/heartbeat" : "/offline")} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/octet-stream\r\n"
+                    + $"Content-Length: {packed.Length}\r\n\r\n"), .. packed,
+        ];
+    }
 }
 
 /// <summary>The bare Node server's messages.</summary>

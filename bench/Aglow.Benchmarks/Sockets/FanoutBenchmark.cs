@@ -1,8 +1,7 @@
 namespace Aglow.Benchmarks.Sockets;
 
 /// <summary>
-/// Deliveries to watchers: Aglow compared with a bare Node <c>ws</c> server, Socket.IO and a SignalR hub, with the same job in the same
-/// run.
+/// Deliveries to watchers: Aglow compared with a bare Node <c>ws</c> server and a SignalR hub, with the same job in the same run.
 /// </summary>
 /// <remarks>
 /// <code>
@@ -15,29 +14,27 @@ namespace Aglow.Benchmarks.Sockets;
 /// </remarks>
 internal sealed class FanoutBenchmark : Benchmark
 {
-    private const int ServerCore = 0;
-    private const int LoadCore = 1;
     private const double WorstLag = 1000;
     private const int QuietRate = 10;
 
     public override string Name => "fanout";
 
     public override string Measures =>
-        "deliveries to watchers: lag, CPU per delivery, the highest rate; compared with ws, Socket.IO and SignalR";
+        "deliveries to watchers: lag, CPU per delivery, the highest rate; compared with ws and SignalR";
 
     public override int DefaultPairs => 7;
 
     public override IReadOnlyList<Option> Options { get; } =
     [
         new("parts", "all", "cost, lag, saturated, shares, one, offline"),
-        new("peers", "all", "ws, signalr, socketio: the peers for the comparison of cost"),
+        new("peers", "all", "ws, signalr, before: the peers for the comparison of cost"),
         new("sockets", "5000", "watchers"),
         new("watching", "20", "users that each watcher watches; each user is watched by 20"),
         new("rate", "1000", "changes a second, half of them arrivals and half goodbyes"),
         new("seconds", "10", "length of a leg"),
         new("saturated-watching", "400", "users that each watcher watches at the highest rate: enough that each change changes a state"),
         new("most", "50000", "changes a second that count as the highest rate, for lags at shares of it"),
-        new("saturated-peers", "ws", "the peers for the comparison of the highest rate: also before"),
+        new("saturated-peers", "ws", "the peers for the comparison of the highest rate, likewise"),
         new("before", "", "the folder of an earlier build of this program, which is compared with this one"),
         new("ping", "10", "seconds between two pings of an Aglow socket"),
         new("online", "5m", "users who stay online while the leases of others expire"),
@@ -63,10 +60,10 @@ internal sealed class FanoutBenchmark : Benchmark
     {
         var sockets = (int)run.Settings.Number("sockets");
         var watching = (int)run.Settings.Number("watching");
-        await using var aglow = await Side.StartAsync(Server.Aglow, pinned: true, sockets, watching);
+        using var aglow = await Side.StartAsync(Server.Aglow, pinned: true, sockets, watching);
         foreach (var name in run.Settings.Choices("peers", Peers))
         {
-            await using var peer = await Side.StartAsync(name, pinned: true, sockets, watching);
+            using var peer = await Side.StartAsync(name, pinned: true, sockets, watching);
             aglow.Legs.Clear();
             run.Progress($"{sockets:#,0} sockets watch {watching} users each at both servers");
             var pairs = await Pairs.RunAsync(
@@ -79,13 +76,7 @@ internal sealed class FanoutBenchmark : Benchmark
                 $"{Rate(run):#,0} changes/s: deliveries per server CPU second, times those of {Server.Title(name)}", pairs, "delivery",
                 goal, inverse: true);
             foreach (var side in new[] { aglow, peer })
-            {
-                var legs = side.Legs.TakeLast((int)run.PairCount).ToArray();
-                run.Add($"  {Server.Title(side.Name)}, server on one core: lag p50", "ms", [.. legs.Select(l => l.ArrivalP50)]);
-                run.Add($"  {Server.Title(side.Name)}, server on one core: lag p99", "ms", [.. legs.Select(l => l.ArrivalP99)]);
-                run.Add(
-                    $"  load generator at {Server.Title(side.Name)}", "% of its core", [.. legs.Select(l => 100 * l.LoadCpu / l.Seconds)]);
-            }
+                Add(run, side.Legs.TakeLast((int)run.PairCount), $"  {Server.Title(side.Name)}, server on one core");
         }
     }
 
@@ -100,30 +91,19 @@ internal sealed class FanoutBenchmark : Benchmark
     private static async Task MeasureLagAsync(Run run)
     {
         foreach (var name in Ours)
-            await MeasureLagAsync(run, name);
-    }
-
-    private static async Task MeasureLagAsync(Run run, string name)
-    {
-        await using var side = await Side.StartAsync(
-            name, pinned: false, (int)run.Settings.Number("sockets"), (int)run.Settings.Number("watching"));
-        for (var i = 0; i < (IsQuick(run) ? 1 : 3); i++)
-            await side.RunAsync(Rate(run), Seconds(run), quantum: 0);
-        var isGoal = name == Server.Aglow;
-        foreach (var (rate, p50, p99) in new[] { (QuietRate, 2, 5), (Rate(run), 8, 25) })
         {
-            side.Legs.Clear();
-            for (var i = 0; i < run.PairCount; i++)
-                await side.RunAsync(rate, Seconds(run), quantum: 0);
-            var legs = side.Legs;
-            var title = $"{Server.Title(name)}, {rate:#,0} changes/s, 2 cores shared with the clients";
-            run.Add($"{title}: lag p50", "ms", [.. legs.Select(l => l.ArrivalP50)], isGoal ? Goal.Most(p50) : null);
-            run.Add($"{title}: lag p99", "ms", [.. legs.Select(l => l.ArrivalP99)], isGoal ? Goal.Most(p99) : null);
-            run.Add($"{title}: lag p99.9", "ms", [.. legs.Select(l => l.ArrivalP999)]);
-            run.Add($"{title}: lag, longest", "ms", [.. legs.Select(l => l.ArrivalMax)]);
-            run.Add($"{title}: lag of a goodbye p99, the second of grace included", "ms", [.. legs.Select(l => l.GoodbyeP99)]);
-            run.Add($"{title}: records a frame", "records", [.. legs.Select(l => (double)l.Deliveries / l.Frames)]);
-            run.Add($"{title}: server CPU", "% of a core", [.. legs.Select(l => 100 * l.ServerCpu / l.Seconds)]);
+            using var side = await Side.StartAsync(
+                name, pinned: false, (int)run.Settings.Number("sockets"), (int)run.Settings.Number("watching"));
+            for (var i = 0; i < (IsQuick(run) ? 1 : 3); i++)
+                await side.RunAsync(Rate(run), Seconds(run), quantum: 0);
+            foreach (var (rate, p50, p99) in new[] { (QuietRate, 2, 5), (Rate(run), 8, 25) })
+            {
+                side.Legs.Clear();
+                for (var i = 0; i < run.PairCount; i++)
+                    await side.RunAsync(rate, Seconds(run), quantum: 0);
+                var title = $"{Server.Title(name)}, {rate:#,0} changes/s, 2 cores shared with the clients";
+                Add(run, side.Legs, title, Goal.Most(p50), Goal.Most(p99));
+            }
         }
     }
 
@@ -133,11 +113,11 @@ internal sealed class FanoutBenchmark : Benchmark
     {
         var sockets = (int)run.Settings.Number("sockets");
         var watching = (int)run.Settings.Number("saturated-watching");
-        await using var aglow = await Side.StartAsync(Server.Aglow, pinned: true, sockets, watching);
+        using var aglow = await Side.StartAsync(Server.Aglow, pinned: true, sockets, watching);
         var aglowRate = 12_000;
         foreach (var name in run.Settings.Choices("saturated-peers", Peers))
         {
-            await using var peer = await Side.StartAsync(name, pinned: true, sockets, watching);
+            using var peer = await Side.StartAsync(name, pinned: true, sockets, watching);
             var peerRate = 2_500;
             List<FanoutLeg> best = [];
             List<FanoutLeg> peerBest = [];
@@ -156,8 +136,8 @@ internal sealed class FanoutBenchmark : Benchmark
             run.Add(
                 $"saturated, p99 under 1 s: deliveries/s, times those of {Server.Title(name)}", "ratio",
                 [.. best.Zip(peerBest, (a, b) => a.DeliveriesPerSecond / b.DeliveriesPerSecond)], goal);
-            AddSaturated(run, aglow, best);
-            AddSaturated(run, peer, peerBest);
+            Add(run, best, $"  {Server.Title(Server.Aglow)}, saturated");
+            Add(run, peerBest, $"  {Server.Title(name)}, saturated");
             run.Note($"for lags at shares of the highest rate: --parts shares --most {best.Max(l => l.Offered):0}");
         }
     }
@@ -182,36 +162,31 @@ internal sealed class FanoutBenchmark : Benchmark
                 for (var i = 0; i < sides.Count * (IsQuick(run) ? 1 : Math.Min(5, run.PairCount)); i++)
                     await sides[i % sides.Count].RunAsync(rate, IsQuick(run) ? 3 : 6);
                 foreach (var side in sides)
-                    AddShare(run, side, $"{rate:#,0} changes/s, {100 * share:0} % of the highest rate", goal);
+                    Add(
+                        run, side.Legs, $"{Server.Title(side.Name)}, {rate:#,0} changes/s, {100 * share:0} % of the highest rate",
+                        p99: Goal.Most(goal));
             }
         }
         finally
         {
-            foreach (var side in sides)
-                await side.DisposeAsync();
+            sides.ForEach(static side => side.Dispose());
         }
     }
 
-    private static void AddShare(Run run, Side side, string what, double goal)
+    private static void Add(Run run, IEnumerable<FanoutLeg> legs, string title, Goal? p50 = null, Goal? p99 = null)
     {
-        var (legs, title) = (side.Legs, $"{Server.Title(side.Name)}, {what}");
-        var most = side.Name == Server.Aglow ? Goal.Most(goal) : null;
-        run.Add($"{title}: lag p50", "ms", [.. legs.Select(l => l.ArrivalP50)]);
-        run.Add($"{title}: lag p99", "ms", [.. legs.Select(l => l.ArrivalP99)], most);
-        run.Add($"{title}: server CPU", "% of its core", [.. legs.Select(l => 100 * l.ServerCpu / l.Seconds)]);
-        run.Add($"{title}: load generator", "% of its core", [.. legs.Select(l => 100 * l.LoadCpu / l.Seconds)]);
-        run.Add($"{title}: records a frame", "records", [.. legs.Select(l => (double)l.Deliveries / l.Frames)]);
-    }
+        Each("lag p50", "ms", static leg => leg.ArrivalP50, p50);
+        Each("lag p99", "ms", static leg => leg.ArrivalP99, p99);
+        Each("lag p99.9", "ms", static leg => leg.ArrivalP999);
+        Each("lag, longest", "ms", static leg => leg.ArrivalMax);
+        Each("deliveries", "deliveries/s", static leg => leg.DeliveriesPerSecond);
+        Each("records a frame", "records", static leg => (double)leg.Deliveries / leg.Frames);
+        Each("server CPU", "% of a core", static leg => 100 * leg.ServerCpu / leg.Seconds);
+        Each("server CPU", "ns/delivery", static leg => leg.ServerCpu * 1e9 / leg.Deliveries);
+        Each("load generator", "% of a core", static leg => 100 * leg.LoadCpu / leg.Seconds);
 
-    private static void AddSaturated(Run run, Side side, List<FanoutLeg> best)
-    {
-        run.Add($"  {Server.Title(side.Name)}, saturated", "deliveries/s", [.. best.Select(l => l.DeliveriesPerSecond)]);
-        run.Add($"  {Server.Title(side.Name)}, saturated: lag p99", "ms", [.. best.Select(l => l.ArrivalP99)]);
-        run.Add(
-            $"  {Server.Title(side.Name)}, saturated: server CPU", "ns/delivery", [.. best.Select(l => l.ServerCpu * 1e9 / l.Deliveries)]);
-        run.Add(
-            $"  load generator at {Server.Title(side.Name)}, saturated", "% of its core",
-            [.. best.Select(l => 100 * l.LoadCpu / l.Seconds)]);
+        void Each(string what, string unit, Func<FanoutLeg, double> value, Goal? goal = null) =>
+            run.Add($"{title}: {what}", unit, [.. legs.Select(value)], goal);
     }
 
     // Raises the rate by a fifth at a time until deliveries are late; returns the last leg in time.
@@ -224,9 +199,8 @@ internal sealed class FanoutBenchmark : Benchmark
             var bears = leg.Missing == 0 && leg.ArrivalP99 <= WorstLag;
             run.Progress(
                 $"{Server.Title(side.Name)}, {leg.Offered:#,0} changes/s: {leg.DeliveriesPerSecond:#,0} deliveries/s, p99 "
-                    + $"{leg.ArrivalP99:0} ms, "
-                + $"server {100 * leg.ServerCpu / leg.Seconds:0} %, "
-                + $"load {100 * leg.LoadCpu / leg.Seconds:0} %{(bears ? "" : ": too much")}");
+                    + $"{leg.ArrivalP99:0} ms, server {100 * leg.ServerCpu / leg.Seconds:0} %, load "
+                    + $"{100 * leg.LoadCpu / leg.Seconds:0} %{(bears ? "" : ": too much")}");
             if (bears)
                 best = leg;
             else if (best is not null)
@@ -244,7 +218,7 @@ internal sealed class FanoutBenchmark : Benchmark
         var rounds = IsQuick(run) ? 3 : 15;
         foreach (var name in new[] { Server.Aglow, Server.Ws })
         {
-            await using var side = await Side.StartAsync(name, pinned: false, sockets: 10_000, watching: 1, users: 1);
+            using var side = await Side.StartAsync(name, pinned: false, sockets: 10_000, watching: 1, users: 1);
             await side.Load.AskAsync("flip 3");
             var leg = await side.Load.AskAsync<FlipLeg>($"flip {rounds}");
             run.Add($"{what}, {Server.Title(name)}", "ms", leg.Arrivals, name == Server.Aglow ? Goal.Most(300) : null);
@@ -257,7 +231,7 @@ internal sealed class FanoutBenchmark : Benchmark
     private static async Task MeasureOfflineAsync(Run run)
     {
         var online = run.Settings.Number("online");
-        await using var side = await Side.StartAsync(Server.Aglow, pinned: false, sockets: 100, watching: 20, users: 2000);
+        using var side = await Side.StartAsync(Server.Aglow, pinned: false, sockets: 100, watching: 20, users: 2000);
         List<LapseLeg> legs = [];
         for (var i = 0; i < (IsQuick(run) ? 1 : 3); i++)
         {
@@ -268,15 +242,13 @@ internal sealed class FanoutBenchmark : Benchmark
         if (legs.Sum(l => l.Wrong) is > 0 and var wrong)
             throw new BenchmarkException($"{wrong} watchers missed a user who went offline.");
         var title = $"{online:#,0} online: offline notice";
-        run.Add($"{title} after the lease ran out, p50", "ms", [.. legs.Select(l => l.LapseP50)]);
-        run.Add($"{title} after the lease ran out, p99", "ms", [.. legs.Select(l => l.LapseP99)], Goal.Most(1500));
-        run.Add($"{title} after the lease ran out, longest", "ms", [.. legs.Select(l => l.LapseMax)]);
-        run.Add(
-            $"{title} 30 s after the heartbeat's own moment (a word holds whole seconds), p99", "ms", [.. legs.Select(l => l.ExactP99)]);
+        run.Add($"{title} after the lease ran out, p50", "ms", [.. legs.Select(l => l.P50)]);
+        run.Add($"{title} after the lease ran out, p99", "ms", [.. legs.Select(l => l.P99)], Goal.Most(1500));
+        run.Add($"{title} after the lease ran out, longest", "ms", [.. legs.Select(l => l.Max)]);
     }
 
     private static string[] Peers =>
-        [Server.Ws, Server.SignalR, Server.SocketIo, .. Server.BeforeFolder.Length > 0 ? [Server.Before] : Array.Empty<string>()];
+        [Server.Ws, Server.SignalR, .. Server.BeforeFolder.Length > 0 ? [Server.Before] : Array.Empty<string>()];
 
     private static string[] Ours => Server.BeforeFolder.Length > 0 ? [Server.Aglow, Server.Before] : [Server.Aglow];
 
@@ -287,19 +259,19 @@ internal sealed class FanoutBenchmark : Benchmark
     private static int Seconds(Run run) => IsQuick(run) ? 3 : (int)run.Settings.Number("seconds");
 
     /// <summary>A server, and the load generator whose sockets watch there.</summary>
-    private sealed class Side(Server server, Load load) : IAsyncDisposable
+    private sealed class Side(Server server, SocketLoad load) : IDisposable
     {
         public string Name => server.Name;
 
-        public Load Load => load;
+        public SocketLoad Load => load;
 
         /// <summary>All legs of this side.</summary>
         public List<FanoutLeg> Legs { get; } = [];
 
         public static async Task<Side> StartAsync(string name, bool pinned, int sockets, int watching, int? users = null)
         {
-            var server = await Server.StartAsync(name, pinned ? ServerCore : null);
-            var side = new Side(server, Load.Start(server, pinned ? LoadCore : null));
+            var server = await Server.StartAsync(name, pinned ? Cores.Server : 0);
+            var side = new Side(server, SocketLoad.Start(server, pinned ? Cores.Load : 0));
             // twenty sockets watch each user
             await side.Load.AskAsync($"connect {sockets} {watching} {users ?? sockets * watching / 20} 1");
             return side;
@@ -314,10 +286,10 @@ internal sealed class FanoutBenchmark : Benchmark
             return leg;
         }
 
-        public async ValueTask DisposeAsync()
+        public void Dispose()
         {
             load.Dispose();
-            await server.DisposeAsync();
+            server.Dispose();
         }
     }
 }

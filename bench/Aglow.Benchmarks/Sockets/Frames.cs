@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Buffers.Text;
 using System.Text;
 
 namespace Aglow.Benchmarks.Sockets;
@@ -62,5 +63,24 @@ internal static class Frames
             return 0;
         payload = bytes.Slice(header, (int)length);
         return header + (int)length;
+    }
+
+    /// <summary>Finds the next record of a message, <c>"user_id":42,"is_online":true,…</c>. The text then begins behind its user.</summary>
+    public static bool NextRecord(ref ReadOnlySpan<byte> text, out int user, out bool isOnline)
+    {
+        (user, isOnline) = (0, false);
+        while (text.IndexOf("\"user_id\":"u8) is >= 0 and var at)
+        {
+            text = text[(at + 10)..];
+            _ = Utf8Parser.TryParse(text, out user, out var digits);
+            text = text[digits..];
+            var flag = ",\"is_online\":"u8;
+            if (!text.StartsWith(flag))
+                continue;
+            isOnline = text[flag.Length] == 't';
+            return true;
+        }
+
+        return false;
     }
 }

@@ -1,5 +1,7 @@
+using Aglow.Model;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
+using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 
 namespace Aglow.Benchmarks.Sockets;
@@ -7,50 +9,57 @@ namespace Aglow.Benchmarks.Sockets;
 /// <summary>The servers inside this executable: Aglow, and a SignalR hub.</summary>
 internal static class HostedServers
 {
-    /// <summary>The hidden verb: <c>fanout-host SERVER PORT FOLDER PING_SECONDS</c>.</summary>
+    /// <summary>The hidden verb: <c>fanout-host SERVER PORT FOLDER PING_SECONDS LEASE_SECONDS</c>.</summary>
     public const string Verb = "fanout-host";
 
     public static async Task<int> RunAsync(string[] args)
     {
-        var (port, pingSeconds) = (int.Parse(args[1]), int.Parse(args[3]));
-        await using var app = args[0] != Server.Aglow ? SignalRServer.Build(port) : AglowServer.Build(port, options =>
-        {
-            options.DataDirectory = args[2];
-            options.SocketPingSeconds = pingSeconds;
-            options.LeaseSeconds = Math.Max(30, 3 * pingSeconds);
-        });
+        var (port, ping, lease) = (int.Parse(args[1]), int.Parse(args[3]), int.Parse(args[4]));
+        await using var app = args[0] == Server.Aglow ? BuildAglow(args[2], ping, lease) : SignalRServer.Build();
+        app.Urls.Add($"http://127.0.0.1:{port}");
         await app.StartAsync();
         Console.WriteLine("ready");
         while (await Console.In.ReadLineAsync() is { } line)
         {
             if (line == "collect")
-                Console.WriteLine(Collect());
+                Console.WriteLine(Cpu.Collect());
         }
 
         await app.StopAsync();
         return 0;
     }
 
-    /// <summary>A builder that logs only warnings, as a server in production does.</summary>
-    public static WebApplicationBuilder NewBuilder(int port)
-    {
-        var builder = WebApplication.CreateSlimBuilder();
-        builder.WebHost.UseUrls($"http://127.0.0.1:{port}");
+    /// <summary>Logs only warnings, as a server in production does.</summary>
+    public static void LogWarnings(ILoggingBuilder logging) =>
         // standard output is for the benchmark's answers
-        builder.Logging.ClearProviders()
+        logging.ClearProviders()
             .AddConsole(static console => console.LogToStandardErrorThreshold = LogLevel.Trace)
             .SetMinimumLevel(LogLevel.Warning);
-        return builder;
-    }
 
-    private static long Collect()
+    // Aglow as in its own server: sockets handled before HTTP, and the journal on. POST /nothing does nothing.
+    private static WebApplication BuildAglow(string folder, int pingSeconds, int leaseSeconds)
     {
-        for (var i = 0; i < 2; i++)
+        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ApplicationName = "Aglow" });
+        LogWarnings(builder.Logging);
+        builder.Services.AddRoutingCore();
+        builder.Services.AddAglow(options =>
         {
-            GC.Collect(2, GCCollectionMode.Aggressive, blocking: true, compacting: true);
-            GC.WaitForPendingFinalizers();
-        }
-
-        return GC.GetTotalMemory(forceFullCollection: true);
+            options.OpenMode = true;
+            options.DataDirectory = folder;
+            options.SocketPingSeconds = pingSeconds;
+            options.LeaseSeconds = Math.Max(leaseSeconds, 3 * pingSeconds);
+        });
+        builder.WebHost.UseKestrelCore().ConfigureKestrel(static kestrel =>
+        {
+            kestrel.AddServerHeader = false;
+            kestrel.Limits.MaxRequestBodySize = 8 * 1024 * 1024;
+            // the load's connection for calls is idle while the other side is measured
+            kestrel.Limits.KeepAliveTimeout = TimeSpan.FromHours(1);
+            kestrel.ConfigureEndpointDefaults(static endpoint => endpoint.UseAglowSockets(isFirst: true));
+        });
+        var app = builder.Build();
+        app.MapAglow();
+        app.MapPost("/nothing", static _ => Task.CompletedTask);
+        return app;
     }
 }

@@ -31,29 +31,15 @@ internal static unsafe partial class Kernel
 
     public static int NewPoll() => Check(EpollCreate(0), "epoll_create1");
 
-    /// <summary>Gets the events so far; if there are none, those of the next millisecond.</summary>
-    /// <remarks>
-    /// It sleeps instead of waiting. The first byte of every flush would wake a waiting thread, and on one machine the server pays for
-    /// that. A watcher on another machine would cost the server nothing.
-    /// </remarks>
-    public static int Wait(int poll, Event[] events, bool mayNap)
+    /// <summary>Gets the events so far; waits for some for so long if there are none.</summary>
+    public static int Poll(int poll, Event[] events, int milliseconds)
     {
         fixed (Event* into = events)
-        {
-            var count = EpollWait(poll, into, events.Length, 0);
-            if (count > 0 || !mayNap)
-                return Math.Max(0, count);
-            _ = Nap(1000);
-            return Math.Max(0, EpollWait(poll, into, events.Length, 0));
-        }
+            return Math.Max(0, EpollWait(poll, into, events.Length, milliseconds));
     }
 
-    /// <summary>Waits for events for a millisecond. Where there are few, it does not matter who pays for waking.</summary>
-    public static int WaitAwake(int poll, Event[] events)
-    {
-        fixed (Event* into = events)
-            return Math.Max(0, EpollWait(poll, into, events.Length, 1));
-    }
+    /// <summary>Sleeps for a millisecond.</summary>
+    public static void Nap() => _ = Sleep(1000);
 
     public static void Add(int poll, int descriptor, int tag, uint events) => Control(poll, 1, descriptor, tag, events);
 
@@ -100,15 +86,11 @@ internal static unsafe partial class Kernel
         }
     }
 
-    /// <summary>Closes; <paramref name="reset"/>: at once and without TCP's closing handshake, like a device that vanishes.</summary>
-    public static void Close(int descriptor, bool reset)
+    /// <summary>Closes at once and without TCP's closing handshake, like a device that vanishes.</summary>
+    public static void Reset(int descriptor)
     {
-        if (reset)
-        {
-            var linger = stackalloc int[2] { 1, 0 };
-            _ = SetSocketOption(descriptor, 1, 13, linger, 8);
-        }
-
+        var linger = stackalloc int[2] { 1, 0 };
+        _ = SetSocketOption(descriptor, 1, 13, linger, 8);
         _ = CloseDescriptor(descriptor);
     }
 
@@ -149,7 +131,7 @@ internal static unsafe partial class Kernel
     private static partial int EpollWait(int poll, Event* events, int count, int milliseconds);
 
     [LibraryImport("libc", EntryPoint = "usleep")]
-    private static partial int Nap(uint microseconds);
+    private static partial int Sleep(uint microseconds);
 
     [LibraryImport("libc", EntryPoint = "socket", SetLastError = true)]
     private static partial int NewSocket(int domain, int type, int protocol);

@@ -1,3 +1,4 @@
+using System.Buffers.Text;
 using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Runtime.InteropServices;
@@ -48,24 +49,21 @@ internal sealed class LoadGenerator(Dialect dialect, int port, int server, int f
     private readonly byte[] _buffer = new byte[4 * 1024 * 1024];
     private readonly List<Connection?> _connections = [];
     private readonly Stack<int> _freeTags = new();
-    private readonly Stack<Connection> _idleCalls = new();
+    private readonly List<Connection> _idleCalls = [];
     private readonly Queue<byte[]> _waitingCalls = new();
     private readonly BlockingCollection<string> _commands = [];
-    private readonly Lags _arrivals = new();
-    private readonly Lags _goodbyes = new();
-    private readonly Lags _lapses = new();
+    // of arrivals, or of the ends of leases
+    private readonly Lags _lags = new();
     private Connection? _publisher;
     private WatchPlan? _plan;
     private bool[] _online = [];
     private long[] _onlineAt = [];
-    private long[] _offlineAt = [];
     private long _keptAliveAt = Stopwatch.GetTimestamp();
     private int _sockets;
     private int _connecting;
     private int _ready;
     private int _calls;
-    private int _churn;
-    private int _churned;
+    private bool _isLapsing;
     private long _deliveries;
     private long _frames;
     private long _lost;
@@ -108,7 +106,6 @@ internal sealed class LoadGenerator(Dialect dialect, int port, int server, int f
                 "calls" => CallAt(numbers[0]),
                 "run" => Run(numbers[0], numbers[1], numbers.Length > 2 ? numbers[2] : QuantumMilliseconds),
                 "flip" => Flip(numbers[0]),
-                "churn" => Churn(numbers[0], numbers[1]),
                 "lapse" => Lapse(numbers[0], numbers[1]),
                 "state" => new { ready = _ready },
                 _ => throw new BenchmarkException($"unknown command {command}"),
@@ -130,7 +127,6 @@ internal sealed class LoadGenerator(Dialect dialect, int port, int server, int f
         _plan = watching == 0 ? null : new WatchPlan(sockets, watching, users, first);
         Array.Resize(ref _online, Math.Max(_online.Length, first + users));
         Array.Resize(ref _onlineAt, _online.Length);
-        Array.Resize(ref _offlineAt, _online.Length);
         var goal = _ready + sockets;
         var opened = 0;
         Until(TimeSpan.FromSeconds(120), $"{sockets} sockets to be ready", () =>
@@ -154,7 +150,7 @@ internal sealed class LoadGenerator(Dialect dialect, int port, int server, int f
     private object CallAt(int port)
     {
         UntilAnswered();
-        foreach (var idle in _idleCalls.ToArray())
+        while (_idleCalls is [.., var idle])
             Lose(idle);
         _callsPort = port;
         return Done;
@@ -173,10 +169,10 @@ internal sealed class LoadGenerator(Dialect dialect, int port, int server, int f
 
         // half of them are online before it begins
         var goal = _deliveries + ((long)active / 2 * fanout);
-        Change(order.AsSpan(0, active / 2), online: true, Stopwatch.GetTimestamp());
+        Change(order.AsSpan(0, active / 2), online: true);
         Settle(goal);
         UntilAnswered();
-        ClearLags();
+        _lags.Clear();
 
         var (before, frames) = (_deliveries, _frames);
         var (serverCpu, loadCpu) = (Cpu.Of(server), Cpu.OfThisProcess());
@@ -202,8 +198,8 @@ internal sealed class LoadGenerator(Dialect dialect, int port, int server, int f
             {
                 var at = start + (long)(step * stepTicks);
                 var (comes, goes) = (order[(int)((step + (active / 2)) % active)], order[(int)(step % active)]);
-                Note(comes, online: true, at);
-                Note(goes, online: false, at);
+                (_online[comes], _onlineAt[comes]) = (true, at);
+                _online[goes] = false;
                 arrivals.Add(comes);
                 goodbyes.Add(goes);
             }
@@ -227,17 +223,16 @@ internal sealed class LoadGenerator(Dialect dialect, int port, int server, int f
             Seconds: sending,
             ServerCpu: Cpu.Of(server) - serverCpu,
             LoadCpu: Cpu.OfThisProcess() - loadCpu,
-            ArrivalP50: _arrivals.Quantile(0.5, missing / 2),
-            ArrivalP99: _arrivals.Quantile(0.99, missing / 2),
-            ArrivalP999: _arrivals.Quantile(0.999, missing / 2),
-            ArrivalMax: _arrivals.Longest(missing / 2),
-            GoodbyeP99: _goodbyes.Quantile(0.99, missing / 2),
+            ArrivalP50: _lags.Quantile(0.5, missing / 2),
+            ArrivalP99: _lags.Quantile(0.99, missing / 2),
+            ArrivalP999: _lags.Quantile(0.999, missing / 2),
+            ArrivalMax: _lags.Longest(missing / 2),
             Lost: _lost);
 
         // all users leave, and all watchers get that
         var still = order.Where(user => _online[user]).ToArray();
         goal = _deliveries + ((long)still.Length * fanout);
-        Change(still, online: false, Stopwatch.GetTimestamp());
+        Change(still, online: false);
         Settle(goal);
         if (WrongWords() is > 0 and var wrong)
         {
@@ -261,14 +256,14 @@ internal sealed class LoadGenerator(Dialect dialect, int port, int server, int f
         {
             foreach (var online in new[] { true, false })
             {
-                ClearLags();
+                _lags.Clear();
                 var goal = _deliveries + told;
-                Change(all, online, Stopwatch.GetTimestamp());
+                Change(all, online);
                 Settle(goal);
                 if (WrongWords() is > 0 and var wrong)
                     throw new BenchmarkException($"{wrong} watchers' last records are wrong: no figure of this run counts.");
                 if (online)
-                    arrivals.Add(_arrivals.Longest(goal - _deliveries));
+                    arrivals.Add(_lags.Longest(goal - _deliveries));
                 Rest(TimeSpan.FromMilliseconds(300 + (37 * round % 100)));
             }
         }
@@ -276,72 +271,41 @@ internal sealed class LoadGenerator(Dialect dialect, int port, int server, int f
         return new FlipLeg(arrivals);
     }
 
-    // Connects and disconnects this many sockets: every other one leaves, the rest vanish.
-    private object Churn(int count, int watching)
-    {
-        var plan = new WatchPlan(MostConnecting, watching, 5000, 1);
-        var began = Stopwatch.GetTimestamp();
-        (_churn, _churned) = (count, 0);
-        var opened = 0;
-        Until(TimeSpan.FromSeconds(600), $"{count} connects and disconnects", () =>
-        {
-            for (; opened < count && _connecting < MostConnecting; opened++)
-                OpenSocket(plan, opened % MostConnecting);
-            return _churned == count;
-        });
-        _churn = 0;
-        return new { seconds = Stopwatch.GetElapsedTime(began).TotalSeconds };
-    }
-
     // Many users stay online. The users of the plan send one heartbeat and vanish. Returns the lags of their offline notices.
     private object Lapse(int online, int lease)
     {
         var plan = Plan();
-        var others = new int[online];
-        for (var i = 0; i < others.Length; i++)
-            others[i] = 20_000_000 + i;
+        var others = Enumerable.Range(20_000_000, online).ToArray();
         var all = Enumerable.Range(plan.First, plan.Users).ToArray();
-        var fanout = plan.Watching * SocketsOf(plan) / plan.Users;
-        ClearLags();
-        var before = _deliveries;
+        _lags.Clear();
+        _isLapsing = true;
+        var goal = _deliveries + (2L * plan.Watching * SocketsOf(plan));
         var keptAt = Stopwatch.GetTimestamp();
-        SendPacked(others);
+        SendChanges(others, online: true, atOnce: 500_000);
         UntilAnswered();
         // spread over two seconds, so that every fraction of a second occurs
         foreach (var some in all.Chunk(Math.Max(1, all.Length / 200)))
         {
-            var at = Stopwatch.GetTimestamp();
-            Change(some, online: true, at);
-            // they are due offline when the lease has expired
+            Change(some, online: true);
+            // they are offline when all is told
             foreach (var user in some)
-            {
                 _online[user] = false;
-                _offlineAt[user] = at + (lease * Stopwatch.Frequency);
-            }
-
             Rest(TimeSpan.FromMilliseconds(10));
         }
 
-        var goal = before + (2L * all.Length * fanout);
-        var deadline = Stopwatch.GetTimestamp() + ((lease + 15) * Stopwatch.Frequency);
-        while (_deliveries < goal && Stopwatch.GetTimestamp() < deadline)
+        Pump(TimeSpan.FromSeconds(lease + 15), () =>
         {
             if (Stopwatch.GetElapsedTime(keptAt) > KeepAliveInterval)
             {
                 keptAt = Stopwatch.GetTimestamp();
-                SendPacked(others);
+                SendChanges(others, online: true, atOnce: 500_000);
             }
 
-            Pump(mayNap: true);
-        }
-
+            return _deliveries >= goal;
+        });
+        _isLapsing = false;
         var missing = goal - _deliveries;
-        return new LapseLeg(
-            WrongWords(),
-            LapseP50: _lapses.Quantile(0.5, missing),
-            LapseP99: _lapses.Quantile(0.99, missing),
-            LapseMax: _lapses.Longest(missing),
-            ExactP99: _goodbyes.Quantile(0.99, missing));
+        return new LapseLeg(WrongWords(), _lags.Quantile(0.5, missing), _lags.Quantile(0.99, missing), _lags.Longest(missing));
     }
 
     // ---- changes --------------------------------------------------------------------------------------------------------------
@@ -350,65 +314,41 @@ internal sealed class LoadGenerator(Dialect dialect, int port, int server, int f
 
     private int SocketsOf(WatchPlan plan) => _connections.Count(c => c?.Plan == plan);
 
-    private void ClearLags()
+    private void Change(ReadOnlySpan<int> users, bool online)
     {
-        _arrivals.Clear();
-        _goodbyes.Clear();
-        _lapses.Clear();
-    }
-
-    private void Note(int user, bool online, long at)
-    {
-        _online[user] = online;
-        (online ? _onlineAt : _offlineAt)[user] = at;
-    }
-
-    private void Change(ReadOnlySpan<int> users, bool online, long at)
-    {
+        var now = Stopwatch.GetTimestamp();
         foreach (var user in users)
-            Note(user, online, at);
+            (_online[user], _onlineAt[user]) = (online, now);
         SendChanges(users, online);
     }
 
-    private void SendChanges(ReadOnlySpan<int> users, bool online)
+    private void SendChanges(ReadOnlySpan<int> users, bool online, int atOnce = 10 * MostAtOnce)
     {
-        if (users.IsEmpty)
-            return;
-        if (dialect is AglowDialect)
+        if (!dialect.ChangesByHttp)
+            atOnce = MostAtOnce;
+        for (; !users.IsEmpty; users = users[Math.Min(atOnce, users.Length)..])
         {
-            for (; !users.IsEmpty; users = users[Math.Min(10 * MostAtOnce, users.Length)..])
-                Call(online ? "/heartbeat" : "/offline", MemoryMarshal.AsBytes(users[..Math.Min(10 * MostAtOnce, users.Length)]));
-            return;
+            var change = dialect.Change(users[..Math.Min(atOnce, users.Length)], online);
+            if (dialect.ChangesByHttp)
+                Call(change);
+            else
+                Send(_publisher ??= OpenPublisher(), change);
         }
-
-        _publisher ??= OpenPublisher();
-        for (; !users.IsEmpty; users = users[Math.Min(MostAtOnce, users.Length)..])
-            Send(_publisher, dialect.Change(users[..Math.Min(MostAtOnce, users.Length)], online));
     }
 
-    private void SendPacked(ReadOnlySpan<int> users)
+    private void Call(byte[] call)
     {
-        for (; !users.IsEmpty; users = users[Math.Min(500_000, users.Length)..])
-            Call("/heartbeat", MemoryMarshal.AsBytes(users[..Math.Min(500_000, users.Length)]));
-    }
-
-    private void Call(string path, ReadOnlySpan<byte> packed)
-    {
-        var head = Encoding.ASCII.GetBytes(
-            $"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/octet-stream\r\nContent-Length: "
-                + $"{packed.Length}\r\n\r\n");
-        byte[] call = [.. head, .. packed];
-        if (_idleCalls.TryPop(out var connection))
+        if (_idleCalls is [.., var connection])
         {
+            _idleCalls.RemoveAt(_idleCalls.Count - 1);
             connection.IsAsked = true;
             Send(connection, call);
+            return;
         }
-        else
-        {
-            _waitingCalls.Enqueue(call);
-            if (_calls < MostCalls)
-                OpenCall();
-        }
+
+        _waitingCalls.Enqueue(call);
+        if (_calls < MostCalls)
+            OpenCall();
     }
 
     private void UntilAnswered() => Until(
@@ -419,36 +359,36 @@ internal sealed class LoadGenerator(Dialect dialect, int port, int server, int f
     // Waits until all records have arrived, or none has for three seconds.
     private void Settle(long goal)
     {
-        var last = _deliveries;
-        var lastAt = Stopwatch.GetTimestamp();
-        var began = lastAt;
-        while (_deliveries < goal && Stopwatch.GetElapsedTime(lastAt).TotalSeconds < 3 && Stopwatch.GetElapsedTime(began).TotalSeconds < 60)
+        var (last, lastAt) = (_deliveries, Stopwatch.GetTimestamp());
+        Pump(TimeSpan.FromSeconds(60), () =>
         {
-            Pump(mayNap: true);
             if (_deliveries != last)
                 (last, lastAt) = (_deliveries, Stopwatch.GetTimestamp());
-        }
+            return _deliveries >= goal || Stopwatch.GetElapsedTime(lastAt).TotalSeconds >= 3;
+        });
     }
 
     private long WrongWords() => Plan().Wrong(SocketsOf(Plan()), user => _online[user]);
 
-    private void Rest(TimeSpan time)
-    {
-        var began = Stopwatch.GetTimestamp();
-        while (Stopwatch.GetElapsedTime(began) < time)
-            Pump(mayNap: true);
-    }
+    private void Rest(TimeSpan time) => Pump(time, static () => false);
 
     private void Until(TimeSpan patience, string what, Func<bool> done)
     {
-        var began = Stopwatch.GetTimestamp();
-        while (!done())
+        if (!Pump(patience, done))
+            throw new BenchmarkException(
+                $"waited {patience.TotalSeconds:0} s for {what}: {_ready} sockets are ready, {_connecting} on the way, {_lost} lost.");
+    }
+
+    // Returns whether the condition held before the time was over.
+    private bool Pump(TimeSpan patience, Func<bool> done)
+    {
+        for (var began = Stopwatch.GetTimestamp(); !done(); Pump(mayNap: true))
         {
             if (Stopwatch.GetElapsedTime(began) > patience)
-                throw new BenchmarkException(
-                    $"waited {patience.TotalSeconds:0} s for {what}: {_ready} sockets are ready, {_connecting} on the way, {_lost} lost.");
-            Pump(mayNap: true);
+                return false;
         }
+
+        return true;
     }
 
     // ---- connections ----------------------------------------------------------------------------------------------------------
@@ -498,44 +438,38 @@ internal sealed class LoadGenerator(Dialect dialect, int port, int server, int f
             return;
         var was = connection.Phase;
         connection.Phase = Phase.Lost;
-        Kernel.Close(connection.Descriptor, reset: true);
+        Kernel.Reset(connection.Descriptor);
         _connections[connection.Tag] = null;
         _freeTags.Push(connection.Tag);
-        if (was == Phase.Closing)
-        {
-            _connecting--;
-            _churned++;
-            return;
-        }
-
         if (connection.IsHttp)
         {
-            LoseCall(connection, was);
-            return;
+            // a server may close an idle connection, but must not close one with a pending answer
+            if (connection.IsAsked || was == Phase.Connecting)
+                throw new BenchmarkException("the server closed a connection before it had answered.");
+            _calls--;
+            _idleCalls.Remove(connection);
         }
-
-        _lost++;
-        if (was == Phase.Ready)
-            _ready--;
         else
-            _connecting--;
-    }
-
-    // A server may close an idle connection. A connection with a pending answer must not close.
-    private void LoseCall(Connection connection, Phase was)
-    {
-        if (connection.IsAsked || was == Phase.Connecting)
-            throw new BenchmarkException("the server closed a connection before it had answered.");
-        _calls--;
-        var others = _idleCalls.Where(other => other != connection).Reverse().ToArray();
-        _idleCalls.Clear();
-        foreach (var other in others)
-            _idleCalls.Push(other);
+        {
+            _lost++;
+            if (was == Phase.Ready)
+                _ready--;
+            else
+                _connecting--;
+        }
     }
 
     private void Pump(bool mayNap, bool isQuiet = false)
     {
-        var count = isQuiet ? Kernel.WaitAwake(_poll, _events) : Kernel.Wait(_poll, _events, mayNap);
+        var count = Kernel.Poll(_poll, _events, isQuiet ? 1 : 0);
+        if (count == 0 && mayNap && !isQuiet)
+        {
+            // It sleeps instead of waiting. The first byte of every flush would wake a waiting thread, and on one machine the server pays
+            // for that. A watcher on another machine would cost the server nothing.
+            Kernel.Nap();
+            count = Kernel.Poll(_poll, _events, 0);
+        }
+
         for (var i = 0; i < count; i++)
         {
             var connection = _connections[_events[i].Tag];
@@ -552,11 +486,8 @@ internal sealed class LoadGenerator(Dialect dialect, int port, int server, int f
         if (dialect.KeepAlive is { } alive && Stopwatch.GetElapsedTime(_keptAliveAt) > KeepAliveInterval)
         {
             _keptAliveAt = Stopwatch.GetTimestamp();
-            for (var i = 0; i < _connections.Count; i++)
-            {
-                if (_connections[i] is { Phase: Phase.Ready } connection)
-                    Send(connection, alive);
-            }
+            foreach (var connection in _connections.OfType<Connection>().Where(static one => one.Phase == Phase.Ready).ToArray())
+                Send(connection, alive);
         }
     }
 
@@ -580,7 +511,7 @@ internal sealed class LoadGenerator(Dialect dialect, int port, int server, int f
         if (connection.IsAsked)
             Send(connection, call!);
         else
-            _idleCalls.Push(connection);
+            _idleCalls.Add(connection);
     }
 
     private void Send(Connection connection, byte[] bytes, bool again = false)
@@ -627,8 +558,7 @@ internal sealed class LoadGenerator(Dialect dialect, int port, int server, int f
             return;
         }
 
-        if (received < 0)
-            received = 0;
+        received = Math.Max(0, received);
         var now = Stopwatch.GetTimestamp();
         ReadOnlySpan<byte> bytes = _buffer.AsSpan(0, rest + received);
         if (connection.IsHttp)
@@ -649,12 +579,7 @@ internal sealed class LoadGenerator(Dialect dialect, int port, int server, int f
         var length = bytes.IndexOf("Content-Length: "u8);
         var body = 0;
         if (length >= 0 && length < head)
-        {
-            var digits = bytes[(length + 16)..head];
-            var end = digits.IndexOf((byte)'\r');
-            body = int.Parse(end < 0 ? digits : digits[..end]);
-        }
-
+            _ = Utf8Parser.TryParse(bytes[(length + 16)..], out body, out _);
         if (bytes.Length < head + 4 + body)
             return bytes;
         if (!bytes.StartsWith("HTTP/1.1 200"u8))
@@ -693,16 +618,6 @@ internal sealed class LoadGenerator(Dialect dialect, int port, int server, int f
 
     private void Ready(Connection connection)
     {
-        if (_churn > 0)
-        {
-            connection.Phase = Phase.Closing;
-            if (connection.Tag % 2 == 0)
-                Lose(connection);
-            else
-                Send(connection, Frames.Write(Frames.Close, [0x03, 0xE8]));
-            return;
-        }
-
         connection.Phase = Phase.Ready;
         _connecting--;
         _ready++;
@@ -728,22 +643,10 @@ internal sealed class LoadGenerator(Dialect dialect, int port, int server, int f
     {
         _frames++;
         var records = 0;
-        var plan = connection.Plan;
-        while (plan is not null && text.IndexOf("\"user_id\":"u8) is >= 0 and var at)
+        while (connection.Plan is { } plan && Frames.NextRecord(ref text, out var user, out var isOnline))
         {
-            text = text[(at + 10)..];
-            var user = 0;
-            while (text[0] is >= (byte)'0' and <= (byte)'9')
-            {
-                user = (user * 10) + (text[0] - '0');
-                text = text[1..];
-            }
-
-            var flag = ",\"is_online\":"u8;
-            if (!text.StartsWith(flag))
-                continue;
             records++;
-            Told(connection, plan, user, text[flag.Length] == 't', text, now);
+            Told(connection, plan, user, isOnline, text, now);
         }
 
         if (records > 0)
@@ -759,23 +662,20 @@ internal sealed class LoadGenerator(Dialect dialect, int port, int server, int f
         if (plan.Hear(connection.Socket, user, online, out var isFirst) && connection.Phase == Phase.Ready)
         {
             _deliveries++;
-            var since = (online ? _onlineAt : _offlineAt)[user];
-            (online ? _arrivals : _goodbyes).Add((double)(now - since) / Stopwatch.Frequency);
-            if (!online && _offlineAt[user] > _onlineAt[user] + Stopwatch.Frequency && LastSeen(record) is > 0 and var lastSeen)
-                _lapses.Add((DateTimeOffset.UtcNow - DateTimeOffset.UnixEpoch).TotalSeconds - (lastSeen + 31));
+            if (online && !_isLapsing)
+                _lags.Add((double)(now - _onlineAt[user]) / Stopwatch.Frequency);
+            else if (!online && _isLapsing && LastSeen(record) is > 0 and var lastSeen)
+                _lags.Add((DateTimeOffset.UtcNow - DateTimeOffset.UnixEpoch).TotalSeconds - (lastSeen + 31));
             return;
         }
 
-        if ((isFirst || _churn > 0) && --connection.Awaited == 0 && connection.Phase == Phase.Watching)
+        if (isFirst && --connection.Awaited == 0 && connection.Phase == Phase.Watching)
             Ready(connection);
     }
 
     private static long LastSeen(ReadOnlySpan<byte> record)
     {
         var at = record.IndexOf("\"last_seen\":"u8);
-        long seconds = 0;
-        for (var i = at + 12; at >= 0 && i < record.Length && record[i] is >= (byte)'0' and <= (byte)'9'; i++)
-            seconds = (seconds * 10) + (record[i] - '0');
-        return seconds;
+        return at >= 0 && Utf8Parser.TryParse(record[(at + 12)..], out long second, out _) ? second : 0;
     }
 }

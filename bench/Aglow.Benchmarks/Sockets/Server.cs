@@ -1,9 +1,7 @@
-using System.Diagnostics;
-
 namespace Aglow.Benchmarks.Sockets;
 
 /// <summary>One of the compared servers, in a separate process.</summary>
-internal sealed class Server(string name, Process process, int port, TemporaryFolder? folder) : IAsyncDisposable
+internal sealed class Server(string name, Child child, int port, TemporaryFolder? folder) : IDisposable
 {
     public const string Aglow = "aglow";
     public const string SignalR = "signalr";
@@ -25,7 +23,7 @@ internal sealed class Server(string name, Process process, int port, TemporaryFo
 
     public int Port => port;
 
-    public int Process => process.Id;
+    public int Process => child.Process.Id;
 
     /// <summary>The name in tables.</summary>
     public static string Title(string name) => name switch
@@ -37,33 +35,32 @@ internal sealed class Server(string name, Process process, int port, TemporaryFo
         _ => "Socket.IO",
     };
 
-    /// <summary>Starts a server and waits until it listens. <paramref name="core"/>: the only core it may use.</summary>
-    public static async Task<Server> StartAsync(string name, int? core = null, bool canCollect = false)
+    /// <summary>Starts a server on these cores and waits until it listens.</summary>
+    public static async Task<Server> StartAsync(string name, int cores = 0, int leaseSeconds = 30)
     {
         var port = Programs.FreePort();
         TemporaryFolder? folder = null;
-        List<string> command;
+        string[] command;
         if (name is Ws or SocketIo)
         {
             await Peers.InstallAsync();
-            command =
-                ["node", .. canCollect ? ["--expose-gc"] : Array.Empty<string>(), Path.Combine(Peers.Folder, name + ".js"), $"{port}"];
+            command = ["node", "--expose-gc", Path.Combine(Peers.Folder, name + ".js"), $"{port}"];
         }
         else
         {
             folder = new TemporaryFolder();
-            command = name == Before ? ["dotnet", Path.Combine(BeforeFolder, "Aglow.Benchmarks.dll")] : [.. Child.OwnCommand];
-            command.AddRange([HostedServers.Verb, name == Before ? Aglow : name, $"{port}", folder.Path, $"{PingSeconds}"]);
+            string[] program = name == Before ? ["dotnet", Path.Combine(BeforeFolder, "Aglow.Benchmarks.dll")] : Child.OwnCommand;
+            var hosted = name == Before ? Aglow : name;
+            command = [.. program, HostedServers.Verb, hosted, $"{port}", folder.Path, $"{PingSeconds}", $"{leaseSeconds}"];
         }
 
-        var start = Child.Info(core is { } only ? 1 << only : 0, command[0], command.Skip(1));
+        var start = Child.Info(cores, command);
         // the defaults of each: one heap for Aglow's server, several for an ASP.NET application
         start.Environment["DOTNET_gcServer"] = name == SignalR ? "1" : "0";
         if (name is Aglow or Before)
             start.Environment["DOTNET_ThreadPool_UnfairSemaphoreSpinLimit"] = "0";
-        var process = System.Diagnostics.Process.Start(start) ?? throw new BenchmarkException($"{command[0]} does not start.");
-        var server = new Server(name, process, port, folder);
-        if (await server.ReadAsync(TimeSpan.FromSeconds(60)) is not "ready" and var said)
+        var server = new Server(name, Child.Start(start), port, folder);
+        if (await server.ReadAsync() is not "ready" and var said)
             throw new BenchmarkException($"the {Title(name)} server did not start: {said}");
         return server;
     }
@@ -71,32 +68,17 @@ internal sealed class Server(string name, Process process, int port, TemporaryFo
     /// <summary>Runs a full collection; returns the remaining bytes of heap.</summary>
     public async Task<long> CollectAsync()
     {
-        await process.StandardInput.WriteLineAsync("collect");
-        return long.Parse(await ReadAsync(TimeSpan.FromSeconds(60)));
+        await child.Process.StandardInput.WriteLineAsync("collect");
+        return long.Parse(await ReadAsync());
     }
 
-    public async ValueTask DisposeAsync()
+    public void Dispose()
     {
-        process.StandardInput.Close();
-        using (var patience = new CancellationTokenSource(TimeSpan.FromSeconds(10)))
-        {
-            try
-            {
-                await process.WaitForExitAsync(patience.Token);
-            }
-            catch (OperationCanceledException)
-            {
-                process.Kill();
-            }
-        }
-
-        process.Dispose();
+        child.Dispose();
         folder?.Dispose();
     }
 
-    private async Task<string> ReadAsync(TimeSpan patience) =>
-        await process.StandardOutput.ReadLineAsync().WaitAsync(patience)
-            ?? throw new BenchmarkException($"the {Title(name)} server has ended.");
+    private Task<string> ReadAsync() => child.ReadLineAsync().WaitAsync(TimeSpan.FromMinutes(1));
 }
 
 /// <summary>The Node servers, installed once from the lock file.</summary>
@@ -108,10 +90,6 @@ internal static class Peers
     {
         if (Directory.Exists(Path.Combine(Folder, "node_modules", "dynalite")))
             return;
-        using var install = Process.Start(
-            new ProcessStartInfo("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"]) { WorkingDirectory = Folder })!;
-        await install.WaitForExitAsync();
-        if (install.ExitCode != 0)
-            throw new BenchmarkException("npm ci failed: the peers on Node want Node 20 or later, and the npm registry once.");
+        await Programs.RunAsync("npm", "ci", "--no-audit", "--no-fund", "--loglevel=error", "--prefix", Folder);
     }
 }

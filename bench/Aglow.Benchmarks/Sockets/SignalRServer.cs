@@ -10,9 +10,10 @@ namespace Aglow.Benchmarks.Sockets;
 /// <summary>Presence on a SignalR hub, as most people write it: one group per user, and each change is sent to it at once.</summary>
 internal static class SignalRServer
 {
-    public static WebApplication Build(int port)
+    public static WebApplication Build()
     {
-        var builder = HostedServers.NewBuilder(port);
+        var builder = WebApplication.CreateSlimBuilder();
+        HostedServers.LogWarnings(builder.Logging);
         builder.Services.AddSignalR();
         builder.Services.AddSingleton<HubPresence>();
         builder.Services.AddHostedService(s => s.GetRequiredService<HubPresence>());

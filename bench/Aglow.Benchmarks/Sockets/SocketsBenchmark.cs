@@ -1,3 +1,5 @@
+using System.Net.Sockets;
+
 namespace Aglow.Benchmarks.Sockets;
 
 /// <summary>
@@ -11,17 +13,19 @@ namespace Aglow.Benchmarks.Sockets;
 /// </remarks>
 internal sealed class SocketsBenchmark : Benchmark
 {
+    private const int MostAtOnce = 256;
+
     public override string Name => "sockets";
 
     public override string Measures =>
-        "memory per connection and per watch, CPU of an idle node, heap after churn; compared with ws, Socket.IO and SignalR";
+        "memory per connection and per watch, compared with ws, Socket.IO and SignalR; CPU of an idle node; heap after churn";
 
     public override int DefaultPairs => 3;
 
     public override IReadOnlyList<Option> Options { get; } =
     [
         new("parts", "all", "memory, watch, idle, churn"),
-        new("servers", "all", "aglow, signalr, ws, socketio: the servers whose memory and idle CPU is measured"),
+        new("servers", "all", "aglow, signalr, ws, socketio: the servers whose memory is measured"),
         new("step", "5000", "connections: the slope is taken between one and two of these"),
         new("settle", "12", "seconds between connecting and measuring: longer than the interval of pings"),
         new("ping", "10", "seconds between two pings of an Aglow socket; the lease is three times as long"),
@@ -30,26 +34,18 @@ internal sealed class SocketsBenchmark : Benchmark
 
     public override async Task RunAsync(Run run)
     {
-        var parts = run.Settings.Choices("parts", "memory", "watch", "idle", "churn");
         var servers = run.Settings.Choices("servers", Server.All);
         Server.PingSeconds = (int)run.Settings.Number("ping");
-        foreach (var name in servers)
-        {
-            if (parts.Contains("memory"))
-                await MeasureMemoryAsync(run, name);
-            if (parts.Contains("idle"))
-                await MeasureIdleAsync(run, name);
-        }
-
-        if (parts.Contains("watch"))
-            await MeasureWatchAsync(run);
-        if (parts.Contains("churn"))
-            await MeasureChurnAsync(run);
+        await run.RunPartsAsync(
+            ("memory", () => MeasureMemoryAsync(run, servers)),
+            ("idle", () => MeasureIdleAsync(run)),
+            ("watch", () => MeasureWatchAsync(run)),
+            ("churn", () => MeasureChurnAsync(run)));
     }
 
-    private static async Task MeasureMemoryAsync(Run run, string name)
+    private static async Task MeasureMemoryAsync(Run run, string[] servers)
     {
-        foreach (var watching in new[] { 0, 20 })
+        foreach (var (name, watching) in servers.SelectMany(static name => new[] { (name, 0), (name, 20) }))
         {
             List<Slope> slopes = [];
             for (var i = 0; i < run.PairCount; i++)
@@ -62,38 +58,31 @@ internal sealed class SocketsBenchmark : Benchmark
         }
     }
 
-    private static async Task MeasureIdleAsync(Run run, string name)
+    private static async Task MeasureIdleAsync(Run run)
     {
         var sockets = 2 * Step(run);
         // whole intervals, because the pings of one socket are an interval apart
         var seconds = 2 * Server.PingSeconds;
-        await using var server = await Server.StartAsync(name);
-        using var load = Load.Start(server);
+        using var server = await Server.StartAsync(Server.Aglow);
+        using var load = SocketLoad.Start(server);
         await Task.Delay(TimeSpan.FromSeconds(run.Settings.Number("settle")));
         var alone = await BusyAsync();
         await load.AskAsync($"connect {sockets} 0 0 1");
         await Task.Delay(TimeSpan.FromSeconds(Math.Max(run.Settings.Number("settle"), Server.PingSeconds + 2)));
         var cpu = await BusyAsync();
-        await RequireReadyAsync(load, name, sockets);
-        var title = $"{Server.Title(name)}, {sockets:#,0} idle sockets";
-        if (name == Server.Aglow)
-            title += $", ping every {Server.PingSeconds} s";
-        var goal = name == Server.Aglow ? Goal.Most(Server.PingSeconds < 25 ? 2 : 1) : null;
+        await RequireReadyAsync(load, Server.Aglow, sockets);
+        var title = $"{Server.Title(Server.Aglow)}, {sockets:#,0} idle sockets, ping every {Server.PingSeconds} s";
+        var goal = Goal.Most(Server.PingSeconds < 25 ? 2 : 1);
         run.Add($"{title}: CPU of each a second", "us", [.. cpu.Select(each => each * 1e6 / sockets)], goal);
         run.Add($"{title}: CPU of the node", "% of a core", [.. cpu.Select(static each => 100 * each)]);
-        run.Add($"{Server.Title(name)}, no socket: CPU of the node", "% of a core", [.. alone.Select(static each => 100 * each)]);
+        run.Add($"{Server.Title(Server.Aglow)}, no socket: CPU of the node", "% of a core", [.. alone.Select(static each => 100 * each)]);
 
         // CPU seconds a second, once for each sample
         async Task<List<double>> BusyAsync()
         {
             List<double> busy = [];
             for (var i = 0; i < run.PairCount; i++)
-            {
-                var before = Cpu.Of(server.Process);
-                await Task.Delay(TimeSpan.FromSeconds(seconds));
-                busy.Add((Cpu.Of(server.Process) - before) / seconds);
-            }
-
+                busy.Add((await Sample.OfAsync(() => Cpu.Of(server.Process), () => Task.Delay(TimeSpan.FromSeconds(seconds)))).CoresBusy);
             return busy;
         }
     }
@@ -114,19 +103,16 @@ internal sealed class SocketsBenchmark : Benchmark
     private static async Task<Slope> SlopeAsync(Run run, string name, int watching)
     {
         var step = Step(run);
-        await using var server = await Server.StartAsync(name, canCollect: true);
-        using var load = Load.Start(server);
+        using var server = await Server.StartAsync(name);
+        using var load = SocketLoad.Start(server);
         if (name == Server.Aglow)
             await load.AskAsync($"heartbeat 1 {2 * step}");
-        await load.AskAsync($"connect {step} {watching} {(watching == 0 ? 0 : step)} 1");
-        var one = await MeasureAsync(run, server);
-        await load.AskAsync($"connect {step} {watching} {(watching == 0 ? 0 : step)} {step + 1}");
-        var two = await MeasureAsync(run, server);
+        var (one, two) = await load.StepsAsync(step, watching, () => MeasureAsync(run, server));
         await RequireReadyAsync(load, name, 2 * step);
         return new Slope((two.Resident - one.Resident) / step, (two.Heap - one.Heap) / step, (two.Kernel - one.Kernel) / step);
     }
 
-    private static async Task RequireReadyAsync(Load load, string name, int sockets)
+    private static async Task RequireReadyAsync(SocketLoad load, string name, int sockets)
     {
         var state = await load.AskAsync("state");
         if (state.GetProperty("ready").GetInt32() != sockets)
@@ -143,13 +129,12 @@ internal sealed class SocketsBenchmark : Benchmark
 
     private static async Task MeasureChurnAsync(Run run)
     {
-        var count = run.Settings.Number("churn");
-        await using var server = await Server.StartAsync(Server.Aglow, canCollect: true);
-        using var load = Load.Start(server);
+        var count = (int)run.Settings.Number("churn");
+        using var server = await Server.StartAsync(Server.Aglow);
         // these warm up what is made once and kept (pools, compiled code)
-        await load.AskAsync($"churn {count / 10} 20");
+        await ChurnAsync(count / 10);
         var before = await MeasureAsync(run, server);
-        var churn = await load.AskAsync($"churn {count} 20");
+        var churn = await Sample.OfAsync(() => Cpu.Of(server.Process), () => ChurnAsync(count), count);
         var after = await MeasureAsync(run, server);
         var title = $"Aglow, {count:#,0} connects and disconnects, watching 20";
         run.Add($"{title}: heap before", "KB", [before.Heap / 1000]);
@@ -157,7 +142,34 @@ internal sealed class SocketsBenchmark : Benchmark
         // the smallest object has 24 bytes, so less than half of that means that nothing of a connection remains
         run.Add($"{title}: left of each", "bytes", [(after.Heap - before.Heap) / count], Goal.Most(12));
         run.Add($"{title}: resident after", "MB", [after.Resident / 1e6]);
-        run.Add($"{title}", "connections/s", [count / churn.GetProperty("seconds").GetDouble()]);
+        run.Add($"{title}", "connections/s", [churn.Rate]);
+
+        Task ChurnAsync(int connections) => Parallel.ForEachAsync(
+            Enumerable.Range(0, connections), new ParallelOptions { MaxDegreeOfParallelism = MostAtOnce },
+            async (number, _) => await ComeAndGoAsync(server.Port, number));
+    }
+
+    // Opens a connection and watches twenty users. Every other one leaves, the rest vanish.
+    private static async Task ComeAndGoAsync(int port, int number)
+    {
+        var aglow = new AglowDialect();
+        using var socket = await AttackBenchmark.OpenAsync(port, number, Frames.Upgrade(aglow.Path(number % MostAtOnce)));
+        socket.LingerState = new LingerOption(enable: true, seconds: 0);
+        await socket.SendAsync(aglow.Watch([.. Enumerable.Range(1 + (20 * number % 5000), 20)]));
+        var bytes = new byte[16 * 1024];
+        for (var received = 0; bytes.AsSpan(0, received).Count("\"is_online\":"u8) < 20;)
+        {
+            var more = await socket.ReceiveAsync(bytes.AsMemory(received));
+            received += more > 0 ? more : throw new BenchmarkException("Aglow closed a connection.");
+        }
+
+        if (number % 2 == 0)
+            return;
+        await socket.SendAsync(Frames.Write(Frames.Close, [0x03, 0xE8]));
+        while (await socket.ReceiveAsync(bytes) > 0)
+        {
+            // until the server has closed
+        }
     }
 
     private static int Step(Run run) => (int)run.Settings.Number("step");

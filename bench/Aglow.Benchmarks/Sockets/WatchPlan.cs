@@ -13,21 +13,36 @@ internal sealed class WatchPlan
     /// <summary>Creates the plan, which is always the same. Users are numbered from <paramref name="first"/>.</summary>
     public WatchPlan(int sockets, int watching, int users, int first)
     {
-        Watching = watching;
-        Users = users;
-        First = first;
+        if (watching > users)
+            throw new BenchmarkException($"a socket cannot watch {watching} of {users} users: measure with more users or sockets.");
+        (Watching, Users, First) = (watching, users, first);
         _users = new int[sockets * watching];
         _lastWords = new byte[_users.Length];
         _lastWords.AsSpan().Fill(Unknown);
-        for (var i = 0; i < _users.Length; i++)
-            _users[i] = first + (int)((long)i % users);
         var random = new Random(11);
-        if (watching < users)
-            random.Shuffle(_users);
+        // all users in a new order, again and again
+        var order = Enumerable.Range(first, users).ToArray();
+        var next = users;
         for (var socket = 0; socket < sockets; socket++)
-            WithoutTwins(socket, random);
-        for (var socket = 0; socket < sockets; socket++)
-            _users.AsSpan(socket * watching, watching).Sort();
+        {
+            var mine = _users.AsSpan(socket * watching, watching);
+            for (var i = 0; i < watching; i++)
+            {
+                if (next == users)
+                {
+                    random.Shuffle(order);
+                    next = 0;
+                }
+
+                // a user of the last order may come first in this one, so this takes the next whom the socket does not watch yet
+                var at = next;
+                while (mine[..i].Contains(order[at]))
+                    at++;
+                (mine[i], order[at]) = (order[at], order[next++]);
+            }
+
+            mine.Sort();
+        }
     }
 
     public int Watching { get; }
@@ -60,25 +75,5 @@ internal sealed class WatchPlan
         for (var i = 0; i < sockets * Watching; i++)
             wrong += _lastWords[i] != (truth(_users[i]) ? 1 : 0) ? 1 : 0;
         return wrong;
-    }
-
-    // Makes sure that a socket watches each user once: it exchanges a duplicate with another socket.
-    private void WithoutTwins(int socket, Random random)
-    {
-        var mine = _users.AsSpan(socket * Watching, Watching);
-        if (Watching == Users)
-            return;
-        var seen = new HashSet<int>();
-        for (var i = 0; i < mine.Length; i++)
-        {
-            while (!seen.Add(mine[i]))
-            {
-                var other = random.Next(_users.Length);
-                var otherSocket = other / Watching;
-                if (otherSocket == socket || Of(otherSocket).Contains(mine[i]) || mine.Contains(_users[other]))
-                    continue;
-                (mine[i], _users[other]) = (_users[other], mine[i]);
-            }
-        }
     }
 }

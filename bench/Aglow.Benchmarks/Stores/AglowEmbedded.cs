@@ -11,8 +11,6 @@ internal sealed class AglowEmbedded(EmbeddedPresence presence, TemporaryFolder f
 {
     public override string Name => "Aglow, embedded";
 
-    public override string BytesAre => "memory";
-
     public override int Callers => 1;
 
     /// <summary>Reports users who come online and leave.</summary>

@@ -16,8 +16,6 @@ internal sealed class AglowRedis(RedisCluster redis, RedisServer server, TimeSpa
 
     public override string Name => "Aglow, Redis";
 
-    public override string BytesAre => "memory";
-
     public override double CpuSeconds() => Cpu.Of(server.Process);
 
     public override async Task FillAsync(uint users)

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Text;
 using Aglow.Benchmarks.Baselines;
 
@@ -18,22 +17,9 @@ internal static class ConnectionsPart
         var stores = StoresBenchmark.StoresOf(run);
         await using var servers = new StoreServers();
         if (stores.Contains(StoreServers.Postgres))
-        {
-            var server = await servers.PostgresAsync();
-            await using var kept = await PostgresTable.CreateAsync(new("kept", "BIGINT"), server);
-            await using var each = await PostgresTable.CreateAsync(new("opened", "BIGINT"), server, pooled: false);
-            await MeasureAsync(
-                run, "PostgreSQL", u => kept.UpsertAsync(u, 1), u => each.UpsertAsync(u, 1), server.CpuSeconds, server.ConnectionsAsync);
-        }
-
+            await MeasureSqlAsync(run, servers, StoreServers.Postgres, (await servers.PostgresAsync()).ConnectionsAsync);
         if (stores.Contains(StoreServers.Maria))
-        {
-            var server = await servers.MariaAsync();
-            await using var kept = await MariaTable.CreateAsync(new("kept", "BIGINT"), server);
-            await using var each = await MariaTable.CreateAsync(new("opened", "BIGINT"), server, pooled: false);
-            await MeasureAsync(
-                run, "MariaDB", u => kept.UpsertAsync(u, 1), u => each.UpsertAsync(u, 1), server.CpuSeconds, server.ConnectionsAsync);
-        }
+            await MeasureSqlAsync(run, servers, StoreServers.Maria, (await servers.MariaAsync()).ConnectionsAsync);
 
         if (stores.Contains(StoreServers.RedisName))
         {
@@ -51,6 +37,13 @@ internal static class ConnectionsPart
                 return Task.CompletedTask;
             }
         }
+    }
+
+    private static async Task MeasureSqlAsync(Run run, StoreServers servers, string store, Func<Task<long>> connections)
+    {
+        await using var kept = await servers.TableAsync(store, new("kept", "BIGINT"));
+        await using var each = await servers.TableAsync(store, new("opened", "BIGINT"), pooled: false);
+        await MeasureAsync(run, kept.Database, u => kept.UpsertAsync(u, 1), u => each.UpsertAsync(u, 1), kept.CpuSeconds, connections);
     }
 
     private static async Task MeasureAsync(
@@ -72,20 +65,17 @@ internal static class ConnectionsPart
             var before = opened.ContainsKey(kind) ? -1 : await connections();
             // enough heartbeats for a measurable CPU time of the cheap kind
             var count = kind == "each" ? Heartbeats : before >= 0 ? Heartbeats : 20 * Heartbeats;
-            var spent = cpu();
-            var began = Stopwatch.GetTimestamp();
-            await Task.WhenAll(Enumerable.Range(0, Callers).Select(caller => Task.Run(async () =>
-            {
-                for (var i = caller; i < count; i += Callers)
-                    await heartbeat((uint)(i % Users));
-            })));
-            var sample = new Sample(count, Stopwatch.GetElapsedTime(began).TotalSeconds, cpu() - spent);
+            var sample = await Sample.OfAsync(
+                cpu,
+                () => Task.WhenAll(Enumerable.Range(0, Callers).Select(caller => Task.Run(async () =>
+                {
+                    for (var i = caller; i < count; i += Callers)
+                        await heartbeat((uint)(i % Users));
+                }))),
+                count);
+            var asking = name == "Redis" ? 0 : 1;
             if (before >= 0)
-            {
-                var asking = name == "Redis" ? 0 : 1;
                 opened[kind] = await connections() - before - asking;
-            }
-
             return sample;
         }
     }

@@ -115,22 +115,13 @@ internal static class ExpiryPart
                 trial.Told(uint.Parse(key.AsSpan(3)));
         });
         // the cost of its search for expired keys while no user goes silent, and while users do
-        var idle = await SpentAsync(server, () => Task.Delay(TimeSpan.FromSeconds(5))) / 5;
+        var idle = await Sample.OfAsync(design.CpuSeconds, () => Task.Delay(TimeSpan.FromSeconds(5)));
         await trial.GoSilentAsync(users => design.HeartbeatAsync(users));
-        var began = Stopwatch.GetTimestamp();
-        var spent = await SpentAsync(server, trial.EndAsync);
-        var busy = spent / Stopwatch.GetElapsedTime(began).TotalSeconds;
+        var busy = await Sample.OfAsync(design.CpuSeconds, trial.EndAsync);
         await notices.UnsubscribeAsync();
         trial.Report($"Redis expired events, {how}", plot);
-        run.Add($"Redis expired events, {how}: server while notices are due", "% of a core", [100 * busy]);
-        run.Add($"Redis expired events, {how}: server while nobody goes", "% of a core", [100 * idle]);
-    }
-
-    private static async Task<double> SpentAsync(RedisServer server, Func<Task> work)
-    {
-        var before = Cpu.Of(server.Process);
-        await work();
-        return Cpu.Of(server.Process) - before;
+        run.Add($"Redis expired events, {how}: server while notices are due", "% of a core", [100 * busy.CoresBusy]);
+        run.Add($"Redis expired events, {how}: server while nobody goes", "% of a core", [100 * idle.CoresBusy]);
     }
 
     private static async Task DynamoAsync(Run run, StoreServers servers)
@@ -178,12 +169,9 @@ internal static class ExpiryPart
                 trial.Told(users);
         };
         await trial.GoSilentAsync(heartbeatAsync);
-        var before = Cpu.OfThisProcess();
-        var began = Stopwatch.GetTimestamp();
-        await trial.EndAsync();
-        var busy = (Cpu.OfThisProcess() - before) / Stopwatch.GetElapsedTime(began).TotalSeconds;
+        var busy = await Sample.OfAsync(Cpu.OfThisProcess, trial.EndAsync);
         trial.Report(name, plot);
-        run.Add($"{name}: this process while notices are due", "% of a core", [100 * busy]);
+        run.Add($"{name}: this process while notices are due", "% of a core", [100 * busy.CoresBusy]);
     }
 
     /// <summary>
@@ -241,11 +229,12 @@ internal static class ExpiryPart
 
         public void Report(string name, Plot plot)
         {
-            var lags = _lags.Concat(Enumerable.Repeat(double.PositiveInfinity, _count - _lags.Count)).Order().ToArray();
+            var lags = _lags.Concat(Enumerable.Repeat(double.PositiveInfinity, _count - _lags.Count));
+            double[] p50 = [Spread.Quantile(lags, 0.5)], p99 = [Spread.Quantile(lags, 0.99)];
             run.Add($"{name}: told of within {run.Settings.Number("patience")} s", $"of {_count:#,0}", [_lags.Count]);
-            run.Add($"{name}: late, p50", "s", [lags[lags.Length / 2]]);
-            run.Add($"{name}: late, p99", "s", [lags[lags.Length * 99 / 100]]);
-            plot.Add(name, new Bar("p50", [lags[lags.Length / 2]]), new Bar("p99", [lags[lags.Length * 99 / 100]]));
+            run.Add($"{name}: late, p50", "s", p50);
+            run.Add($"{name}: late, p99", "s", p99);
+            plot.Add(name, new Bar("p50", p50), new Bar("p99", p99));
         }
     }
 }

@@ -22,14 +22,9 @@ internal static class HeartbeatsPart
         var leg = TimeSpan.FromSeconds(run.Settings.Number("seconds"));
         var samples = await StoresBenchmark.RoundsAsync(
             run, designs, [OneByOne, Batched], (design, kind) => LegAsync(design, people[design], leg, kind == Batched ? BatchSize : 1));
-        var cost = new Plot(
-            "What a heartbeat costs the process that keeps it",
-            "CPU microseconds a heartbeat",
-            StoresBenchmark.CommandOf(run, "heartbeats"));
-        var rate = new Plot(
-            "Heartbeats a second, one core for the store and one for the callers",
-            "heartbeats/s",
-            StoresBenchmark.CommandOf(run, "heartbeats"));
+        var command = StoresBenchmark.CommandOf(run, "heartbeats");
+        var cost = new Plot("What a heartbeat costs the process that keeps it", "CPU microseconds a heartbeat", command);
+        var rate = new Plot("Heartbeats a second, one core for the store and one for the callers", "heartbeats/s", command);
         // compared with Aglow's store of the same kind: across a network, or in the process
         var ours = designs.Where(d => d is AglowEmbedded or AglowRedis).ToDictionary(d => d.Callers == 1);
         foreach (var design in designs)
@@ -71,16 +66,14 @@ internal static class HeartbeatsPart
         var done = new long[design.Callers];
         var last = new uint[design.Callers];
         var startedAt = DateTimeOffset.UtcNow.ToUnixTimeSeconds();
-        var cpu = design.CpuSeconds();
         var began = Stopwatch.GetTimestamp();
-        await Task.WhenAll(Enumerable.Range(0, design.Callers).Select(c => Task.Run(() => CallAsync(c))));
-        var sample = new Sample(done.Sum(), Stopwatch.GetElapsedTime(began).TotalSeconds, design.CpuSeconds() - cpu);
-
+        var sample = await Sample.OfAsync(
+            design.CpuSeconds, () => Task.WhenAll(Enumerable.Range(0, design.Callers).Select(c => Task.Run(() => CallAsync(c)))));
         var seen = new Seen[last.Length];
         await design.ReadAsync(last, seen);
         if (!seen.All(s => s.IsOnline && (s.LastSeen == 0 || s.LastSeen >= startedAt)))
             throw new BenchmarkException($"{design.Name}: a heartbeat went missing.");
-        return sample;
+        return sample with { Operations = done.Sum() };
 
         async Task CallAsync(int caller)
         {

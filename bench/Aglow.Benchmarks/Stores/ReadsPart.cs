@@ -49,35 +49,28 @@ internal static class ReadsPart
     private static async Task<Sample> LegAsync(PresenceDesign design, uint[] people, TimeSpan duration, string kind)
     {
         var size = kind == Many ? ManySize : ListSize;
-        var at = 0;
-        var users = 0L;
-        var online = 0L;
+        var (at, users, online) = (0, 0L, 0L);
         var seen = new Seen[size];
-        var cpu = design.CpuSeconds();
         var began = Stopwatch.GetTimestamp();
-        while (Stopwatch.GetElapsedTime(began) < duration)
-        {
-            if (at + size > people.Length)
-                at = 0;
-            if (kind == OneByOne)
-            {
-                for (var i = 0; i < size; i++)
-                    await design.ReadAsync(people.AsMemory(at + i, 1), seen.AsMemory(i, 1));
-            }
-            else
-            {
-                await design.ReadAsync(people.AsMemory(at, size), seen);
-            }
-
-            foreach (var one in seen)
-                online += one.IsOnline ? 1 : 0;
-            at += size;
-            users += size;
-        }
-
-        var sample = new Sample(users, Stopwatch.GetElapsedTime(began).TotalSeconds, design.CpuSeconds() - cpu);
+        var sample = await Sample.OfAsync(design.CpuSeconds, ReadAsync);
         return online == users
-            ? sample
+            ? sample with { Operations = users }
             : throw new BenchmarkException($"{design.Name}: {users - online} of {users} users read as offline who are online.");
+
+        async Task ReadAsync()
+        {
+            while (Stopwatch.GetElapsedTime(began) < duration)
+            {
+                if (at + size > people.Length)
+                    at = 0;
+                var each = kind == OneByOne ? 1 : size;
+                for (var i = 0; i < size; i += each)
+                    await design.ReadAsync(people.AsMemory(at + i, each), seen.AsMemory(i, each));
+                foreach (var one in seen)
+                    online += one.IsOnline ? 1 : 0;
+                at += size;
+                users += size;
+            }
+        }
     }
 }

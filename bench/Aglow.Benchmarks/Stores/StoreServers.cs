@@ -12,8 +12,6 @@ internal sealed class StoreServers(bool hasRedisFile = false) : IAsyncDisposable
     public const string Sqlite = "sqlite", Postgres = "postgres", Maria = "mariadb", RedisName = "redis", Dynamo = "dynamodb",
         AglowName = "aglow", AglowOnRedis = "aglow-redis";
 
-    private const int ServerCore = 1;
-
     private readonly TemporaryFolder _folder = new();
     private readonly List<RedisCluster> _clusters = [];
     private PostgresServer? _postgres;
@@ -26,18 +24,18 @@ internal sealed class StoreServers(bool hasRedisFile = false) : IAsyncDisposable
     /// <summary>The names of all stores.</summary>
     public static string[] All { get; } = [Sqlite, Postgres, Maria, RedisName, Dynamo, AglowName, AglowOnRedis];
 
-    public async Task<PostgresServer> PostgresAsync() => _postgres ??= await PostgresServer.StartAsync(ServerCore);
+    public async Task<PostgresServer> PostgresAsync() => _postgres ??= await PostgresServer.StartAsync(Cores.Server);
 
-    public async Task<MariaServer> MariaAsync() => _maria ??= await MariaServer.StartAsync(ServerCore);
+    public async Task<MariaServer> MariaAsync() => _maria ??= await MariaServer.StartAsync(Cores.Server);
 
     /// <summary>The Redis for keys that expire.</summary>
-    public async Task<RedisServer> RedisAsync() => _redis ??= await RedisServer.StartAsync(ServerCore, Folder());
+    public async Task<RedisServer> RedisAsync() => _redis ??= await RedisServer.StartAsync(Cores.Server, Folder());
 
     /// <summary>The Redis for Aglow's pages: a separate one, so that keys and bytes are counted separately.</summary>
     public async Task<RedisServer> RedisOfAglowAsync() =>
-        _redisOfAglow ??= await RedisServer.StartAsync(ServerCore, Folder(), hasRedisFile);
+        _redisOfAglow ??= await RedisServer.StartAsync(Cores.Server, Folder(), hasRedisFile);
 
-    public async Task<DynaliteServer> DynaliteAsync() => _dynalite ??= await DynaliteServer.StartAsync(ServerCore);
+    public async Task<DynaliteServer> DynaliteAsync() => _dynalite ??= await DynaliteServer.StartAsync(Cores.Server);
 
     /// <summary>Aglow's connections to a Redis, which are closed with this object.</summary>
     public async Task<RedisCluster> ConnectAsync(RedisServer server)
@@ -49,11 +47,11 @@ internal sealed class StoreServers(bool hasRedisFile = false) : IAsyncDisposable
     }
 
     /// <summary>A table in one of the databases.</summary>
-    public async Task<SqlTable> TableAsync(string store, SqlSchema schema) => store switch
+    public async Task<SqlTable> TableAsync(string store, SqlSchema schema, bool pooled = true) => store switch
     {
         Sqlite => new SqliteTable(schema, Folder()),
-        Postgres => await PostgresTable.CreateAsync(schema, await PostgresAsync()),
-        _ => await MariaTable.CreateAsync(schema, await MariaAsync()),
+        Postgres => await PostgresTable.CreateAsync(schema, await PostgresAsync(), pooled),
+        _ => await MariaTable.CreateAsync(schema, await MariaAsync(), pooled),
     };
 
     /// <summary>The designs on these stores, with a lease, in the order of the table. The caller closes them.</summary>

@@ -16,8 +16,6 @@ namespace Aglow.Benchmarks.Stores;
 /// </remarks>
 internal sealed class StoresBenchmark : Benchmark
 {
-    private const int OurCore = 2;
-
     public override string Name => "stores";
 
     public override string Measures =>
@@ -41,8 +39,7 @@ internal sealed class StoresBenchmark : Benchmark
 
     public override async Task RunAsync(Run run)
     {
-        if (OperatingSystem.IsLinux() && Environment.ProcessorCount > 1)
-            Process.GetCurrentProcess().ProcessorAffinity = OurCore;
+        Cores.PinThisProcess();
         run.Note("no server waits for the disk: PostgreSQL synchronous_commit=off, MariaDB innodb_flush_log_at_trx_commit=0, "
             + "SQLite synchronous=NORMAL, Redis without a file");
         await run.RunPartsAsync(
