@@ -38,14 +38,14 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Gat
                 Bodies = [new(Routes.Json, typeof(HeartbeatBody)), new(Routes.Packed)],
                 BodyIsOptional = true,
                 Answers = [new(Routes.Json, typeof(HeartbeatDocument)), new(Routes.Json, typeof(AcceptedDocument))],
-                Problems = [400, 401, 403, 404, 408, 413, 415, 429, 503, 507],
+                Problems = [404, 507],
             },
             new Call(HttpMethods.Post, Routes.StatusUpdate, "late heartbeat", "A user was alive at a given second", LateHeartbeatAsync)
             {
                 Access = CallAccess.People(Scopes.Heartbeat),
                 Bodies = [new(Routes.Json, typeof(StatusUpdateBody))],
                 Answers = [new(Routes.Json, typeof(SuccessDocument))],
-                Problems = [400, 401, 403, 404, 408, 413, 415, 429, 503, 507],
+                Problems = [404, 507],
             },
             new Call(HttpMethods.Post, Routes.Offline, "leave", "These users leave now, on all devices", LeaveAsync)
             {
@@ -53,7 +53,6 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Gat
                 Bodies = [new(Routes.Json, typeof(HeartbeatBody)), new(Routes.Packed)],
                 BodyIsOptional = true,
                 Answers = [new(Routes.Json, typeof(SuccessDocument))],
-                Problems = [400, 401, 403, 408, 413, 415, 429, 503],
             });
     }
 

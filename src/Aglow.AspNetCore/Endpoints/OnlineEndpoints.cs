@@ -22,7 +22,6 @@ internal sealed class OnlineEndpoints(PresenceHost host, Callers callers, Gate g
                 QueryParameter.Viewer,
             ],
             Answers = [new(Routes.Json, typeof(OnlineDocument))],
-            Problems = [400, 401, 403, 429, 503],
         },
         new Call(HttpMethods.Get, Routes.OnlineCount, "online count",
             "How many users are online, of those who show it to everyone", CountAsync)
@@ -31,7 +30,6 @@ internal sealed class OnlineEndpoints(PresenceHost host, Callers callers, Gate g
             Access = CallAccess.People(Scopes.Read),
             Query = [QueryParameter.Definition],
             Answers = [new(Routes.Json, typeof(OnlineCountDocument))],
-            Problems = [400, 401, 403, 429, 503],
         });
 
     private async Task ListAsync(HttpContext context)

@@ -25,7 +25,6 @@ internal sealed class ReachEndpoints(PresenceHost host, Callers callers, Gate ga
             Query = [QueryParameter.Viewer],
             Bodies = [new(Routes.Json, typeof(UserIdsDocument))],
             Answers = [new(Routes.Json, typeof(ReachDocument))],
-            Problems = [400, 401, 403, 408, 413, 415, 429, 503],
         });
 
     private async Task ReachAsync(HttpContext context)

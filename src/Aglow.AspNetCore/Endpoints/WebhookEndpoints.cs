@@ -24,7 +24,7 @@ internal sealed class WebhookEndpoints(PresenceHost host, Gate gate)
         {
             Bodies = [new(Routes.Json, typeof(WebhookBody))],
             Answers = [new(Routes.Json, typeof(WebhookSecretDocument), StatusCodes.Status201Created)],
-            Problems = [400, 401, 403, 409, 413, 415, 422, 429, 501, 503],
+            Problems = [409, 422, 501],
         },
         Of(HttpMethods.Get, Routes.Webhook, "webhook", "One webhook", ReadAsync, typeof(WebhookDocument)),
         Of(HttpMethods.Delete, Routes.Webhook, "remove webhook", "Removes a webhook", RemoveAsync),
@@ -52,7 +52,7 @@ internal sealed class WebhookEndpoints(PresenceHost host, Gate gate)
         {
             Access = CallAccess.Backends(Scopes.Operate),
             Answers = [Content.Of(answer)],
-            Problems = [400, 401, 403, 404, 429, 501, 503],
+            Problems = [404, 501],
         };
 
     private async Task ListAsync(HttpContext context) => await Answers.JsonAsync(
