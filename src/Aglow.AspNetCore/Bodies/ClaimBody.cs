@@ -65,9 +65,7 @@ internal sealed class ClaimBody
         }
         else
         {
-            _texts[member] = reader.TokenType == JsonTokenType.String
-                ? MemberReader.Text(ref reader, name)
-                : throw Problems.Malformed($"{name} is not a string. Send {Example}.");
+            _texts[member] = MemberReader.Text(ref reader, name, Example);
         }
 
         return true;
