@@ -91,7 +91,7 @@ public static class AglowServices
             s.GetRequiredService<ILoggerFactory>(),
             s.GetRequiredService<IHostApplicationLifetime>(),
             presence,
-            s.GetRequiredService<ConnectionMetrics>(),
+            s.GetRequiredService<ConnectionLimit>(),
             s.GetRequiredService<Gate>,
             open));
         services.TryAddSingleton(new AccessOptions());
@@ -100,12 +100,10 @@ public static class AglowServices
         services.AddSingleton<Gate>();
         services.AddSingleton(s => new CrossOrigin(options, s));
         services.AddSingleton<AppGate>();
-        services.AddSingleton<ConnectionMetrics>();
         services.TryAddSingleton(new TrustedProxies([], readsProxyProtocol: false));
         services.AddSingleton<LimitReports>();
         services.AddSingleton<ProblemAnswers>();
-        services.AddSingleton(s => new ConnectionLimit(
-            options.MaxConnectionsPerAddress, s.GetRequiredService<TrustedProxies>(), s.GetRequiredService<LimitReports>()));
+        services.AddSingleton(s => ActivatorUtilities.CreateInstance<ConnectionLimit>(s, options.MaxConnectionsPerAddress));
         services.AddSingleton(static s =>
         {
             var tokens = Tokens(s);
