@@ -28,7 +28,7 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Gat
 
     public void Map(IEndpointRouteBuilder routes)
     {
-        _anyHeartbeats = problems.Guard(AnyHeartbeatsAsync);
+        _anyHeartbeats = gate.AnswerFailures(AnyHeartbeatsAsync);
         routes.MapCalls(
             gate,
             new Call(HttpMethods.Post, Routes.Heartbeat, "heartbeat", "These users are alive now", HeartbeatAsync)

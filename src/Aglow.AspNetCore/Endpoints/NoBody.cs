@@ -10,7 +10,7 @@ namespace Aglow.AspNetCore.Endpoints;
 internal static class NoBody
 {
     /// <summary>Wraps the handler of a call, if the call takes no body.</summary>
-    public static RequestDelegate Guard(Call call, ProblemAnswers problems)
+    public static RequestDelegate Guard(Call call, Gate gate)
     {
         var handle = call.Handle;
         // the handshake of a socket has rules of its own
@@ -18,7 +18,7 @@ internal static class NoBody
             return handle;
         // a page of another origin may send an empty form, so its content type is checked; on a read it does no harm
         var isRead = call.Method == HttpMethods.Get;
-        var checkedFirst = problems.Guard(async context =>
+        var checkedFirst = gate.AnswerFailures(async context =>
         {
             await RequestBodies.RequireNothingAsync(context);
             await handle(context);
