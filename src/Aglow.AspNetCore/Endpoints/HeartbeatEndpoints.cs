@@ -1,4 +1,5 @@
 using System.Text;
+using System.Text.Json;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Bodies;
 using Aglow.AspNetCore.Hosting;
@@ -220,11 +221,11 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Gat
     private async Task AcceptedAsync(HttpContext context, UserBatch users)
     {
         var accounts = host.Presence.Accounts;
-        var disabled = new List<int>();
+        var disabled = new List<UserJson>();
         for (var i = 0; !accounts.IsNobodyDisabled && i < users.Count; i++)
         {
             if (accounts.IsDisabled(users.Numbers.Span[i]))
-                disabled.Add(i);
+                disabled.Add(UserJson.Of(users, i));
         }
 
         if (disabled.Count == 0)
@@ -233,12 +234,8 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Gat
             return;
         }
 
-        using var answer = new AnswerBuffer();
-        answer.Add(_heartbeatAnswer.AsSpan()[..^1]);
-        answer.Add(",\"disabled\":"u8);
-        PresenceJson.WriteIds(answer, users, disabled);
-        answer.Add((byte)'}');
-        await Answers.Ready(context, answer.Written.Span);
+        var answer = new HeartbeatDocument("success", host.Options.HeartbeatSeconds, host.Options.LeaseSeconds, disabled);
+        await Answers.Ready(context, JsonSerializer.SerializeToUtf8Bytes(answer, Documents.Sent.HeartbeatDocument));
     }
 
     private static async Task AcceptedAsync(HttpContext context, int accepted)
