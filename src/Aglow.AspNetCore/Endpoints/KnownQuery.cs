@@ -1,5 +1,4 @@
 using Aglow.AspNetCore.Access;
-using Microsoft.AspNetCore.WebUtilities;
 
 namespace Aglow.AspNetCore.Endpoints;
 
@@ -17,26 +16,9 @@ internal static class KnownQuery
         return context =>
         {
             var query = context.Request.QueryString;
-            if (!query.HasValue || Unknown(query.Value!, known) is not { } unknown)
+            if (!query.HasValue || Asked.Unknown(query.Value!, known) is not { } problem)
                 return handle(context);
-            var instead = known.Length == 0 ? "Send none" : $"Send any of: {string.Join(", ", known)}";
-            var problem = Problems.Malformed($"\"{Problems.Shorten(unknown)}\" is not a query parameter of this call. {instead}.");
             return call.Refuse is { } refuse ? refuse(context, problem) : problems.AnswerAsync(context, problem);
         };
-    }
-
-    private static string? Unknown(string query, string[] known)
-    {
-        foreach (var pair in new QueryStringEnumerable(query))
-        {
-            var name = pair.DecodeName();
-            var isKnown = false;
-            foreach (var one in known)
-                isKnown |= name.Span.SequenceEqual(one);
-            if (!isKnown)
-                return name.ToString();
-        }
-
-        return null;
     }
 }

@@ -222,16 +222,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
         if (new StringInfo(query).LengthInTextElements > Limits.SearchCharacters)
             throw Problems.Malformed($"q is longer than {Limits.SearchCharacters} characters: send part of a name.");
         var limit = Asked.Limit(context, Limits.SearchedUsers, Limits.SearchedUsersDefault);
-        DirectoryPage page;
-        try
-        {
-            page = await host.Presence.SearchUsersAsync(query, limit, Asked.Cursor(context));
-        }
-        catch (FormatException)
-        {
-            throw Asked.ForeignCursor();
-        }
-
+        var page = await Asked.PageAsync(context, cursor => host.Presence.SearchUsersAsync(query, limit, cursor));
         var indexes = page.Users.Select(static u => u.User).ToArray();
         var statuses = new Presence[indexes.Length];
         await (await callers.ViewAsync(context)).ReadAsync(indexes, host.Presence.Definitions.Default, statuses);
