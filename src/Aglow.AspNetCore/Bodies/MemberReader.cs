@@ -41,6 +41,12 @@ internal static class MemberReader
     {
         if (!reader.Read() || reader.TokenType != JsonTokenType.PropertyName)
             return null;
+        return Find(ref reader, members, ref given) ?? throw Problems.UnknownMember(ref reader, example);
+    }
+
+    /// <summary>The same for the name at the reader's position; null, and the reader stays, if it is not one of these members.</summary>
+    public static string? Find(ref Utf8JsonReader reader, string[] members, ref int given)
+    {
         for (var at = 0; at < members.Length; at++)
         {
             if (!reader.ValueTextEquals(members[at]))
@@ -52,7 +58,7 @@ internal static class MemberReader
             return members[at];
         }
 
-        throw Problems.UnknownMember(ref reader, example);
+        return null;
     }
 
     /// <summary>Reads the values of these members, in their order; null for a member that is missing or null.</summary>
