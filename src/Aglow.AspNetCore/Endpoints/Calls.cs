@@ -23,8 +23,7 @@ internal static class Calls
             if (call.Path.Contains($"{{{Routes.UserParameter}}}/", StringComparison.Ordinal))
                 call = call with { Query = [.. call.Query, QueryParameter.UserOfPath] };
             string[] reached = call.Method == HttpMethods.Get ? [HttpMethods.Get, HttpMethods.Head] : [call.Method];
-            var strict = KnownQuery.Guard(call with { Handle = NoBody.Guard(call, gate) }, problems);
-            var guarded = gate.Guard(call with { Handle = strict });
+            var guarded = gate.Guard(call with { Handle = Strictness.Guard(call, gate, problems) });
             routes.MapMethods(call.Path, reached, HttpTraces.Handle(call, crossOrigin.Guard(call, app.Guard(call, guarded))))
                 .WithMetadata(call, gate)
                 .WithDisplayName(call.Name);
