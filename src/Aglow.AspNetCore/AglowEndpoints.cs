@@ -53,7 +53,6 @@ public static class AglowEndpoints
             {
                 Access = CallAccess.Anybody,
                 Answers = [new(Routes.Json)],
-                Problems = [429],
             });
         return calls;
     }

@@ -109,7 +109,7 @@ public static class AglowServices
             s.GetRequiredService<ILoggerFactory>(),
             s.GetRequiredService<IHostApplicationLifetime>(),
             presence,
-            s.GetRequiredService<ConnectionMetrics>(),
+            s.GetRequiredService<ConnectionLimit>(),
             s.GetRequiredService<Gate>,
             open));
         services.TryAddSingleton(new AccessOptions());
@@ -124,12 +124,10 @@ public static class AglowServices
             s.GetRequiredService<ProblemAnswers>(),
             s.GetRequiredService<CrossOrigin>(),
             handler is null ? new AuthorizationMiddlewareResultHandler() : (IAuthorizationMiddlewareResultHandler)Make(handler, s)));
-        services.AddSingleton<ConnectionMetrics>();
         services.TryAddSingleton(new TrustedProxies([], readsProxyProtocol: false));
         services.AddSingleton<LimitReports>();
         services.AddSingleton<ProblemAnswers>();
-        services.AddSingleton(s => new ConnectionLimit(
-            options.MaxConnectionsPerAddress, s.GetRequiredService<TrustedProxies>(), s.GetRequiredService<LimitReports>()));
+        services.AddSingleton(s => ActivatorUtilities.CreateInstance<ConnectionLimit>(s, options.MaxConnectionsPerAddress));
         services.AddSingleton(static s =>
         {
             var tokens = Tokens(s);

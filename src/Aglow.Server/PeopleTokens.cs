@@ -67,7 +67,7 @@ internal sealed class PeopleTokens(AuthSettings settings, IssuerKeys? issuer, Ti
     // Checks the dates with a tolerance of one minute. An expired token has its own problem, so that the client gets a new token.
     private bool IsInDate(DateTime? notBefore, DateTime? expires, SecurityToken token, TokenValidationParameters parameters)
     {
-        if (FindNotNumber((JsonWebToken)token) is not null)
+        if (TokenPayload.FindWrongDate((JsonWebToken)token) is not null)
             return false;
         var now = time.GetUtcNow().UtcDateTime;
         if (expires is null || notBefore > now + Caller.Skew || ((JsonWebToken)token).IssuedAt > now + Caller.Skew)
@@ -75,22 +75,19 @@ internal sealed class PeopleTokens(AuthSettings settings, IssuerKeys? issuer, Ti
         return now < expires + Caller.Skew ? true : throw new SecurityTokenExpiredException();
     }
 
-    private static string? FindNotNumber(JsonWebToken token) =>
-        TokenDates.FindNotNumber(Base64UrlEncoder.DecodeBytes(token.EncodedPayload));
-
     private static Caller Read(TokenValidationResult result)
     {
         if (result.Exception is SecurityTokenExpiredException)
             throw Problems.TokenExpired();
         // only for a token that is signed
         if (result.Exception is SecurityTokenInvalidLifetimeException
-            && result.TokenOnFailedValidation is JsonWebToken dated && FindNotNumber(dated) is { } date)
+            && result.TokenOnFailedValidation is JsonWebToken dated && TokenPayload.FindWrongDate(dated) is { } date)
             throw Problems.TokenDate(date);
         if (!result.IsValid
             || result.SecurityToken is not JsonWebToken token
             // a server must refuse a token with a critical header that it does not know (RFC 7515, 4.1.11), and this one knows none
             || token.TryGetHeaderValue<object>("crit", out _)
-            || TokenSubject.Read(Base64UrlEncoder.DecodeBytes(token.EncodedPayload)) is not { } user)
+            || TokenPayload.FindUser(token) is not { } user)
             throw Problems.TokenRefused();
         DateTimeOffset? issuedAt = token.IssuedAt == DateTime.MinValue ? null : new DateTimeOffset(token.IssuedAt, TimeSpan.Zero);
         return Caller.Person(user, issuedAt, new DateTimeOffset(token.ValidTo, TimeSpan.Zero));

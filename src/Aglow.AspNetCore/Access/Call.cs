@@ -33,28 +33,30 @@ internal sealed record Call(string Method, string Path, string Name, string Summ
     /// <summary>Its answers on success.</summary>
     public IReadOnlyList<Content> Answers { get; init; } = [];
 
-    /// <summary>The statuses of the problems that it may answer with, besides 500.</summary>
+    /// <summary>The statuses of the problems that it may answer with, besides those of every call of its kind.</summary>
     public IReadOnlyList<int> Problems { get; init; } = [];
 
     /// <summary>A read of what is stored of a user, for the user and for backends.</summary>
-    public static Call ReadOfUser(string path, string name, string summary, RequestDelegate handle, Type answer) =>
+    public static Call ReadOfUser(
+        string path, string name, string summary, RequestDelegate handle, Type answer, IReadOnlyList<int>? problems = null) =>
         new(HttpMethods.Get, path, name, summary, handle)
         {
             Access = CallAccess.People(Scopes.Users),
             Answers = [Content.Of(answer)],
-            Problems = [400, 401, 403, 404, 429, 501, 503],
+            Problems = problems ?? [404, 501],
         };
 
     /// <summary>A change of what is stored of a user, by the user or a backend: a transaction.</summary>
     public static Call ChangeOfUser(
-        string method, string path, string name, string summary, RequestDelegate handle, Type? body = null, Type? answer = null) =>
+        string method, string path, string name, string summary, RequestDelegate handle, Type? body = null, Type? answer = null,
+        IReadOnlyList<int>? problems = null) =>
         new(method, path, name, summary, handle)
         {
             Access = CallAccess.People(Scopes.Users),
             Cost = Aglow.AspNetCore.Access.Cost.Write,
             Bodies = body is null ? [] : [Content.Of(body)],
             Answers = [Content.Of(answer)],
-            Problems = [400, 401, 403, 404, 408, 413, 415, 429, 501, 503],
+            Problems = problems ?? [404, 501],
         };
 }
 

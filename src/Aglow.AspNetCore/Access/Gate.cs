@@ -1,4 +1,5 @@
 using System.Net;
+using Aglow.Storage;
 
 namespace Aglow.AspNetCore.Access;
 
@@ -17,7 +18,7 @@ namespace Aglow.AspNetCore.Access;
 /// request passes without waiting and without allocations. A caller who goes on after a refusal gets later refusals with a delay
 /// (<see cref="SlowDownAsync"/>), so that refusals cost the server little.
 /// </remarks>
-internal sealed class Gate(Callers callers, RateLimits rates, Holdings holdings, ProblemAnswers problems, TimeProvider time) : IRefusals
+internal sealed class Gate(Callers callers, RateLimits rates, Holdings holdings, ProblemAnswers problems, TimeProvider time)
 {
     // refusals per second of one person, key or address that are answered without a delay
     private const int QuickRefusals = 20;
@@ -76,6 +77,28 @@ internal sealed class Gate(Callers callers, RateLimits rates, Holdings holdings,
         var call = new Call(HttpMethods.Get, "", "", "", handle) { Access = CallAccess.Anybody };
         return Guard(call);
     }
+
+    /// <summary>Wraps the handler of a call so that its failures become problem documents.</summary>
+    public RequestDelegate AnswerFailures(RequestDelegate handle) => async context =>
+    {
+        try
+        {
+            await handle(context);
+        }
+        catch (Exception failure) when (!context.RequestAborted.IsCancellationRequested && !context.Response.HasStarted)
+        {
+            // some costs are known only after the body was read, so a 429 may come from the handler as well as from the gate
+            if (failure is not ProblemException { Status: StatusCodes.Status429TooManyRequests } refused
+                || await SlowDownAsync(context, Callers.Current(context), refused))
+                await problems.AnswerAsync(context, failure);
+        }
+        catch (Exception failure) when (context.RequestAborted.IsCancellationRequested
+            && failure is OperationCanceledException or ProblemException or IOException or StoreUnavailableException
+                or NotSupportedException)
+        {
+            // the client has disconnected: there is nobody to answer, and the server did not fail
+        }
+    };
 
     /// <summary>
     /// Admits a socket whose handshake was taken before HTTP, and returns its caller; null if the server takes no tokens.
@@ -222,10 +245,6 @@ internal sealed class Gate(Callers callers, RateLimits rates, Holdings holdings,
             return;
         await (call.Refuse is { } refuse ? refuse(context, refused) : problems.AnswerAsync(context, refused));
     }
-
-    /// <inheritdoc/>
-    ValueTask<bool> IRefusals.SlowDownAsync(HttpContext context, ProblemException refused) =>
-        SlowDownAsync(context, Callers.Current(context), refused);
 
     // A caller who is refused many times waits a second for each answer. So a client that does not wait by itself makes only a few calls
     // per second. If the caller's waiting requests already hold too much memory, the request is aborted.

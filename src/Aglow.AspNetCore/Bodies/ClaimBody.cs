@@ -1,3 +1,4 @@
+using System.Numerics;
 using System.Text;
 using System.Text.Json;
 
@@ -19,12 +20,12 @@ internal sealed class ClaimBody
     private static readonly string[] Members =
         [JsonNames.Status, JsonNames.Text, JsonNames.Emoji, JsonNames.Until, JsonNames.ForSeconds, JsonNames.Source, JsonNames.Priority];
 
-    private readonly bool[] _given = new bool[Members.Length];
     private readonly string?[] _texts = new string?[Members.Length];
     private readonly long?[] _numbers = new long?[Members.Length];
+    private int _given;
 
     /// <summary>The first member that the body has; null if it has none.</summary>
-    public string? FirstGiven => Array.IndexOf(_given, true) is var first and >= 0 ? Members[first] : null;
+    public string? FirstGiven => _given == 0 ? null : Members[BitOperations.TrailingZeroCount(_given)];
 
     /// <summary>The members that a message may have.</summary>
     public static IReadOnlyList<string> Names => Members;
@@ -45,16 +46,9 @@ internal sealed class ClaimBody
     /// <summary>Reads the member at the reader's position; false if claims have no such member.</summary>
     public bool TryRead(ref Utf8JsonReader reader)
     {
-        var member = 0;
-        while (member < Members.Length && !reader.ValueTextEquals(Members[member]))
-            member++;
-        if (member == Members.Length)
+        if (MemberReader.Find(ref reader, Members, ref _given) is not { } name)
             return false;
-        var name = Members[member];
-        if (_given[member])
-            throw Problems.GivenTwice(name);
-        _given[member] = true;
-        reader.Read();
+        var member = Array.IndexOf(Members, name);
         if (reader.TokenType == JsonTokenType.Null)
             return true;
         if (name is JsonNames.Until or JsonNames.ForSeconds or JsonNames.Priority)
@@ -65,9 +59,7 @@ internal sealed class ClaimBody
         }
         else
         {
-            _texts[member] = reader.TokenType == JsonTokenType.String
-                ? MemberReader.Text(ref reader, name)
-                : throw Problems.Malformed($"{name} is not a string. Send {Example}.");
+            _texts[member] = MemberReader.Text(ref reader, name, Example);
         }
 
         return true;

@@ -33,31 +33,42 @@ internal static class MemberReader
         }
     }
 
+    /// <summary>
+    /// Moves to the value of the next member, and returns the member's name; null at the end of the object. Refuses any member that is not
+    /// one of <paramref name="members"/>, or is given twice. <paramref name="given"/> has a bit for each member that was read.
+    /// </summary>
+    public static string? Next(ref Utf8JsonReader reader, string[] members, string example, ref int given)
+    {
+        if (!reader.Read() || reader.TokenType != JsonTokenType.PropertyName)
+            return null;
+        return Find(ref reader, members, ref given) ?? throw Problems.UnknownMember(ref reader, example);
+    }
+
+    /// <summary>The same for the name at the reader's position; null, and the reader stays, if it is not one of these members.</summary>
+    public static string? Find(ref Utf8JsonReader reader, string[] members, ref int given)
+    {
+        for (var at = 0; at < members.Length; at++)
+        {
+            if (!reader.ValueTextEquals(members[at]))
+                continue;
+            if ((given & (1 << at)) != 0)
+                throw Problems.GivenTwice(members[at]);
+            given |= 1 << at;
+            reader.Read();
+            return members[at];
+        }
+
+        return null;
+    }
+
     /// <summary>Reads the values of these members, in their order; null for a member that is missing or null.</summary>
     public static string?[] ReadText(ReadOnlySpan<byte> json, string example, params string[] members) =>
         ReadObject(json, example, (ref Utf8JsonReader reader) =>
         {
             var values = new string?[members.Length];
-            var given = new bool[members.Length];
-            while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
-            {
-                var member = 0;
-                while (member < members.Length && !reader.ValueTextEquals(members[member]))
-                    member++;
-                if (member == members.Length)
-                    throw Problems.UnknownMember(ref reader, example);
-                if (given[member])
-                    throw Problems.GivenTwice(members[member]);
-                given[member] = true;
-                reader.Read();
-                values[member] = reader.TokenType switch
-                {
-                    JsonTokenType.String => Text(ref reader, members[member]),
-                    JsonTokenType.Null => null,
-                    _ => throw Problems.Malformed($"{members[member]} is not a string. Send {example}."),
-                };
-            }
-
+            var given = 0;
+            while (Next(ref reader, members, example, ref given) is { } member)
+                values[Array.IndexOf(members, member)] = TextOrNull(ref reader, member, example);
             return values;
         });
 
@@ -65,18 +76,25 @@ internal static class MemberReader
     public static bool ReadFlag(ReadOnlySpan<byte> json, string example, string member) =>
         ReadObject(json, example, (ref Utf8JsonReader reader) =>
         {
-            if (!reader.Read() || reader.TokenType != JsonTokenType.PropertyName)
+            var given = 0;
+            if (Next(ref reader, [member], example, ref given) is null)
                 throw Problems.Malformed($"{member} is missing. Send {example}.");
-            if (!reader.ValueTextEquals(member))
-                throw Problems.UnknownMember(ref reader, example);
-            reader.Read();
             if (reader.TokenType is not (JsonTokenType.True or JsonTokenType.False))
                 throw Problems.Malformed($"{member} is not true or false. Send {example}.");
             var flag = reader.TokenType == JsonTokenType.True;
-            if (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
-                throw reader.ValueTextEquals(member) ? Problems.GivenTwice(member) : Problems.UnknownMember(ref reader, example);
+            // refuses a second member
+            Next(ref reader, [member], example, ref given);
             return flag;
         });
+
+    /// <summary>The text at the reader's position, or null; refuses any other value.</summary>
+    public static string? TextOrNull(ref Utf8JsonReader reader, string member, string example) =>
+        reader.TokenType == JsonTokenType.Null ? null : Text(ref reader, member, example);
+
+    /// <summary>The text at the reader's position; refuses any other value.</summary>
+    public static string Text(ref Utf8JsonReader reader, string member, string example) => reader.TokenType == JsonTokenType.String
+        ? Text(ref reader, member)
+        : throw Problems.Malformed($"{member} is not a string. Send {example}.");
 
     /// <summary>The text at the reader's position; throws a problem if it contains half a surrogate pair.</summary>
     public static string Text(ref Utf8JsonReader reader, string member)

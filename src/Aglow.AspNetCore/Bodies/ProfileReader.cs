@@ -14,6 +14,9 @@ internal static class ProfileReader
     public const string OneWithId = "{\"user_name\": \"alice\", \"display_name\": \"Alice\", \"user_id\": X}";
     public const string Many = "{\"users\": [{\"user_id\": X, \"user_name\": \"alice\", \"display_name\": \"Alice\"}, …]}";
 
+    private static readonly string[] Members = [JsonNames.UserName, JsonNames.DisplayName];
+    private static readonly string[] MembersWithId = [JsonNames.UserId, .. Members];
+
     /// <summary>Reads one profile; it may name its user if <paramref name="withId"/>.</summary>
     public static ProfileBody ReadOne(ReadOnlySpan<byte> json, bool withId)
     {
@@ -53,32 +56,28 @@ internal static class ProfileReader
     {
         UserId? user = null;
         UserJson? asCame = null;
-        var given = ProfileParts.None;
         string? userName = null, displayName = null;
-        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        var parts = ProfileParts.None;
+        var given = 0;
+        while (MemberReader.Next(ref reader, withId ? MembersWithId : Members, example, ref given) is { } member)
         {
-            if (withId && reader.ValueTextEquals(JsonNames.UserId))
+            switch (member)
             {
-                if (user is not null)
-                    throw Problems.GivenTwice(JsonNames.UserId);
-                reader.Read();
-                (user, asCame) = ReadId(ref reader);
-            }
-            else if (reader.ValueTextEquals(JsonNames.UserName))
-            {
-                userName = ReadName(ref reader, JsonNames.UserName, UserId.MaxKeyBytes, ref given, ProfileParts.UserName);
-            }
-            else if (reader.ValueTextEquals(JsonNames.DisplayName))
-            {
-                displayName = ReadName(ref reader, JsonNames.DisplayName, Limits.DisplayNameBytes, ref given, ProfileParts.DisplayName);
-            }
-            else
-            {
-                throw Problems.UnknownMember(ref reader, example);
+                case JsonNames.UserId:
+                    (user, asCame) = ReadId(ref reader);
+                    break;
+                case JsonNames.UserName:
+                    parts |= ProfileParts.UserName;
+                    userName = ReadName(ref reader, member, UserId.MaxKeyBytes);
+                    break;
+                default:
+                    parts |= ProfileParts.DisplayName;
+                    displayName = ReadName(ref reader, member, Limits.DisplayNameBytes);
+                    break;
             }
         }
 
-        return new ProfileBody(user, asCame, given, userName, displayName);
+        return new ProfileBody(user, asCame, parts, userName, displayName);
     }
 
     private static (UserId User, UserJson AsCame) ReadId(ref Utf8JsonReader reader)
@@ -95,12 +94,8 @@ internal static class ProfileReader
             : throw Problems.Malformed($"user_id is not a user: {Problems.AUser}.");
     }
 
-    private static string? ReadName(ref Utf8JsonReader reader, string member, int maxBytes, ref ProfileParts given, ProfileParts part)
+    private static string? ReadName(ref Utf8JsonReader reader, string member, int maxBytes)
     {
-        if (given.HasFlag(part))
-            throw Problems.GivenTwice(member);
-        given |= part;
-        reader.Read();
         if (reader.TokenType == JsonTokenType.Null)
             return null;
         if (reader.TokenType == JsonTokenType.Number)

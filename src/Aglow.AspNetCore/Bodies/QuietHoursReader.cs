@@ -11,22 +11,23 @@ internal static class QuietHoursReader
 
     private const int AllDays = 0x7F;
 
+    private static readonly string[] Members = [JsonNames.Days, JsonNames.From, JsonNames.To, JsonNames.TimeZone];
+
     public static QuietHours Read(ReadOnlySpan<byte> json) => MemberReader.ReadObject(json, Example, static (ref Utf8JsonReader reader) =>
     {
         int? days = null;
         string? from = null, to = null, zone = null;
-        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        var given = 0;
+        while (MemberReader.Next(ref reader, Members, Example, ref given) is { } member)
         {
-            if (reader.ValueTextEquals(JsonNames.Days))
-                days = days is null ? ReadDays(ref reader) : throw Problems.GivenTwice(JsonNames.Days);
-            else if (reader.ValueTextEquals(JsonNames.From))
-                from = ReadText(ref reader, JsonNames.From, from);
-            else if (reader.ValueTextEquals(JsonNames.To))
-                to = ReadText(ref reader, JsonNames.To, to);
-            else if (reader.ValueTextEquals(JsonNames.TimeZone))
-                zone = ReadText(ref reader, JsonNames.TimeZone, zone);
+            if (member == JsonNames.Days)
+                days = ReadDays(ref reader);
+            else if (member == JsonNames.From)
+                from = MemberReader.Text(ref reader, member, Example);
+            else if (member == JsonNames.To)
+                to = MemberReader.Text(ref reader, member, Example);
             else
-                throw Problems.UnknownMember(ref reader, Example);
+                zone = MemberReader.Text(ref reader, member, Example);
         }
 
         var (begins, ends) = (Time(from, JsonNames.From), Time(to, JsonNames.To));
@@ -44,7 +45,7 @@ internal static class QuietHoursReader
     private static int ReadDays(ref Utf8JsonReader reader)
     {
         var days = 0;
-        if (!reader.Read() || reader.TokenType != JsonTokenType.StartArray)
+        if (reader.TokenType != JsonTokenType.StartArray)
             throw Problems.Malformed($"days is not a list. Send {Example}, or leave days out for every day.");
         while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
         {
@@ -57,16 +58,6 @@ internal static class QuietHoursReader
         }
 
         return days != 0 ? days : throw Problems.Malformed("days is empty: send at least one day, or leave it out for every day.");
-    }
-
-    private static string ReadText(ref Utf8JsonReader reader, string member, string? before)
-    {
-        if (before is not null)
-            throw Problems.GivenTwice(member);
-        reader.Read();
-        return reader.TokenType == JsonTokenType.String
-            ? MemberReader.Text(ref reader, member)
-            : throw Problems.Malformed($"{member} is not a string. Send {Example}.");
     }
 
     private static TimeOnly Time(string? text, string member)

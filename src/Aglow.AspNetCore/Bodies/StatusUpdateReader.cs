@@ -8,38 +8,27 @@ internal static class StatusUpdateReader
 {
     private const string Example = "{\"user_id\": X, \"timestamp\": T}";
 
+    private static readonly string[] Members = [JsonNames.UserId, "timestamp"];
+
     /// <summary>Reads the user into <paramref name="users"/>; returns the timestamp in seconds since 1970-01-01 UTC.</summary>
     public static long Read(ReadOnlySpan<byte> json, KeyCache known, UserBatch users)
     {
         var timestamp = MemberReader.ReadObject(json, Example, (ref Utf8JsonReader reader) =>
         {
             long? at = null;
-            while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+            var given = 0;
+            while (MemberReader.Next(ref reader, Members, Example, ref given) is { } member)
             {
-                if (reader.ValueTextEquals("user_id"u8))
-                {
-                    if (users.Count > 0)
-                        throw Problems.GivenTwice("user_id");
-                    reader.Read();
+                if (member == JsonNames.UserId)
                     UsersBody.ReadUser(ref reader, known, users);
-                }
-                else if (reader.ValueTextEquals("timestamp"u8))
-                {
-                    if (at is not null)
-                        throw Problems.GivenTwice("timestamp");
-                    reader.Read();
-                    if (reader.TokenType != JsonTokenType.Number
-                        || !reader.TryGetInt64(out var seconds)
-                        || seconds < Pulse.EpochUnixSeconds)
-                        throw Problems.Malformed(
-                            $"timestamp is not a whole number of seconds since 1970-01-01 UTC from {Pulse.EpochUnixSeconds} "
-                                + "(2020-01-01) on: send one, such as 1763763300.");
+                else if (reader.TokenType == JsonTokenType.Number
+                    && reader.TryGetInt64(out var seconds)
+                    && seconds >= Pulse.EpochUnixSeconds)
                     at = seconds;
-                }
                 else
-                {
-                    throw Problems.UnknownMember(ref reader, Example);
-                }
+                    throw Problems.Malformed(
+                        $"timestamp is not a whole number of seconds since 1970-01-01 UTC from {Pulse.EpochUnixSeconds} "
+                            + "(2020-01-01) on: send one, such as 1763763300.");
             }
 
             return at;

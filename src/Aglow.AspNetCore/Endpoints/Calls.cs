@@ -19,12 +19,11 @@ internal static class Calls
         var methods = new Dictionary<string, List<string>>(StringComparer.Ordinal);
         foreach (var given in calls)
         {
-            var call = given.AnswersFailures ? given : given with { Handle = problems.Guard(given.Handle) };
+            var call = given.AnswersFailures ? given : given with { Handle = gate.AnswerFailures(given.Handle) };
             if (call.Path.Contains($"{{{Routes.UserParameter}}}/", StringComparison.Ordinal))
                 call = call with { Query = [.. call.Query, QueryParameter.UserOfPath] };
             string[] reached = call.Method == HttpMethods.Get ? [HttpMethods.Get, HttpMethods.Head] : [call.Method];
-            var strict = KnownQuery.Guard(call with { Handle = NoBody.Guard(call, problems) }, problems);
-            var guarded = gate.Guard(call with { Handle = strict });
+            var guarded = gate.Guard(call with { Handle = Strictness.Guard(call, gate, problems) });
             routes.MapMethods(call.Path, reached, HttpTraces.Handle(call, crossOrigin.Guard(call, app.Guard(call, guarded))))
                 .WithMetadata(call, gate)
                 .WithDisplayName(call.Name);

@@ -33,7 +33,7 @@ internal sealed class ChangesEndpoints(PresenceHost host, Callers callers, Gate 
                     IsNumber: true),
             ],
             Answers = [new(Routes.Json, typeof(ChangesDocument)), new(Routes.EventStream)],
-            Problems = [400, 401, 403, 429, 501, 503],
+            Problems = [501],
         });
 
     private Task ReadAsync(HttpContext context)

@@ -11,40 +11,30 @@ namespace Aglow.AspNetCore.Endpoints;
 /// </summary>
 internal sealed class ClaimEndpoints(PresenceHost host, Callers callers, Gate gate)
 {
-    private static readonly int[] WriteProblems = [400, 401, 403, 408, 413, 415, 422, 429, 501, 503];
+    private static readonly int[] WriteProblems = [422, 501];
 
     public void Map(IEndpointRouteBuilder routes) => routes.MapCalls(
         gate,
         Call.ReadOfUser(
-            Routes.Claims, "claims", "What is claimed of a user, the claim that is shown first", ListAsync, typeof(ClaimsDocument)) with
-        {
-            Problems = [400, 401, 403, 429, 501, 503],
-        },
+            Routes.Claims, "claims", "What is claimed of a user, the claim that is shown first", ListAsync,
+            typeof(ClaimsDocument), problems: [501]),
         Call.ChangeOfUser(
             HttpMethods.Put, Routes.Claims, "set status", "Sets what a source claims of a user", SetAsync,
-            typeof(StatusBody), typeof(StatusDocument)) with
-        {
-            Problems = WriteProblems,
-        },
+            typeof(StatusBody), typeof(StatusDocument), problems: WriteProblems),
         Call.ChangeOfUser(
             HttpMethods.Delete, Routes.Claims, "remove status", "Removes what a source claims of a user", RemoveAsync) with
         {
             Query = [new(Routes.SourceQuery, "The source; \"user\" where it is not given.")],
-            Problems = [400, 401, 403, 422, 429, 501, 503],
+            Problems = WriteProblems,
         },
         Call.ReadOfUser(
             Routes.QuietHours, "quiet hours", "When a user does not want to be disturbed", ReadHoursAsync, typeof(QuietHoursDocument)),
         Call.ChangeOfUser(
             HttpMethods.Put, Routes.QuietHours, "set quiet hours", "Sets when a user does not want to be disturbed", SetHoursAsync,
-            typeof(QuietHoursBody), typeof(QuietHoursDocument)) with
-        {
-            Problems = WriteProblems,
-        },
+            typeof(QuietHoursBody), typeof(QuietHoursDocument), problems: WriteProblems),
         Call.ChangeOfUser(
-            HttpMethods.Delete, Routes.QuietHours, "remove quiet hours", "Removes a user's quiet hours", RemoveHoursAsync) with
-        {
-            Problems = [400, 401, 403, 429, 501, 503],
-        });
+            HttpMethods.Delete, Routes.QuietHours, "remove quiet hours", "Removes a user's quiet hours",
+            RemoveHoursAsync, problems: [501]));
 
     private async Task SetAsync(HttpContext context)
     {

@@ -207,13 +207,11 @@ internal static class Words
 
 /// <summary>Source-generated JSON of the documents. Names of members are those of the properties in snake case.</summary>
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]
-[JsonSerializable(typeof(PresenceDocument))]
 [JsonSerializable(typeof(IReadOnlyList<PresenceDocument>))]
 [JsonSerializable(typeof(IReadOnlyDictionary<string, PresenceDocument>))]
 [JsonSerializable(typeof(StatusDocument))]
 [JsonSerializable(typeof(ClaimsDocument))]
 [JsonSerializable(typeof(QuietHoursDocument))]
-[JsonSerializable(typeof(UserDocument))]
 [JsonSerializable(typeof(VisibilityDocument))]
 [JsonSerializable(typeof(VisibilityBody))]
 [JsonSerializable(typeof(UsersDocument))]
@@ -222,11 +220,8 @@ internal static class Words
 [JsonSerializable(typeof(OnlineDocument))]
 [JsonSerializable(typeof(OnlineCountDocument))]
 [JsonSerializable(typeof(ChangesDocument))]
-[JsonSerializable(typeof(ChangeDocument))]
 [JsonSerializable(typeof(WebhooksDocument))]
-[JsonSerializable(typeof(WebhookDocument))]
 [JsonSerializable(typeof(WebhookSecretDocument))]
-[JsonSerializable(typeof(DeliveryDocument))]
 [JsonSerializable(typeof(DeliveriesDocument))]
 [JsonSerializable(typeof(ExplanationDocument))]
 [JsonSerializable(typeof(SuccessDocument))]
@@ -248,9 +243,6 @@ internal static class Words
 [JsonSerializable(typeof(ReachDocument))]
 [JsonSerializable(typeof(WebhookBody))]
 [JsonSerializable(typeof(RotateBody))]
-[JsonSerializable(typeof(string))]
-[JsonSerializable(typeof(int))]
-[JsonSerializable(typeof(byte[]))]
 internal sealed partial class Documents : JsonSerializerContext
 {
     /// <summary>The serializer as answers use it.</summary>

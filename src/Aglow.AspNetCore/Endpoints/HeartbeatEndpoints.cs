@@ -1,4 +1,5 @@
 using System.Text;
+using System.Text.Json;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Bodies;
 using Aglow.AspNetCore.Hosting;
@@ -28,7 +29,7 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Gat
 
     public void Map(IEndpointRouteBuilder routes)
     {
-        _anyHeartbeats = problems.Guard(AnyHeartbeatsAsync);
+        _anyHeartbeats = gate.AnswerFailures(AnyHeartbeatsAsync);
         routes.MapCalls(
             gate,
             new Call(HttpMethods.Post, Routes.Heartbeat, "heartbeat", "These users are alive now", HeartbeatAsync)
@@ -38,14 +39,14 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Gat
                 Bodies = [new(Routes.Json, typeof(HeartbeatBody)), new(Routes.Packed)],
                 BodyIsOptional = true,
                 Answers = [new(Routes.Json, typeof(HeartbeatDocument)), new(Routes.Json, typeof(AcceptedDocument))],
-                Problems = [400, 401, 403, 404, 408, 413, 415, 429, 503, 507],
+                Problems = [404, 507],
             },
             new Call(HttpMethods.Post, Routes.StatusUpdate, "late heartbeat", "A user was alive at a given second", LateHeartbeatAsync)
             {
                 Access = CallAccess.People(Scopes.Heartbeat),
                 Bodies = [new(Routes.Json, typeof(StatusUpdateBody))],
                 Answers = [new(Routes.Json, typeof(SuccessDocument))],
-                Problems = [400, 401, 403, 404, 408, 413, 415, 429, 503, 507],
+                Problems = [404, 507],
             },
             new Call(HttpMethods.Post, Routes.Offline, "leave", "These users leave now, on all devices", LeaveAsync)
             {
@@ -53,7 +54,6 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Gat
                 Bodies = [new(Routes.Json, typeof(HeartbeatBody)), new(Routes.Packed)],
                 BodyIsOptional = true,
                 Answers = [new(Routes.Json, typeof(SuccessDocument))],
-                Problems = [400, 401, 403, 408, 413, 415, 429, 503],
             });
     }
 
@@ -221,11 +221,11 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Gat
     private async Task AcceptedAsync(HttpContext context, UserBatch users)
     {
         var accounts = host.Presence.Accounts;
-        var disabled = new List<int>();
+        var disabled = new List<UserJson>();
         for (var i = 0; !accounts.IsNobodyDisabled && i < users.Count; i++)
         {
             if (accounts.IsDisabled(users.Numbers.Span[i]))
-                disabled.Add(i);
+                disabled.Add(UserJson.Of(users, i));
         }
 
         if (disabled.Count == 0)
@@ -234,12 +234,8 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Gat
             return;
         }
 
-        using var answer = new AnswerBuffer();
-        answer.Add(_heartbeatAnswer.AsSpan()[..^1]);
-        answer.Add(",\"disabled\":"u8);
-        PresenceJson.WriteIds(answer, users, disabled);
-        answer.Add((byte)'}');
-        await Answers.Ready(context, answer.Written.Span);
+        var answer = new HeartbeatDocument("success", host.Options.HeartbeatSeconds, host.Options.LeaseSeconds, disabled);
+        await Answers.Ready(context, JsonSerializer.SerializeToUtf8Bytes(answer, Documents.Sent.HeartbeatDocument));
     }
 
     private static async Task AcceptedAsync(HttpContext context, int accepted)

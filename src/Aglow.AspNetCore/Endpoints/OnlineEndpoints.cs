@@ -1,7 +1,6 @@
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Bodies;
 using Aglow.AspNetCore.Hosting;
-using Aglow.Queries;
 
 namespace Aglow.AspNetCore.Endpoints;
 
@@ -22,7 +21,6 @@ internal sealed class OnlineEndpoints(PresenceHost host, Callers callers, Gate g
                 QueryParameter.Viewer,
             ],
             Answers = [new(Routes.Json, typeof(OnlineDocument))],
-            Problems = [400, 401, 403, 429, 503],
         },
         new Call(HttpMethods.Get, Routes.OnlineCount, "online count",
             "How many users are online, of those who show it to everyone", CountAsync)
@@ -31,7 +29,6 @@ internal sealed class OnlineEndpoints(PresenceHost host, Callers callers, Gate g
             Access = CallAccess.People(Scopes.Read),
             Query = [QueryParameter.Definition],
             Answers = [new(Routes.Json, typeof(OnlineCountDocument))],
-            Problems = [400, 401, 403, 429, 503],
         });
 
     private async Task ListAsync(HttpContext context)
@@ -39,16 +36,7 @@ internal sealed class OnlineEndpoints(PresenceHost host, Callers callers, Gate g
         var definition = Asked.Definition(context, host.Presence.Definitions);
         var limit = Asked.Limit(context, Limits.ListedUsers, Limits.OnlineUsersDefault);
         var view = await callers.ViewAsync(context);
-        OnlinePage page;
-        try
-        {
-            page = await view.ListOnlineAsync(definition, limit, Asked.Cursor(context));
-        }
-        catch (FormatException)
-        {
-            throw Asked.ForeignCursor();
-        }
-
+        var page = await Asked.PageAsync(context, cursor => view.ListOnlineAsync(definition, limit, cursor));
         var users = await DirectoryUsers.NameAsync(host.Presence, [.. page.Users]);
         await Answers.JsonAsync(context, new OnlineDocument(users, page.Next), Documents.Sent.OnlineDocument);
     }

@@ -27,7 +27,6 @@ internal sealed class OperationsEndpoints(PresenceHost host)
         new Call(HttpMethods.Get, Routes.Metrics, "metrics", "Counters, gauges and histograms as Prometheus text", MetricsAsync)
         {
             Access = CallAccess.Backends(Scopes.Operate),
-            Problems = [401, 403, 429],
             Answers = [new("text/plain")],
         });
 

@@ -1,4 +1,3 @@
-using System.Text.Json;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Bodies;
 using Aglow.AspNetCore.Hosting;
@@ -25,19 +24,15 @@ internal sealed class ReachEndpoints(PresenceHost host, Callers callers, Gate ga
             Query = [QueryParameter.Viewer],
             Bodies = [new(Routes.Json, typeof(UserIdsDocument))],
             Answers = [new(Routes.Json, typeof(ReachDocument))],
-            Problems = [400, 401, 403, 408, 413, 415, 429, 503],
         });
 
     private async Task ReachAsync(HttpContext context)
     {
         await callers.RequireBackendAsync(context, Scopes.Read);
-        using var answer = new AnswerBuffer();
-        await AnswerAsync(context, answer);
-        await Answers.JsonAsync(context, answer.Written);
+        await Answers.JsonAsync(context, new ReachDocument(await ReadAsync(context)), Documents.Sent.ReachDocument);
     }
 
-    // Releases the buffers of the request on return, so that only the answer stays in memory while the client reads it.
-    private async ValueTask AnswerAsync(HttpContext context, AnswerBuffer answer)
+    private async ValueTask<ReachOfUser[]> ReadAsync(HttpContext context)
     {
         var view = await callers.ViewAsync(context);
         using var users = new UserBatch(1024);
@@ -45,43 +40,13 @@ internal sealed class ReachEndpoints(PresenceHost host, Callers callers, Gate ga
         await host.Presence.FindAskedAsync(users);
         var statuses = new Presence[users.Count];
         await view.ReadAsync(users.Numbers, host.Presence.Definitions.Default, statuses);
-        answer.Reserve((users.Count * 112) + 64);
-        await using var json = new Utf8JsonWriter(answer, new JsonWriterOptions { Encoder = PresenceJson.Encoder });
-        Write(json, users, statuses);
-    }
-
-    private void Write(Utf8JsonWriter json, UserBatch users, ReadOnlySpan<Presence> statuses)
-    {
         var (claims, now) = (host.Presence.Claims, host.Presence.Clock.Now);
-        json.WriteStartObject();
-        json.WriteStartArray(JsonNames.Users);
-        for (var i = 0; i < statuses.Length; i++)
-        {
-            var (user, presence) = (users.Numbers.Span[i], statuses[i]);
-            json.WriteStartObject();
-            json.WritePropertyName(JsonNames.UserId);
-            if (users.Text(i).IsEmpty)
-                json.WriteNumberValue(user);
-            else if (users.IsLargeNumber(i))
-                json.WriteRawValue(users.Text(i));
-            else
-                json.WriteStringValue(users.Text(i));
-            json.WriteBoolean(JsonNames.Connected, presence.IsOnline);
-            json.WriteStartArray(JsonNames.Devices);
-            foreach (var kind in Words.Of(presence.Devices) ?? [])
-                json.WriteStringValue(kind);
-            json.WriteEndArray();
-            json.WriteBoolean(
-                JsonNames.Active, presence.IsOnline && presence.ActiveAt != 0 && presence.ActiveAt + (uint)host.Options.AwaySeconds >= now);
-            json.WriteBoolean(JsonNames.MayBeDisturbed, claims.MayBeDisturbed(user, now));
-            if (Pulse.ToUnix(presence.LastSeen) is { } lastSeen)
-                json.WriteNumber(JsonNames.LastSeen, lastSeen);
-            else
-                json.WriteNull(JsonNames.LastSeen);
-            json.WriteEndObject();
-        }
-
-        json.WriteEndArray();
-        json.WriteEndObject();
+        return [.. statuses.Select((presence, i) => new ReachOfUser(
+            UserJson.Of(users, i),
+            presence.IsOnline,
+            Words.Of(presence.Devices) ?? [],
+            presence.IsOnline && presence.ActiveAt != 0 && presence.ActiveAt + (uint)host.Options.AwaySeconds >= now,
+            claims.MayBeDisturbed(users.Numbers.Span[i], now),
+            Pulse.ToUnix(presence.LastSeen)))];
     }
 }

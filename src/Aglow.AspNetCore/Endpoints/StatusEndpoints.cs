@@ -19,7 +19,6 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Gate g
             Access = CallAccess.People(Scopes.Read),
             Query = [QueryParameter.Definition, QueryParameter.Viewer],
             Answers = [new(Routes.Json, typeof(PresenceDocument))],
-            Problems = [400, 401, 403, 429, 503],
         },
         new Call(HttpMethods.Get, Routes.StatusOfUsers, "statuses by id", "Statuses of up to 1,000 users, by id", StatusesByIdAsync)
         {
@@ -28,7 +27,7 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Gate g
             Query = [new(Routes.IdsQuery, "Users, separated by commas, each percent-encoded.", Required: true),
                 QueryParameter.Definition, QueryParameter.Viewer],
             Answers = [new(Routes.Json, typeof(IReadOnlyDictionary<string, PresenceDocument>))],
-            Problems = [400, 401, 403, 413, 429, 503],
+            Problems = [413],
         },
         new Call(HttpMethods.Post, Routes.StatusBatch, "statuses", "Statuses of many users, in their order", BatchAsync)
         {
@@ -36,14 +35,12 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Gate g
             Query = [QueryParameter.Definition, QueryParameter.Viewer],
             Bodies = [new(Routes.Json, typeof(IReadOnlyList<UserIdBody>)), new(Routes.Packed)],
             Answers = [new(Routes.Json, typeof(IReadOnlyList<PresenceDocument>)), new(Routes.Packed)],
-            Problems = [400, 401, 403, 408, 413, 415, 429, 503],
         },
         new Call(HttpMethods.Get, Routes.Explain, "explanation", "Why a user is shown as they are", ExplainAsync)
         {
             Access = CallAccess.Backends(Scopes.Operate),
             Query = [QueryParameter.Definition],
             Answers = [new(Routes.Json, typeof(ExplanationDocument))],
-            Problems = [400, 401, 403, 429, 503],
         },
         new Call(HttpMethods.Get, Routes.StatusOfOne, "status of any ID",
             "The status of a user, also of one whose ID cannot stand in a path", StatusAsync)
@@ -51,7 +48,6 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Gate g
             Access = CallAccess.People(Scopes.Read),
             Query = [QueryParameter.User with { Required = true }, QueryParameter.Definition, QueryParameter.Viewer],
             Answers = [new(Routes.Json, typeof(PresenceDocument))],
-            Problems = [400, 401, 403, 429, 503],
         });
 
     private async Task StatusAsync(HttpContext context)

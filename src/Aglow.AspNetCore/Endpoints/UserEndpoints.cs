@@ -13,7 +13,7 @@ namespace Aglow.AspNetCore.Endpoints;
 internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gate)
 {
     private const string AccessExample = "{\"disabled\": true}";
-    private static readonly int[] ProfileProblems = [400, 401, 403, 408, 409, 413, 415, 429, 501, 503];
+    private static readonly int[] ProfileProblems = [409, 501];
 
     public void Map(IEndpointRouteBuilder routes) =>
         routes.MapCalls(gate, [.. Table(), .. ByQuery(HttpMethods.Put, HttpMethods.Patch, HttpMethods.Delete)]);
@@ -55,22 +55,16 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
         },
         Call.ChangeOfUser(
             HttpMethods.Patch, Routes.User, "change user", "Changes the names that are given; null removes one", PatchAsync,
-            typeof(NamesBody), typeof(UserDocument)) with
-        {
-            Problems = ProfileProblems,
-        },
+            typeof(NamesBody), typeof(UserDocument), problems: ProfileProblems),
         Call.ChangeOfUser(
             HttpMethods.Post, Routes.Revoke, "revoke", "Signs a user out everywhere: tokens issued until now are refused, sockets close",
-            RevokeAsync) with
-        {
-            Problems = [400, 401, 403, 415, 429, 501, 503],
-        },
+            RevokeAsync, problems: [501]),
         Call.ChangeOfUser(
             HttpMethods.Put, Routes.Access, "set access", "Disables a user, or enables them again", SetAccessAsync,
             typeof(AccessBody), typeof(AccessDocument)) with
         {
             Access = CallAccess.Backends(Scopes.Users),
-            Problems = [400, 401, 403, 408, 413, 415, 429, 501, 503],
+            Problems = [501],
         },
         new Call(HttpMethods.Get, Routes.Users, "search users", "Finds users by name, or one user by ID", SearchAsync)
         {
@@ -87,20 +81,16 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
                 QueryParameter.Viewer,
             ],
             Answers = [new(Routes.Json, typeof(UsersDocument)), new(Routes.Json, typeof(UserDocument))],
-            Problems = [400, 401, 403, 404, 429, 501, 503],
+            Problems = [404, 501],
         },
         new Call(HttpMethods.Get, Routes.User, "user", "A user: names and presence", FindAsync)
         {
             Access = CallAccess.People(Scopes.Read),
             Query = [QueryParameter.Viewer],
             Answers = [new(Routes.Json, typeof(UserDocument))],
-            Problems = [400, 401, 403, 404, 429, 501, 503],
+            Problems = [404, 501],
         },
-        Call.ChangeOfUser(HttpMethods.Delete, Routes.User, "delete user", "Erases a user", DeleteAsync) with
-        {
-            Cost = Cost.Search,
-            Problems = [400, 401, 403, 404, 415, 429, 501, 503],
-        },
+        Call.ChangeOfUser(HttpMethods.Delete, Routes.User, "delete user", "Erases a user", DeleteAsync) with { Cost = Cost.Search },
         Call.ReadOfUser(Routes.Subscriptions, "subscriptions", "Whom a user follows", SubscriptionsAsync, typeof(UserIdsDocument)),
         Call.ChangeOfUser(
             HttpMethods.Post, Routes.Subscriptions, "subscribe", "Adds to whom a user follows",
@@ -232,16 +222,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
         if (new StringInfo(query).LengthInTextElements > Limits.SearchCharacters)
             throw Problems.Malformed($"q is longer than {Limits.SearchCharacters} characters: send part of a name.");
         var limit = Asked.Limit(context, Limits.SearchedUsers, Limits.SearchedUsersDefault);
-        DirectoryPage page;
-        try
-        {
-            page = await host.Presence.SearchUsersAsync(query, limit, Asked.Cursor(context));
-        }
-        catch (FormatException)
-        {
-            throw Asked.ForeignCursor();
-        }
-
+        var page = await Asked.PageAsync(context, cursor => host.Presence.SearchUsersAsync(query, limit, cursor));
         var indexes = page.Users.Select(static u => u.User).ToArray();
         var statuses = new Presence[indexes.Length];
         await (await callers.ViewAsync(context)).ReadAsync(indexes, host.Presence.Definitions.Default, statuses);

@@ -27,7 +27,7 @@ internal sealed class WatchEndpoints(PresenceHost host, Callers callers, Gate ga
                 new(Routes.DeviceKindQuery, "What the device is: desktop, mobile, web or other."),
             ],
             Answers = [new(Status: StatusCodes.Status101SwitchingProtocols)],
-            Problems = [400, 401, 403, 404, 426, 429, 503, 507],
+            Problems = [404, 426, 507],
         };
         routes.MapCalls(
             gate,
@@ -45,7 +45,7 @@ internal sealed class WatchEndpoints(PresenceHost host, Callers callers, Gate ga
                     new(Routes.TokenQuery, "The token, where no header can be set."),
                 ],
                 Answers = [new(Routes.EventStream)],
-                Problems = [400, 401, 403, 413, 429, 503],
+                Problems = [413],
             },
             socket);
         // a WebSocket over HTTP/2 (RFC 8441) is a CONNECT

@@ -15,6 +15,9 @@ internal sealed class WebhookEndpoints(PresenceHost host, Gate gate)
     private const int OverlapHoursDefault = 24;
     private const int OverlapHoursMost = 24 * 30;
 
+    private static readonly string[] AddMembers = [JsonNames.Url, JsonNames.UsersPrefix, JsonNames.Events, Routes.DefinitionQuery];
+    private static readonly string[] RotateMembers = [JsonNames.OverlapHours];
+
     public void Map(IEndpointRouteBuilder routes) => routes.MapCalls(
         gate,
         Of(HttpMethods.Get, Routes.Webhooks, "webhooks", "All webhooks", ListAsync, typeof(WebhooksDocument)),
@@ -24,7 +27,7 @@ internal sealed class WebhookEndpoints(PresenceHost host, Gate gate)
         {
             Bodies = [new(Routes.Json, typeof(WebhookBody))],
             Answers = [new(Routes.Json, typeof(WebhookSecretDocument), StatusCodes.Status201Created)],
-            Problems = [400, 401, 403, 409, 413, 415, 422, 429, 501, 503],
+            Problems = [409, 422, 501],
         },
         Of(HttpMethods.Get, Routes.Webhook, "webhook", "One webhook", ReadAsync, typeof(WebhookDocument)),
         Of(HttpMethods.Delete, Routes.Webhook, "remove webhook", "Removes a webhook", RemoveAsync),
@@ -52,7 +55,7 @@ internal sealed class WebhookEndpoints(PresenceHost host, Gate gate)
         {
             Access = CallAccess.Backends(Scopes.Operate),
             Answers = [Content.Of(answer)],
-            Problems = [400, 401, 403, 404, 429, 501, 503],
+            Problems = [404, 501],
         };
 
     private async Task ListAsync(HttpContext context) => await Answers.JsonAsync(
@@ -61,7 +64,7 @@ internal sealed class WebhookEndpoints(PresenceHost host, Gate gate)
     private async Task AddAsync(HttpContext context)
     {
         var webhooks = Webhooks();
-        var (url, events, prefix) = await ReadNewAsync(context);
+        var (url, events, prefix) = await RequestBodies.ReadAsync(context, AddExample, ReadNew);
         try
         {
             var (webhook, secret) = await webhooks.AddAsync(url, events, prefix);
@@ -99,7 +102,9 @@ internal sealed class WebhookEndpoints(PresenceHost host, Gate gate)
     private async Task RotateAsync(HttpContext context)
     {
         var webhooks = Webhooks();
-        var hours = await ReadOverlapAsync(context);
+        var hours = RequestBodies.Kind(context, packed: false) == BodyKind.Empty
+            ? OverlapHoursDefault
+            : await RequestBodies.ReadAsync(context, RotateExample, ReadOverlap);
         var secret = await webhooks.RotateAsync(Id(context), TimeSpan.FromHours(hours));
         if (secret is null || await webhooks.FindAsync(Id(context)) is not { } webhook)
             throw NoSuchWebhook();
@@ -125,72 +130,52 @@ internal sealed class WebhookEndpoints(PresenceHost host, Gate gate)
     private static ProblemException NoSuchWebhook() =>
         new(StatusCodes.Status404NotFound, "No such webhook", "There is no webhook of this id. GET /webhooks lists them.");
 
-    private static async Task<(string Url, WebhookEvents Events, string? Prefix)> ReadNewAsync(HttpContext context)
-    {
-        (string? url, string? prefix, var events) = (null, null, WebhookEvents.All);
-        using var body = await ReadObjectAsync(context, AddExample, isOptional: false);
-        foreach (var member in body!.RootElement.EnumerateObject())
+    private static (string Url, WebhookEvents Events, string? Prefix) ReadNew(ReadOnlySpan<byte> json) =>
+        MemberReader.ReadObject(json, AddExample, static (ref Utf8JsonReader reader) =>
         {
-            switch (member.Name)
+            (string? url, string? prefix, var events) = (null, null, WebhookEvents.All);
+            var given = 0;
+            while (MemberReader.Next(ref reader, AddMembers, AddExample, ref given) is { } member)
             {
-                case JsonNames.Url:
-                    url = Text(member, AddExample);
-                    break;
-                case JsonNames.UsersPrefix:
-                    prefix = member.Value.ValueKind == JsonValueKind.Null ? null : Text(member, AddExample);
-                    break;
-                case Routes.DefinitionQuery:
-                    ChangesEndpoints.RequireRecorded(Text(member, AddExample));
-                    break;
-                case JsonNames.Events:
-                    events = Events(member.Value);
-                    break;
-                default:
-                    throw Unknown(member, AddExample);
+                switch (member)
+                {
+                    case JsonNames.Url:
+                        url = MemberReader.Text(ref reader, member, AddExample);
+                        break;
+                    case JsonNames.UsersPrefix:
+                        prefix = MemberReader.TextOrNull(ref reader, member, AddExample);
+                        break;
+                    case JsonNames.Events:
+                        events = ReadEvents(ref reader);
+                        break;
+                    default:
+                        ChangesEndpoints.RequireRecorded(MemberReader.Text(ref reader, member, AddExample));
+                        break;
+                }
             }
-        }
 
-        if (url is null)
-            throw Problems.Malformed($"url is missing. Send {AddExample}.");
-        // a parser of URLs removes or encodes them, so that requests would go to another URL than the one that is shown
-        if (url.Any(static c => char.IsControl(c) || char.IsWhiteSpace(c)))
-            throw NotATarget("url has spaces or control characters: leave them out, or percent-encode them.");
-        return (url, events, prefix);
-    }
+            if (url is null)
+                throw Problems.Malformed($"url is missing. Send {AddExample}.");
+            // a parser of URLs removes or encodes them, so that requests would go to another URL than the one that is shown
+            if (url.Any(static c => char.IsControl(c) || char.IsWhiteSpace(c)))
+                throw NotATarget("url has spaces or control characters: leave them out, or percent-encode them.");
+            return (url, events, prefix);
+        });
 
-    private static async Task<int> ReadOverlapAsync(HttpContext context)
-    {
-        using var body = await ReadObjectAsync(context, RotateExample, isOptional: true);
-        var hours = OverlapHoursDefault;
-        if (body is null)
-            return hours;
-        foreach (var member in body.RootElement.EnumerateObject())
-        {
-            if (member.Name != JsonNames.OverlapHours)
-                throw Unknown(member, RotateExample);
-            if (member.Value.ValueKind != JsonValueKind.Number || !member.Value.TryGetInt32(out hours)
-                || hours is < 0 or > OverlapHoursMost)
-                throw Problems.Malformed($"overlap_hours is not an integer from 0 to {OverlapHoursMost}.");
-        }
-
-        return hours;
-    }
-
-    private static WebhookEvents Events(JsonElement value)
+    private static WebhookEvents ReadEvents(ref Utf8JsonReader reader)
     {
         var events = WebhookEvents.None;
-        if (value.ValueKind == JsonValueKind.Array)
+        if (reader.TokenType != JsonTokenType.StartArray)
+            throw None();
+        while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
         {
-            foreach (var one in value.EnumerateArray())
+            events |= reader.TokenType != JsonTokenType.String ? throw None() : MemberReader.Text(ref reader, JsonNames.Events) switch
             {
-                events |= one.ValueKind != JsonValueKind.String ? throw None() : one.GetString() switch
-                {
-                    "online" => WebhookEvents.Online,
-                    "offline" => WebhookEvents.Offline,
-                    "status" => WebhookEvents.Status,
-                    _ => throw None(),
-                };
-            }
+                "online" => WebhookEvents.Online,
+                "offline" => WebhookEvents.Offline,
+                "status" => WebhookEvents.Status,
+                _ => throw None(),
+            };
         }
 
         return events == WebhookEvents.None ? throw None() : events;
@@ -198,53 +183,16 @@ internal sealed class WebhookEndpoints(PresenceHost host, Gate gate)
         static ProblemException None() => Problems.Malformed("events is not a list of some of \"online\", \"offline\", \"status\".");
     }
 
-    private static async Task<JsonDocument?> ReadObjectAsync(HttpContext context, string example, bool isOptional)
-    {
-        if (RequestBodies.Kind(context, packed: false) == BodyKind.Empty)
-            return isOptional ? null : throw Problems.Malformed($"The body is empty. Send {example}.");
-        using var body = await RequestBodies.ReadJsonAsync(context);
-        JsonDocument? document = null;
-        try
+    private static int ReadOverlap(ReadOnlySpan<byte> json) =>
+        MemberReader.ReadObject(json, RotateExample, static (ref Utf8JsonReader reader) =>
         {
-            // copies the body, because its memory is released when this method returns
-            document = JsonDocument.Parse(body.Written.ToArray());
-            if (document.RootElement.ValueKind != JsonValueKind.Object)
-                throw Problems.Malformed($"The body is not an object. Send {example}.");
-            var names = new HashSet<string>(StringComparer.Ordinal);
-            foreach (var member in document.RootElement.EnumerateObject())
+            var (hours, given) = (OverlapHoursDefault, 0);
+            while (MemberReader.Next(ref reader, RotateMembers, RotateExample, ref given) is not null)
             {
-                if (!names.Add(member.Name))
-                    throw Problems.GivenTwice(Problems.Shorten(member.Name));
+                if (reader.TokenType != JsonTokenType.Number || !reader.TryGetInt32(out hours) || hours is < 0 or > OverlapHoursMost)
+                    throw Problems.Malformed($"overlap_hours is not an integer from 0 to {OverlapHoursMost}.");
             }
 
-            return document;
-        }
-        catch (Exception failure)
-        {
-            document?.Dispose();
-            throw failure switch
-            {
-                JsonException wrong => UsersBody.NotJson(wrong),
-                // the name of a member contains half a surrogate pair
-                InvalidOperationException => Problems.NotJson(""),
-                _ => failure,
-            };
-        }
-    }
-
-    private static string Text(JsonProperty member, string example)
-    {
-        try
-        {
-            return member.Value.ValueKind == JsonValueKind.String
-                ? member.Value.GetString()! : throw Problems.Malformed($"{member.Name} is not a string. Send {example}.");
-        }
-        catch (InvalidOperationException)
-        {
-            throw Problems.Malformed($"{member.Name} is not valid text: send whole characters in UTF-8.");
-        }
-    }
-
-    private static ProblemException Unknown(JsonProperty member, string example) =>
-        Problems.Malformed($"This call knows no member \"{Problems.Shorten(member.Name)}\". Send {example}.");
+            return hours;
+        });
 }

@@ -2,7 +2,10 @@ using System.Collections.Concurrent;
 using System.Net;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Proxies;
+using Aglow.Diagnostics;
 using Microsoft.AspNetCore.Connections;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.Extensions.Options;
 
 namespace Aglow.AspNetCore.Hosting;
 
@@ -11,17 +14,23 @@ namespace Aglow.AspNetCore.Hosting;
 /// the connection.
 /// </summary>
 /// <remarks>Kestrel limits the total number of connections (<c>MaxConcurrentConnections</c>). Threading: any thread; no lock.</remarks>
-internal sealed class ConnectionLimit(int mostOfAnAddress, TrustedProxies proxies, LimitReports limits)
+internal sealed class ConnectionLimit(
+    int mostOfAnAddress, TrustedProxies proxies, LimitReports limits, IOptions<KestrelServerOptions> kestrel)
 {
     private readonly ConcurrentDictionary<IPAddress, int> _counts = new();
     private long _total;
     private long _refused;
 
-    /// <summary>How many connections are open.</summary>
-    public long Total => Volatile.Read(ref _total);
-
-    /// <summary>How many connections were closed because their address had too many.</summary>
-    public long Refused => Volatile.Read(ref _refused);
+    /// <summary>Registers the metrics.</summary>
+    public void AddTo(AglowMetrics metrics)
+    {
+        metrics.Gauge("aglow.tcp.connections", "Connections of every kind, HTTP's among them.", () => Volatile.Read(ref _total));
+        if (kestrel.Value.Limits.MaxConcurrentConnections is { } most)
+            metrics.Gauge("aglow.tcp.connections.limit", "How many connections there may be; Kestrel closes more at once.", () => most);
+        metrics.Count(
+            "aglow.tcp.connections.refused", "Connections closed because their address had too many.", () => Volatile.Read(ref _refused));
+        limits.AddTo(metrics);
+    }
 
     public ConnectionDelegate Guard(ConnectionDelegate next) => connection =>
     {

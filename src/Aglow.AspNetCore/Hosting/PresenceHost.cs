@@ -19,7 +19,7 @@ internal sealed class PresenceHost(
     ILoggerFactory logs,
     IHostApplicationLifetime lifetime,
     PresenceService? presence,
-    ConnectionMetrics connections,
+    ConnectionLimit connections,
     Func<Gate> gate,
     Func<TimeProvider, ILoggerFactory, Task<IOpenPresence>> open)
     : IHostedLifecycleService, IAsyncDisposable
@@ -95,6 +95,7 @@ internal sealed class PresenceHost(
         }
 
         connections.AddTo(_presence.Metrics);
+        CallMemory.Shared.AddTo(_presence.Metrics);
         if (_presence.Changes is { } feed)
         {
             Webhooks = new WebhookDeliveries(feed, options, time);

@@ -57,28 +57,61 @@ internal static class Asked
     /// <summary>The cursor of a page; null: the first page.</summary>
     public static string? Cursor(HttpContext context) => Text(context, Routes.CursorQuery);
 
+    /// <summary>Reads the page at the cursor, or the first page; refuses a cursor that this server did not create.</summary>
+    public static async ValueTask<T> PageAsync<T>(HttpContext context, Func<string?, ValueTask<T>> read)
+    {
+        try
+        {
+            return await read(Cursor(context));
+        }
+        catch (FormatException)
+        {
+            throw ForeignCursor();
+        }
+    }
+
     /// <summary>The problem of a cursor that this server did not create.</summary>
     public static ProblemException ForeignCursor() =>
         Problems.Malformed(
             "The cursor is not one of this list. Send the \"next\" of its page before, or none for the first page.");
 
     /// <summary>A query parameter, decoded; null if it is not given. Refuses a parameter that is given twice.</summary>
-    public static string? Text(HttpContext context, string name)
+    public static string? Text(HttpContext context, string name) => Text(context.Request.QueryString.Value, name);
+
+    /// <summary>The same for a raw query, with or without its question mark; a problem names it as <paramref name="place"/>.</summary>
+    public static string? Text(string? query, string name, string place = "path or query")
     {
-        var query = context.Request.QueryString;
-        if (!query.HasValue)
+        if (string.IsNullOrEmpty(query))
             return null;
         string? found = null;
-        foreach (var pair in new QueryStringEnumerable(query.Value))
+        foreach (var pair in new QueryStringEnumerable(query))
         {
             if (!pair.DecodeName().Span.SequenceEqual(name))
                 continue;
             if (found is not null)
                 throw Problems.Malformed($"{name} is given twice in the query: send it once.");
-            found = DecodeQuery(pair.EncodedValue.ToString());
+            found = DecodeQuery(pair.EncodedValue.ToString(), place);
         }
 
         return found;
+    }
+
+    /// <summary>The problem of a raw query that has another parameter than these; null if it has none.</summary>
+    public static ProblemException? Unknown(string query, string[] known)
+    {
+        foreach (var pair in new QueryStringEnumerable(query))
+        {
+            var name = pair.DecodeName();
+            var isKnown = false;
+            foreach (var one in known)
+                isKnown |= name.Span.SequenceEqual(one);
+            if (isKnown)
+                continue;
+            var instead = known.Length == 0 ? "Send none" : $"Send any of: {string.Join(", ", known)}";
+            return Problems.Malformed($"\"{Problems.Shorten(name.ToString())}\" is not a query parameter of this call. {instead}.");
+        }
+
+        return null;
     }
 
     /// <summary>
@@ -158,13 +191,16 @@ internal static class Asked
     }
 
     // Strict: refuses "%zz" and bytes that are not UTF-8, because no ID has them.
-    private static string Decode(string text) => TryDecode(text, out var decoded) ? decoded : throw NotDecodable();
+    private static string Decode(string text, string place = "path or query") => TryDecode(text, out var decoded)
+        ? decoded
+        : throw Problems.Malformed(
+            $"The {place} is not percent-encoded UTF-8. Encode each byte of a character that is not a letter or digit as %XX.");
 
     // As forms and URLSearchParams encode a query: a plus is a space, and %2B is a plus. In a path, a plus is a plus.
-    private static string DecodeQuery(string text) => Decode(text.Replace('+', ' '));
+    private static string DecodeQuery(string text, string place = "path or query") => Decode(text.Replace('+', ' '), place);
 
-    /// <summary>Decodes %XX strictly. False: the encoding is wrong, or the bytes are not UTF-8.</summary>
-    public static bool TryDecode(string text, out string decoded)
+    // False: the encoding is wrong, or the bytes are not UTF-8.
+    private static bool TryDecode(string text, out string decoded)
     {
         decoded = text;
         if (!text.Contains('%'))
@@ -196,8 +232,4 @@ internal static class Asked
         decoded = Encoding.UTF8.GetString(bytes, 0, length);
         return true;
     }
-
-    private static ProblemException NotDecodable() =>
-        Problems.Malformed(
-            "The path or query is not percent-encoded UTF-8. Encode each byte of a character that is not a letter or digit as %XX.");
 }

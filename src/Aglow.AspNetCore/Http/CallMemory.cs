@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Runtime.CompilerServices;
+using Aglow.Diagnostics;
 
 namespace Aglow.AspNetCore.Http;
 
@@ -25,11 +26,21 @@ internal sealed class CallMemory(long most)
     /// <summary>The budget of the process: a sixteenth of the memory that it may use, at least 64 MB.</summary>
     public static CallMemory Shared { get; } = new(Math.Max(AtLeast, GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 16));
 
-    /// <summary>The budget in bytes.</summary>
-    public long Most => most;
-
     /// <summary>Bytes in large arrays and in unfinished messages now.</summary>
     public long Taken => Volatile.Read(ref _taken);
+
+    /// <summary>Registers the metrics.</summary>
+    public void AddTo(AglowMetrics metrics)
+    {
+        metrics.Gauge(
+            "aglow.calls.bytes",
+            "Memory of bodies and answers of large calls that are under way, and of socket messages that are not whole.",
+            () => Taken);
+        metrics.Gauge(
+            "aglow.calls.bytes.budget",
+            "How much of it there may be; beyond it large calls are answered 503, and such sockets are closed.",
+            () => most);
+    }
 
     /// <summary>Borrows an array of at least this many elements; its contents are undefined.</summary>
     /// <exception cref="ProblemException">It would exceed the budget (503).</exception>

@@ -10,15 +10,12 @@ internal static class JsonNames
     public const string UserName = "user_name";
     public const string DisplayName = "display_name";
     public const string LastSeen = "last_seen";
-    public const string Devices = "devices";
     public const string Text = "text";
     public const string Emoji = "emoji";
     public const string Until = "until";
     public const string ForSeconds = "for_seconds";
     public const string Source = "source";
     public const string Priority = "priority";
-    public const string Connected = "connected";
-    public const string MayBeDisturbed = "may_be_disturbed";
     public const string Days = "days";
     public const string From = "from";
     public const string To = "to";

@@ -1,3 +1,4 @@
+using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization;
@@ -51,29 +52,6 @@ internal static class PresenceJson
 
         into.Add((byte)']');
     }
-
-    /// <summary>Writes an array of the IDs at these places of a batch, as the caller wrote them.</summary>
-    public static void WriteIds(AnswerBuffer into, UserBatch users, IEnumerable<int> places)
-    {
-        var separator = (byte)'[';
-        foreach (var at in places)
-        {
-            into.Add(separator);
-            separator = (byte)',';
-            var text = users.Text(at);
-            if (users.IsLargeNumber(at))
-            {
-                into.Add(text);
-                continue;
-            }
-
-            var space = into.GetSpan((UserId.MaxKeyBytes * 2) + 2);
-            into.Advance(
-                text.IsEmpty ? PresenceRecord.WriteNumber(space, users.Numbers.Span[at]) : PresenceRecord.WriteKey(space, text));
-        }
-
-        into.Add((byte)']');
-    }
 }
 
 /// <summary>A user ID in JSON: an integer below 2^31, or text, which is written as a string or as a larger integer.</summary>
@@ -83,6 +61,11 @@ internal readonly record struct UserJson(uint Number, string? Key, bool IsIntege
     public static UserJson Of(UserId user) => new(user.Number, user.Key);
 
     public static UserJson Of(uint number, string? name) => new(number, name);
+
+    /// <summary>A user of a batch, as the caller wrote the ID.</summary>
+    public static UserJson Of(UserBatch users, int at) => users.Text(at) is { IsEmpty: false } text
+        ? new(0, Encoding.UTF8.GetString(text), users.IsLargeNumber(at))
+        : new(users.Numbers.Span[at], null);
 }
 
 /// <summary>Writes a <see cref="UserJson"/>. Users are read by <c>UsersBody</c>.</summary>

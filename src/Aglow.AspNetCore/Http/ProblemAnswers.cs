@@ -26,33 +26,6 @@ internal sealed class ProblemAnswers(ILoggerFactory logs, LimitReports limits)
             limits.Bite(problem, address);
     }
 
-    /// <summary>Wraps a handler so that its failures become problem documents.</summary>
-    public RequestDelegate Guard(RequestDelegate handler) => async context =>
-    {
-        try
-        {
-            await handler(context);
-        }
-        catch (Exception failure) when (!context.RequestAborted.IsCancellationRequested && !context.Response.HasStarted)
-        {
-            // some costs are known only after the body was read, so a 429 may come from the handler as well as from the gate
-            if (failure is ProblemException { Status: StatusCodes.Status429TooManyRequests } refused
-                && context.GetEndpoint()?.Metadata.GetMetadata<IRefusals>() is { } refusals
-                && !await refusals.SlowDownAsync(context, refused))
-            {
-                return;
-            }
-
-            await AnswerAsync(context, failure);
-        }
-        catch (Exception failure) when (context.RequestAborted.IsCancellationRequested
-            && failure is OperationCanceledException or ProblemException or IOException or StoreUnavailableException
-                or NotSupportedException)
-        {
-            // the client has disconnected: there is nobody to answer, and the server did not fail
-        }
-    };
-
     /// <summary>Answers a failure.</summary>
     public Task AnswerAsync(HttpContext context, Exception failure)
     {
@@ -111,13 +84,6 @@ internal sealed class ProblemAnswers(ILoggerFactory logs, LimitReports limits)
         // sent when the request ends
         response.BodyWriter.Put(answer.Written.Span);
     }
-}
-
-/// <summary>Delays the answers to callers who go on after a refusal. Endpoints have it as metadata.</summary>
-internal interface IRefusals
-{
-    /// <summary>Waits if the caller was refused many times. False: there is nobody to answer.</summary>
-    ValueTask<bool> SlowDownAsync(HttpContext context, ProblemException refused);
 }
 
 /// <summary>A refused request and its reason. Thrown inside this library only.</summary>

@@ -169,7 +169,7 @@ internal static class Problems
     public static ProblemException NotYours() => new(
         StatusCodes.Status403Forbidden, "Not yours", "You speak for yourself only. Name the user you are signed in as, or nobody.");
 
-    public static ProblemException NoSuchUser(string user) => new(
+    private static ProblemException NoSuchUser(string user) => new(
         StatusCodes.Status404NotFound, "No such user",
         $"Nothing is known of the user {user}. A first heartbeat or a profile (POST /users) makes the user known.");
 
@@ -183,9 +183,6 @@ internal static class Problems
     /// <summary>The problem of a member that the call does not know; the reader is at the member's name.</summary>
     public static ProblemException UnknownMember(ref Utf8JsonReader reader, string example) =>
         Malformed($"This call knows no member \"{Shorten(reader.GetString()!)}\". Send {example}.");
-
-    public static ProblemException NoSuchUser(UserBatch users, int index) =>
-        NoSuchUser(Shown(users, index));
 
     /// <summary>The ID of a user of a batch, for the text of a detail.</summary>
     public static string Shown(UserBatch users, int index) =>

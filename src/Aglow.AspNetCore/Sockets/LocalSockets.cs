@@ -41,9 +41,6 @@ internal sealed class LocalSockets
     private readonly ConcurrentDictionary<WatchConnection, Caller?> _callers = new();
     private int _unknown;
 
-    /// <summary>How many users have a socket on this node.</summary>
-    public int Users => _counts.Count;
-
     /// <summary>Counts a new socket of a user. False: the user already has <paramref name="most"/>.</summary>
     public bool TryEnter(uint user, int most)
     {
