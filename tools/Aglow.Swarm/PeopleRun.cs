@@ -18,8 +18,8 @@ internal sealed class PeopleRun : SwarmRun
     private readonly ClientPerson[] _clients;
     private readonly NodeClients? _node;
 
-    public PeopleRun(SwarmOptions options, SwarmClock clock, Promises promises, double unixAtZero)
-        : base(options, clock, promises, unixAtZero)
+    public PeopleRun(SwarmOptions options, SwarmClock clock, Promises promises)
+        : base(options, clock, promises)
     {
         _first = options.First;
         _random = new Random(options.Seed);

@@ -18,7 +18,7 @@ internal sealed partial class Person
             await _claiming.WaitAsync(stop);
             try
             {
-                var second = (long)Math.Floor(swarm.Promises.Clock.UnixAtZero + swarm.Clock.Now);
+                var second = (long)Math.Floor(swarm.Promises.UnixAtZero + swarm.Clock.Now);
                 await ClaimAsync(_claims, change, change.What with { Until = change.What.Until + second }, stop);
             }
             finally
@@ -38,7 +38,7 @@ internal sealed partial class Person
             {
                 var at = swarm.Nodes[node % swarm.Nodes.Count];
                 // the server refuses a claim that has ended by now; no claim looks the same
-                var removes = change.Removes || !said.IsInForce((long)(swarm.Promises.Clock.UnixAtZero + swarm.Clock.Now));
+                var removes = change.Removes || !said.IsInForce((long)(swarm.Promises.UnixAtZero + swarm.Clock.Now));
                 await (removes ? at.RemoveClaimAsync(user, said.Source, stop) : at.SetClaimAsync(user, said, stop));
                 swarm.Measures.Claims.Add();
                 break;

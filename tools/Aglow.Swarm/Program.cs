@@ -30,12 +30,10 @@ static async Task<int> RunAsync(SwarmOptions options)
     using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
     using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
     var clock = new SwarmClock(TimeProvider.System);
-    var (promises, unixAtZero) = await Deployment.AskAsync(options.Urls, options.Probe, clock, stop.Token);
-    promises = promises with { Away = options.AwaySeconds };
+    var promises = (await Deployment.AskAsync(options.Urls, options.Probe, clock, stop.Token)) with { Away = options.AwaySeconds };
     if (options.IsDisturbed)
         promises = promises.Disturbed();
-    using SwarmRun swarm =
-        options.Bulk > 0 ? new BulkRun(options, clock, promises, unixAtZero) : new PeopleRun(options, clock, promises, unixAtZero);
+    using SwarmRun swarm = options.Bulk > 0 ? new BulkRun(options, clock, promises) : new PeopleRun(options, clock, promises);
     await View.ShowAsync(swarm, swarm.RunAsync(stop.Token));
 
     var summary = new Summary(swarm);

@@ -41,9 +41,6 @@ internal sealed record SwarmOptions
     /// <summary>Whether people are renamed, signed out everywhere and deleted. They come back afterwards.</summary>
     public required bool ChangesAccounts { get; init; }
 
-    /// <summary>The file from which libfaketime reads the server's clock, which the swarm steps during the run; null: no steps.</summary>
-    public required string? ClockFile { get; init; }
-
     /// <summary>Whether people set statuses with texts and ends, by several sources.</summary>
     public required bool SetsClaims { get; init; }
 
@@ -106,9 +103,6 @@ internal sealed class SwarmCommand
     private readonly Option<string> _away = Text("--away-seconds", "S", "the server's --away-seconds: also checks which users are away");
     private readonly Option<bool> _accounts = Flag(
         "--accounts", "people are renamed, signed out everywhere, and deleted, and come back; the server needs a user directory");
-    private readonly Option<string> _clockFile = Text(
-        "--clock-file", "FILE",
-        "steps the clock of a server that runs under libfaketime, by its FAKETIME_TIMESTAMP_FILE: 2 h, back, 8 h, two back, each 45 s");
     private readonly Option<bool> _claims = Flag(
         "--claims", "people set statuses with texts and ends, by several sources; the server needs a user directory");
     private readonly Option<bool> _devices = Flag("--devices", "devices are named, each with a kind of its own");
@@ -135,7 +129,7 @@ internal sealed class SwarmCommand
                 + "every change that they receive with the deployment's promises. Exit code 1 on any violation, or if nothing could be "
                 + "checked.")
         {
-            _url, _people, _seconds, _seed, _first, _bulk, _registered, _session, _watchers, _watch, _away, _accounts, _clockFile, _claims,
+            _url, _people, _seconds, _seed, _first, _bulk, _registered, _session, _watchers, _watch, _away, _accounts, _claims,
             _devices, _feed, _webhook, _receiverDown, _receiverSlow, _quiet, _clients, _disturbed, _report, _json,
         };
         command.SetAction((parsed, _) => run(Read(parsed)));
@@ -166,8 +160,6 @@ internal sealed class SwarmCommand
                 throw new UsageException($"{option.Name} goes with people, not with --bulk: leave one of them out.");
         }
 
-        if (parsed.GetValue(_clockFile) is not null && parsed.GetValue(_claims))
-            throw new UsageException("--claims end by the server's clock, which --clock-file steps: leave one of them out.");
         var options = new SwarmOptions
         {
             Urls = [.. (parsed.GetValue(_url) is { Length: > 0 } urls ? urls : ["http://127.0.0.1:8080"]).Select(Address)],
@@ -182,7 +174,6 @@ internal sealed class SwarmCommand
             Watch = (int)Number(parsed, _watch, 100, 1, 4_000),
             AwaySeconds = Number(parsed, _away, 0, 0, 86_400),
             ChangesAccounts = parsed.GetValue(_accounts),
-            ClockFile = parsed.GetValue(_clockFile),
             SetsClaims = parsed.GetValue(_claims),
             NamesDevices = parsed.GetValue(_devices),
             FollowsFeed = parsed.GetValue(_feed),
@@ -197,7 +188,7 @@ internal sealed class SwarmCommand
         };
         if (bulk == 0 && (long)options.First + options.People + (2 * options.Clients) > FirstDirectoryNumber)
             throw new UsageException($"--first {options.First}: with {options.People} people numbers would pass 2147483647; begin lower.");
-        foreach (var file in new[] { options.ClockFile, options.Report, options.Json })
+        foreach (var file in new[] { options.Report, options.Json })
         {
             if (file is not null && !Directory.Exists(Path.GetDirectoryName(Path.GetFullPath(file))))
                 throw new UsageException($"{file}: there is no folder {Path.GetDirectoryName(Path.GetFullPath(file))}; make it first.");

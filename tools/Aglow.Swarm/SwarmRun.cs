@@ -20,19 +20,13 @@ internal abstract class SwarmRun : IDisposable
     private readonly ConcurrentDictionary<Watches, byte> _listening = new();
     private readonly ConcurrentQueue<Sample> _samples = new();
     private readonly ConcurrentQueue<(double At, double Seconds)> _holds = new();
-    // the steps of the server's clock, in turn: hours ahead of its beginning
-    private static readonly double[] HoursAhead = [2, 0, 8, 6];
-    private const double SecondsBetweenSteps = 45;
-
-    private readonly ServerClock _server;
     private double _lag;
 
-    protected SwarmRun(SwarmOptions options, SwarmClock clock, Promises promises, double unixAtZero)
+    protected SwarmRun(SwarmOptions options, SwarmClock clock, Promises promises)
     {
         Options = options;
         Clock = clock;
-        _server = unixAtZero;
-        Promises = promises with { Clock = _server };
+        Promises = promises;
         Nodes = [.. options.Urls.Select(static u => new Node(u))];
         Servers = new ServerUse(this);
     }
@@ -99,10 +93,10 @@ internal abstract class SwarmRun : IDisposable
     /// <summary>
     /// When a record came, with all uncertainty: this process's own lag, and expired leases that the server holds back.
     /// </summary>
-    public Telling TellingAt(double from, double to) => new(from - Volatile.Read(ref _lag), to, HeldAt(to), _server);
+    public Telling TellingAt(double from, double to) => new(from - Volatile.Read(ref _lag), to, HeldAt(to));
 
     /// <summary>A wall-clock second as a moment of the run.</summary>
-    public double MomentOf(long unix) => unix - _server.UnixAtZero;
+    public double MomentOf(long unix) => unix - Promises.UnixAtZero;
 
     /// <summary>Whether the network or the server caused a failure, as in real use.</summary>
     public static bool IsLoss(Exception failure, CancellationToken stop) =>
@@ -135,7 +129,7 @@ internal abstract class SwarmRun : IDisposable
                 where,
                 verdict.Why,
                 did,
-                [.. told, $"(second 0 of the run is {_server.UnixAtZero:0.000} by the server's clock)"]));
+                [.. told, $"(second 0 of the run is {Promises.UnixAtZero:0.000} by the server's clock)"]));
     }
 
     /// <summary>Runs for the requested time, or until <paramref name="stop"/>.</summary>
@@ -152,7 +146,6 @@ internal abstract class SwarmRun : IDisposable
                 ReadLoopAsync,
                 AuditLoopAsync,
                 ServersLoopAsync,
-                StepLoopAsync,
                 .. Nodes.Select(n => (Func<CancellationToken, Task>)(ending => HoldLoopAsync(n, ending))),
                 .. Lives()
             ];
@@ -239,7 +232,7 @@ internal abstract class SwarmRun : IDisposable
         var told = await ReadAsync(node, users, stop);
         var answered = Clock.Now;
         Measures.ReadLatency.Add(answered - asked);
-        var when = new Telling(asked, answered, HeldAt(answered), _server);
+        var when = new Telling(asked, answered, HeldAt(answered));
         for (var i = 0; i < users.Length; i++)
         {
             var verdict = Judge.OfTelling(TruthOf(users[i])!, Promises, told[i], when, PersonalOf(users[i]));
@@ -285,21 +278,6 @@ internal abstract class SwarmRun : IDisposable
         Online = Look(now, HeldAt(now));
         foreach (var (watches, _) in _listening)
             watches.Audit(now, isEnd);
-    }
-
-    // Steps the clock of a server that was started with libfaketime and this file.
-    private async Task StepLoopAsync(CancellationToken stop)
-    {
-        for (var step = 0; Options.ClockFile is { } file; step++)
-        {
-            await Clock.DelayAsync(SecondsBetweenSteps, stop);
-            var ahead = HoursAhead[step % HoursAhead.Length] * 3600;
-            // The file is renamed into place, because the server reads it all the time. The step is recorded here first, so that the
-            // server's reaction is not a violation.
-            await File.WriteAllTextAsync($"{file}.next", ahead.ToString("+0;-0;+0") + "\n", stop);
-            _server.StepTo(Clock.Now, ahead);
-            File.Move($"{file}.next", file, overwrite: true);
-        }
     }
 
     // Reads the server's report of its stalls: while it holds expired leases back, a user who is still online is no violation. If a shard

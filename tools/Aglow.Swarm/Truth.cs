@@ -285,7 +285,7 @@ internal sealed class Truth(Promises promises)
         foreach (var (_, act) in _acts)
         {
             if (!act.IsEvidence || !act.IsSure || act.To > moment
-                || moment >= promises.Clock.EvidenceUntil(act.From, act.From + promises.Lease - promises.MayLose, promises.Heartbeat))
+                || moment >= act.From + promises.Lease - promises.MayLose)
                 continue;
             var begin = act.To;
             foreach (var (_, leave) in _acts)
