@@ -54,7 +54,7 @@ internal sealed class ServerUse(SwarmRun swarm)
             if (now >= swarm.SteadyFrom)
                 _steady ??= (now, cpu);
             if (_steady is { } steady && now > steady.At)
-                (SteadyCpuPercent, SteadySeconds) = (Percent(steady, now, cpu), now - steady.At);
+                (SteadyCpuPercent, SteadySeconds) = (Percent(steady, now, cpu), Math.Round(now - steady.At, 1));
             _last = (now, cpu);
         }
         catch (Exception lost) when (SwarmRun.IsLoss(lost, stop))

@@ -54,6 +54,9 @@ internal abstract class SwarmRun : IDisposable
     /// <summary>When all preparations were done.</summary>
     public double BeganAt { get; private set; }
 
+    /// <summary>How long the run took.</summary>
+    public double Seconds { get; private set; }
+
     /// <summary>From here on the figures are steady, because users from before the run have expired.</summary>
     public double SteadyFrom => BeganAt + Promises.Lease + Promises.Bound;
 
@@ -162,6 +165,7 @@ internal abstract class SwarmRun : IDisposable
         await ends.CancelAsync();
         await EndAsync();
         await Task.WhenAll(loops);
+        Seconds = Math.Round(Clock.Now - BeganAt, 1);
     }
 
     public void Dispose()
@@ -254,21 +258,19 @@ internal abstract class SwarmRun : IDisposable
             Volatile.Write(ref _lag, Math.Max(now - last - 1, Volatile.Read(ref _lag) - 0.2));
             Audit(now - Volatile.Read(ref _lag), isEnd: false);
             var seconds = now - last;
-            _samples.Enqueue(new Sample
-            {
-                At = Math.Round(now - BeganAt, 3),
-                Online = Online,
-                Heartbeats = Math.Round((Measures.Heartbeats - heartbeats) / seconds, 1),
-                Transitions = Math.Round((Measures.Transitions - transitions) / seconds, 1),
-                Deliveries = Math.Round((Measures.Deliveries - deliveries) / seconds, 1),
-                NoticeP50Ms = Milliseconds(Measures.NoticeLatency, 0.5),
-                NoticeP99Ms = Milliseconds(Measures.NoticeLatency, 0.99),
-                HeartbeatP99Ms = Milliseconds(Measures.HeartbeatLatency, 0.99),
-                ServersCpuPercent = Servers.CpuPercent,
-                ServersMegabytes = Servers.Megabytes,
-                Errors = Measures.Errors,
-                Violations = Findings.Count,
-            });
+            _samples.Enqueue(new Sample(
+                At: Math.Round(now - BeganAt, 3),
+                Online,
+                Heartbeats: Math.Round((Measures.Heartbeats - heartbeats) / seconds, 1),
+                Transitions: Math.Round((Measures.Transitions - transitions) / seconds, 1),
+                Deliveries: Math.Round((Measures.Deliveries - deliveries) / seconds, 1),
+                NoticeP50Ms: Milliseconds(Measures.NoticeLatency, 0.5),
+                NoticeP99Ms: Milliseconds(Measures.NoticeLatency, 0.99),
+                HeartbeatP99Ms: Milliseconds(Measures.HeartbeatLatency, 0.99),
+                Servers.CpuPercent,
+                Servers.Megabytes,
+                Measures.Errors,
+                Findings.Count));
             (deliveries, transitions, heartbeats, last) = (Measures.Deliveries, Measures.Transitions, Measures.Heartbeats, now);
         }
     }
