@@ -1,3 +1,4 @@
+using System.Text.Json.Serialization;
 using Aglow.Swarm.Claims;
 using Aglow.Swarm.Devices;
 
@@ -32,8 +33,12 @@ internal enum ViolationKind
 }
 
 /// <summary>A presence record from the server: online or not, the status, and last seen in seconds since 1970.</summary>
+[method: JsonConstructor]
 internal readonly record struct Told(bool IsOnline, string Status, long? LastSeen)
 {
+    /// <summary>The user; 0 in a packed status.</summary>
+    public uint UserId { get; init; }
+
     public string? Text { get; init; }
 
     public string? Emoji { get; init; }

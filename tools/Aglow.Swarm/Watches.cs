@@ -39,8 +39,8 @@ internal sealed class Watches(SwarmRun swarm, string watcher)
         {
             if (_hasEnded)
                 return type;
-            foreach (var record in message.RootElement.GetProperty("users").EnumerateArray())
-                HearOne(record.GetProperty("user_id").GetUInt32(), PresenceMessage.Record(record), now, isFresh: true);
+            foreach (var told in message.RootElement.GetProperty("users").EnumerateArray().Select(PresenceMessage.Record))
+                HearOne(told.UserId, told, now, isFresh: true);
         }
 
         return type;
