@@ -6,7 +6,7 @@ using Aglow.Swarm;
 const int Usage = 2;
 const int Interrupted = 130;
 
-var parsed = new SwarmCommand().Create(RunAsync).Parse(args);
+var parsed = SwarmOptions.Command(RunAsync).Parse(args);
 if (parsed.Errors is [var wrong, ..])
     return Fail(Usage, $"{wrong.Message.TrimEnd('.')}. See aglow swarm --help.");
 try
