@@ -231,7 +231,7 @@ public class JudgeTests
     public void A_long_history_forgets_its_beginning_and_accuses_nobody_for_it()
     {
         var truth = Of([.. Enumerable.Range(0, 500).Select(static i => Heartbeat(i * 10, (i * 10) + 0.1))]);
-        truth.IsSurelyOnline(5000, 5019).ShouldBeTrue();
+        truth.SurelyOnlineSince(5000, 5019).ShouldNotBeNull();
         truth.IsPossiblyOnline(100, 100).ShouldBeTrue();
         truth.WhyNeverSeenAt(15, 5000, 5000).ShouldBeNull();
         truth.History().Length.ShouldBeLessThan(100);

@@ -121,7 +121,7 @@ internal static class Judge
             return Verdict.Broken(ViolationKind.NeverTrue, whyNot);
         // only one answer was right: the other one would have been a violation
         return Verdict.Fine(
-            told.IsOnline ? !mayHide && truth.IsSurelyOnline(when.From, when.To)
+            told.IsOnline ? !mayHide && truth.SurelyOnlineSince(when.From, when.To) is not null
                 : mustHide || !truth.IsPossiblyOnline(when.From, when.To, when.Held));
     }
 

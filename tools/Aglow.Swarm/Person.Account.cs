@@ -116,7 +116,7 @@ internal sealed partial class Person
         await swarm.Clock.DelayAsync(EndNoticed, stop);
         lock (_gate)
         {
-            if (_sockets.Find(s => s.IsWell && s.OpenedAt < began) is { } open)
+            if (_held.Find(h => h.IsWell && h.OpenedAt < began) is { } open)
                 Report(
                     $"a socket that was opened at {open.OpenedAt:0.000} s is open, {change.Kind} was answered before "
                         + $"{swarm.Clock.Now - EndNoticed:0.000} s");

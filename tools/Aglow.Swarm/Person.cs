@@ -14,23 +14,20 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
     private const int NoDevice = -1;
 
     private readonly Lock _gate = new();
-    // until when the server may hold each socket of this person: infinite while open
-    private readonly List<Held> _sockets = [];
-    private readonly List<Alive> _httpDevices = [];
+    private readonly List<Held> _held = [];
     private int _goodbyes;
     private double _lastGoodbyeTo = double.NegativeInfinity;
 
-    // a device that sends heartbeats over HTTP
-    private sealed class Alive
-    {
-        public double HeardAt = double.NegativeInfinity;
-    }
-
+    // what the server may hold of this person: a socket, or a device that sends heartbeats over HTTP
     private sealed class Held
     {
-        public double OpenedAt;
+        // infinite while a socket is open, and while a device sends
         public double Until = double.PositiveInfinity;
+        // of a socket
+        public double OpenedAt;
         public bool IsWell;
+        // of a device over HTTP
+        public double HeardAt = double.NegativeInfinity;
     }
 
     private readonly ClaimBook? _claims = swarm.Options.SetsClaims ? new ClaimBook(swarm.Promises) : null;
@@ -67,9 +64,7 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
     private async Task RunHttpAsync(DeviceSession device, CancellationToken stop)
     {
         await swarm.Clock.UntilAsync(device.StartAt, stop);
-        var alive = new Alive();
-        lock (_gate)
-            _httpDevices.Add(alive);
+        var held = Hold();
         try
         {
             var node = device.Node;
@@ -80,7 +75,7 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
                 if (outages.TryPeek(out var outage) && outage.At <= swarm.Clock.Now)
                 {
                     outages.Dequeue();
-                    alive.HeardAt = double.NegativeInfinity;
+                    held.HeardAt = double.NegativeInfinity;
                     Note(ActKind.Drop, device);
                     await swarm.Clock.UntilAsync(Math.Min(outage.At + outage.Seconds, device.EndAt), stop);
                     node = outage.Node;
@@ -90,7 +85,7 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
                 var began = swarm.Clock.Now;
                 var isHeard = await HeartbeatAsync(device, node, lastBeat, stop);
                 if (isHeard)
-                    (lastBeat, alive.HeardAt) = (began, began);
+                    (lastBeat, held.HeardAt) = (began, began);
                 // a node that does not answer may have stopped
                 node = isHeard ? node : (node + 1) % swarm.Nodes.Count;
                 var next = isHeard ? swarm.Promises.Heartbeat * swarm.Jitter() : 1;
@@ -98,12 +93,12 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
                 await swarm.Clock.UntilAsync(outages.TryPeek(out outage) ? Math.Min(until, outage.At) : until, stop);
             }
 
-            await EndHttpAsync(device, node, alive, stop);
+            await EndHttpAsync(device, node, held, stop);
         }
         finally
         {
             lock (_gate)
-                _httpDevices.Remove(alive);
+                _held.Remove(held);
         }
     }
 
@@ -137,7 +132,7 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
         }
     }
 
-    private async Task EndHttpAsync(DeviceSession device, int node, Alive alive, CancellationToken stop)
+    private async Task EndHttpAsync(DeviceSession device, int node, Held held, CancellationToken stop)
     {
         if (device.Ending != Ending.Leave)
         {
@@ -150,11 +145,11 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
         bool isAlone;
         lock (_gate)
         {
-            isAlone = _httpDevices.Count == 1 && !MayHoldSocket(null);
+            isAlone = !MayHoldAnother(held);
             // a leave without a name ends all devices, so a person with another device does not send it
             if (name is null && !isAlone)
                 return;
-            kind = name is null ? ActKind.Leave : IsAnotherAlive(null, alive) ? ActKind.LeaveOne : ActKind.LeaveLast;
+            kind = name is null ? ActKind.Leave : IsAnotherAlive(held) ? ActKind.LeaveOne : ActKind.LeaveLast;
         }
 
         var began = swarm.Clock.Now;
@@ -173,7 +168,7 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
         if (name is null)
             EndGoodbye(kind, act, isHeard);
         else
-            EndOne(kind, act, device, null, alive, began, isHeard, isAlone);
+            EndOne(kind, act, device, held, began, isHeard, isAlone);
     }
 
     // ---- by socket ------------------------------------------------------------------------------------------------------------
@@ -208,13 +203,7 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
     {
         var began = swarm.Clock.Now;
         var connect = Deeds.Add(new Act(ActKind.Connect, device.Number, began, double.PositiveInfinity, IsSure: false));
-        var held = new Held();
-        lock (_gate)
-        {
-            _sockets.RemoveAll(s => s.Until < began);
-            _sockets.Add(held);
-        }
-
+        var held = Hold();
         SocketConnection? connection = null;
         var isConnected = false;
         try
@@ -305,8 +294,8 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
         bool isAlone;
         lock (_gate)
         {
-            isAlone = !MayHoldSocket(held) && _httpDevices.Count == 0;
-            kind = IsAnotherAlive(held, null) ? ActKind.LeaveOne : ActKind.LeaveLast;
+            isAlone = !MayHoldAnother(held);
+            kind = IsAnotherAlive(held) ? ActKind.LeaveOne : ActKind.LeaveLast;
         }
 
         var began = swarm.Clock.Now;
@@ -325,18 +314,17 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
         }
 
         session.Watches.End();
-        EndOne(kind, act, device, held, null, began, isHeard, isAlone);
+        EndOne(kind, act, device, held, began, isHeard, isAlone);
     }
 
-    private void EndOne(
-        ActKind kind, Deed act, DeviceSession device, Held? held, Alive? alive, double began, bool isHeard, bool isAlone)
+    private void EndOne(ActKind kind, Deed act, DeviceSession device, Held held, double began, bool isHeard, bool isAlone)
     {
         bool mayHaveBeenLast;
         lock (_gate)
         {
             // an act of another device in the meantime may have come before or after the leave
-            isAlone &= !MayHoldSocket(held) && !_httpDevices.Exists(d => d != alive);
-            mayHaveBeenLast = kind == ActKind.LeaveOne && !IsAnotherAlive(held, alive);
+            isAlone &= !MayHoldAnother(held);
+            mayHaveBeenLast = kind == ActKind.LeaveOne && !IsAnotherAlive(held);
         }
 
         EndGoodbye(kind, act, isHeard, isAlone, mayHaveBeenLast);
@@ -344,14 +332,25 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
             Truth.Add(new Act(ActKind.LeaveLast, device.Number, began, swarm.Clock.Now + swarm.Promises.Trailing, IsSure: false));
     }
 
-    // call it under the lock
-    private bool IsAnotherAlive(Held? held, Alive? alive) =>
-        _sockets.Exists(s => s != held && s.IsWell)
-        || _httpDevices.Exists(d => d != alive && d.HeardAt > swarm.Clock.Now - swarm.Promises.Heartbeat);
+    private Held Hold()
+    {
+        var held = new Held();
+        lock (_gate)
+        {
+            _held.RemoveAll(h => h.Until < swarm.Clock.Now);
+            _held.Add(held);
+        }
+
+        return held;
+    }
+
+    // call these two under the lock
+    private bool IsAnotherAlive(Held but) =>
+        _held.Exists(h => h != but && (h.IsWell || h.HeardAt > swarm.Clock.Now - swarm.Promises.Heartbeat));
+
+    private bool MayHoldAnother(Held but) => _held.Exists(h => h != but && h.Until > swarm.Clock.Now);
 
     private DeviceName? NameOf(DeviceSession device) => swarm.Options.NamesDevices ? new DeviceName(device.Number) : null;
-
-    private bool MayHoldSocket(Held? but) => _sockets.Exists(s => s != but && s.Until > swarm.Clock.Now);
 
     private void Note(ActKind kind, DeviceSession device) =>
         Deeds.Add(new Act(kind, device.Number, swarm.Clock.Now, swarm.Clock.Now, IsSure: true));

@@ -96,7 +96,7 @@ internal abstract class SwarmRun : IDisposable
     /// <summary>
     /// When a record came, with all uncertainty: this process's own lag, and expired leases that the server holds back.
     /// </summary>
-    public Telling TellingAt(double from, double to) => new(from - Volatile.Read(ref _lag), to, HeldAt(to));
+    public Telling TellingAt(double from, double to) => new(from - Lag, to, HeldAt(to));
 
     /// <summary>A wall-clock second as a moment of the run.</summary>
     public double MomentOf(long unix) => unix - Promises.UnixAtZero;
@@ -160,8 +160,8 @@ internal abstract class SwarmRun : IDisposable
             // the report is written anyway
         }
 
-        Audit(Clock.Now - Volatile.Read(ref _lag), isEnd: !stop.IsCancellationRequested);
-        JudgeEnd(Clock.Now - Volatile.Read(ref _lag));
+        Audit(Clock.Now - Lag, isEnd: !stop.IsCancellationRequested);
+        JudgeEnd(Clock.Now - Lag);
         await ends.CancelAsync();
         await EndAsync();
         await Task.WhenAll(loops);
@@ -255,8 +255,8 @@ internal abstract class SwarmRun : IDisposable
             await Clock.UntilAsync(last + 1, stop);
             var now = Clock.Now;
             // if this process wakes late, it reads late, so its judgement is less exact for some seconds
-            Volatile.Write(ref _lag, Math.Max(now - last - 1, Volatile.Read(ref _lag) - 0.2));
-            Audit(now - Volatile.Read(ref _lag), isEnd: false);
+            Volatile.Write(ref _lag, Math.Max(now - last - 1, Lag - 0.2));
+            Audit(now - Lag, isEnd: false);
             var seconds = now - last;
             _samples.Enqueue(new Sample(
                 At: Math.Round(now - BeganAt, 3),
