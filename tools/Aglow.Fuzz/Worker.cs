@@ -15,7 +15,6 @@ internal sealed class Worker
     private const int LongestKept = 4096;
 
     private readonly Dice _dice;
-    private readonly Pool[] _pools;
     private readonly Findings _findings;
     private readonly Func<string?> _serverError;
     private readonly InputWriter _input = new();
@@ -29,21 +28,16 @@ internal sealed class Worker
         _dice = new Dice(seed);
         _findings = findings;
         _serverError = takeServerError;
-        _pools = [.. targets.Select(static t => new Pool(t.Target, t.Corpus))];
+        Pools = [.. targets.Select(static t => new Pool(t.Target, t.Corpus))];
     }
 
-    /// <summary>The number of inputs so far, by target.</summary>
-    public IEnumerable<(Target Target, long Count, TimeSpan Took)> Counts =>
-        _pools.Select(static pool => (pool.Target, Volatile.Read(ref pool.Count), pool.Took));
-
-    /// <summary>Inputs that caused new behaviour, by target.</summary>
-    public IEnumerable<(Target Target, IReadOnlyList<byte[]> Inputs)> Kept =>
-        _pools.Select(static pool => (pool.Target, (IReadOnlyList<byte[]>)pool.Found));
+    /// <summary>What it fed so far, by target. Others may read the counts at any time, and the rest while it does not feed.</summary>
+    public IReadOnlyList<Pool> Pools { get; }
 
     /// <summary>Feeds each target its number of inputs.</summary>
     public async Task TurnAsync()
     {
-        foreach (var pool in _pools)
+        foreach (var pool in Pools)
         {
             var beganAt = Stopwatch.GetTimestamp();
             if (pool.Target is RuleTarget rule)
@@ -139,11 +133,12 @@ internal sealed class Worker
     }
 
     /// <summary>The known inputs of a target.</summary>
-    private sealed class Pool(Target target, IReadOnlyList<byte[]> corpus)
+    internal sealed class Pool(Target target, IReadOnlyList<byte[]> corpus)
     {
         private readonly HashSet<int> _behaviours = [];
 
-        public long Count;
+        /// <summary>The number of inputs so far.</summary>
+        public long Count { get; set; }
 
         public Target Target => target;
 
@@ -154,7 +149,7 @@ internal sealed class Worker
         /// <summary>The inputs to vary.</summary>
         public List<byte[]> Known { get; } = [.. corpus];
 
-        /// <summary>The inputs that are not in the corpus.</summary>
+        /// <summary>The inputs that caused new behaviour, and are not in the corpus.</summary>
         public List<byte[]> Found { get; } = [];
 
         public void Learn(int behaviour, byte[] input)

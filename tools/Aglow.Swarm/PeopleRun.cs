@@ -23,7 +23,7 @@ internal sealed class PeopleRun : SwarmRun
     {
         _first = options.First;
         _random = new Random(options.Seed);
-        _people = [.. Plan.Draw(options.People, options.Seconds, Nodes.Count, options.Seed, options.QuietSeconds > 0).People.Select(
+        _people = [.. Plan.Draw(options.People, options.Seconds, Nodes.Count, options.Seed, options.QuietSeconds > 0).Select(
             p => new Person(this, p, UserOf(p.Person)))];
         _backends = new Backends(this);
         _node = options.Clients > 0 ? new NodeClients() : null;
