@@ -32,25 +32,23 @@ internal sealed partial class Person
     private async Task ClaimAsync(ClaimBook claims, ClaimChange change, Said said, CancellationToken stop)
     {
         claims.Set(swarm.Clock.Now, said, change.Removes);
-        for (var node = change.Node; ; node++)
+        var node = change.Node;
+        while (!await swarm.TryAsync(SendAsync, stop))
         {
-            try
-            {
-                var at = swarm.Nodes[node % swarm.Nodes.Count];
-                // the server refuses a claim that has ended by now; no claim looks the same
-                var removes = change.Removes || !said.IsInForce((long)(swarm.Promises.UnixAtZero + swarm.Clock.Now));
-                await (removes ? at.RemoveClaimAsync(user, said.Source, stop) : at.SetClaimAsync(user, said, stop));
-                swarm.Measures.Claims.Add();
-                break;
-            }
-            catch (Exception lost) when (SwarmRun.IsLoss(lost, stop))
-            {
-                swarm.Measures.CountError(lost);
-                await swarm.Clock.DelayAsync(1, stop);
-            }
+            node++;
+            await swarm.Clock.DelayAsync(1, stop);
         }
 
+        swarm.Measures.Claims.Add();
         claims.Acknowledge(swarm.Clock.Now);
+
+        Task SendAsync()
+        {
+            var at = swarm.Nodes[node % swarm.Nodes.Count];
+            // the server refuses a claim that has ended by now; no claim looks the same
+            var removes = change.Removes || !said.IsInForce((long)(swarm.Promises.UnixAtZero + swarm.Clock.Now));
+            return removes ? at.RemoveClaimAsync(user, said.Source, stop) : at.SetClaimAsync(user, said, stop);
+        }
     }
 
     // ---- the account ----------------------------------------------------------------------------------------------------------
@@ -62,15 +60,8 @@ internal sealed partial class Person
         foreach (var change in plan.Changes)
         {
             await swarm.Clock.UntilAsync(change.At, stop);
-            try
-            {
-                await ChangeAsync(swarm.Nodes[change.Node], change, stop);
+            if (await swarm.TryAsync(() => ChangeAsync(swarm.Nodes[change.Node], change, stop), stop))
                 swarm.Measures.AccountChanges.Add();
-            }
-            catch (Exception lost) when (SwarmRun.IsLoss(lost, stop))
-            {
-                swarm.Measures.CountError(lost);
-            }
         }
     }
 

@@ -111,25 +111,21 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
         var mayHide = isActive && _claims?.HiddenIn(sent - swarm.Promises.Bound, sent).May == true;
         var act = Deeds.Add(new Act(
             isActive ? ActKind.Active : ActKind.Heartbeat, device.Number, sent, double.PositiveInfinity, IsSure: false));
-        try
-        {
-            await swarm.Nodes[node].HeartbeatAsync(user, stop, name, isActive);
-            var heard = swarm.Clock.Now;
-            mayHide |= isActive && _claims?.HiddenIn(sent, heard).May == true;
-            Deeds.Settle(act, heard, isSure: !mayHide);
-            // activity of a person who hides is not noted, but their heartbeat is
-            if (mayHide)
-                Deeds.Add(new Act(ActKind.Heartbeat, device.Number, sent, heard, IsSure: true));
-            swarm.Measures.Heartbeats.Add();
-            swarm.Measures.HeartbeatLatency.Add(heard - sent);
-            return true;
-        }
-        catch (Exception lost) when (SwarmRun.IsLoss(lost, stop))
+        if (!await swarm.TryAsync(() => swarm.Nodes[node].HeartbeatAsync(user, stop, name, isActive), stop))
         {
             Deeds.Settle(act, swarm.Clock.Now + swarm.Promises.Trailing, isSure: false);
-            swarm.Measures.CountError(lost);
             return false;
         }
+
+        var heard = swarm.Clock.Now;
+        mayHide |= isActive && _claims?.HiddenIn(sent, heard).May == true;
+        Deeds.Settle(act, heard, isSure: !mayHide);
+        // activity of a person who hides is not noted, but their heartbeat is
+        if (mayHide)
+            Deeds.Add(new Act(ActKind.Heartbeat, device.Number, sent, heard, IsSure: true));
+        swarm.Measures.Heartbeats.Add();
+        swarm.Measures.HeartbeatLatency.Add(heard - sent);
+        return true;
     }
 
     private async Task EndHttpAsync(DeviceSession device, int node, Held held, CancellationToken stop)
@@ -154,17 +150,7 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
 
         var began = swarm.Clock.Now;
         var act = BeginGoodbye(kind, device.Number);
-        var isHeard = true;
-        try
-        {
-            await swarm.Nodes[node].LeaveAsync(user, stop, name);
-        }
-        catch (Exception lost) when (SwarmRun.IsLoss(lost, stop))
-        {
-            isHeard = false;
-            swarm.Measures.CountError(lost);
-        }
-
+        var isHeard = await swarm.TryAsync(() => swarm.Nodes[node].LeaveAsync(user, stop, name), stop);
         if (name is null)
             EndGoodbye(kind, act, isHeard);
         else
@@ -301,20 +287,15 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
         var began = swarm.Clock.Now;
         var act = BeginGoodbye(kind, device.Number);
         session.IsLeaving = true;
-        var isHeard = false;
-        try
+        var isHeard = await swarm.TryAsync(SendAsync, stop) && session.WasClosedInOrder;
+        session.Watches.End();
+        EndOne(kind, act, device, held, began, isHeard, isAlone);
+
+        async Task SendAsync()
         {
             await session.Connection.SendAsync("{\"type\":\"leave\"}", stop);
             await reading.WaitAsync(TimeSpan.FromSeconds(10), stop);
-            isHeard = session.WasClosedInOrder;
         }
-        catch (Exception lost) when (SwarmRun.IsLoss(lost, stop))
-        {
-            swarm.Measures.CountError(lost);
-        }
-
-        session.Watches.End();
-        EndOne(kind, act, device, held, began, isHeard, isAlone);
     }
 
     private void EndOne(ActKind kind, Deed act, DeviceSession device, Held held, double began, bool isHeard, bool isAlone)

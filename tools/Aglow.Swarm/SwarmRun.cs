@@ -107,6 +107,21 @@ internal abstract class SwarmRun : IDisposable
         && failure is IOException or SocketException or HttpRequestException or OperationCanceledException or TimeoutException
             or ObjectDisposedException or JsonException;
 
+    /// <summary>Does this, and counts a failure that the network or the server caused. False: it failed.</summary>
+    public async Task<bool> TryAsync(Func<Task> act, CancellationToken stop)
+    {
+        try
+        {
+            await act();
+            return true;
+        }
+        catch (Exception lost) when (IsLoss(lost, stop))
+        {
+            Measures.CountError(lost);
+            return false;
+        }
+    }
+
     /// <summary>Formats a record as a line of a history.</summary>
     public static string Line(double at, Told told) => $"{at,9:0.000} s  {told.Status}, last seen {(told.LastSeen is { } s ? s : "never")}";
 
@@ -218,15 +233,8 @@ internal abstract class SwarmRun : IDisposable
         for (var next = Clock.Now; ; next = Math.Max(next + ReadEvery, Clock.Now - 1))
         {
             await Clock.UntilAsync(next, stop);
-            try
-            {
-                await CheckAsync(Nodes[random.Next(Nodes.Count)], DrawUsers(random), stop);
-            }
-            catch (Exception lost) when (IsLoss(lost, stop))
-            {
-                Measures.CountError(lost);
+            if (!await TryAsync(() => CheckAsync(Nodes[random.Next(Nodes.Count)], DrawUsers(random), stop), stop))
                 await Clock.DelayAsync(1, stop);
-            }
         }
     }
 
@@ -289,27 +297,24 @@ internal abstract class SwarmRun : IDisposable
         double? since = null;
         while (true)
         {
-            try
-            {
-                if (await node.ClockAsync(Options.First, stop) is { } clock && clock.Now > clock.CountedAgainst)
-                    _holds.Enqueue((Clock.Now, clock.Now - clock.CountedAgainst));
-                if (Promises.IsDisturbed)
-                {
-                    var isHolding = (await node.MetricsAsync(stop)).GetValueOrDefault("aglow_stall_guard_in_force") > 0;
-                    since = isHolding ? since ?? Clock.Now : null;
-                    if (since is { } began)
-                        _holds.Enqueue((Clock.Now, Clock.Now - began));
-                }
-
-                while (_holds.TryPeek(out var oldest) && oldest.At < Clock.Now - HeldLingers - 10)
-                    _holds.TryDequeue(out _);
-            }
-            catch (Exception lost) when (IsLoss(lost, stop))
-            {
-                Measures.CountError(lost);
-            }
-
+            await TryAsync(ReadAsync, stop);
             await Clock.DelayAsync(1, stop);
+        }
+
+        async Task ReadAsync()
+        {
+            if (await node.ClockAsync(Options.First, stop) is { } clock && clock.Now > clock.CountedAgainst)
+                _holds.Enqueue((Clock.Now, clock.Now - clock.CountedAgainst));
+            if (Promises.IsDisturbed)
+            {
+                var isHolding = (await node.MetricsAsync(stop)).GetValueOrDefault("aglow_stall_guard_in_force") > 0;
+                since = isHolding ? since ?? Clock.Now : null;
+                if (since is { } began)
+                    _holds.Enqueue((Clock.Now, Clock.Now - began));
+            }
+
+            while (_holds.TryPeek(out var oldest) && oldest.At < Clock.Now - HeldLingers - 10)
+                _holds.TryDequeue(out _);
         }
     }
 
@@ -317,7 +322,7 @@ internal abstract class SwarmRun : IDisposable
     {
         while (true)
         {
-            await Servers.AskAsync(stop);
+            await TryAsync(() => Servers.AskAsync(stop), stop);
             await Clock.DelayAsync(ServersEvery, stop);
         }
     }

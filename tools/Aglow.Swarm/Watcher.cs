@@ -9,15 +9,8 @@ internal sealed class Watcher(SwarmRun swarm, Node node, uint user, uint[] users
         await swarm.Clock.DelayAsync(delay, stop);
         while (true)
         {
-            try
-            {
-                await WatchAsync(stop);
-            }
-            catch (Exception lost) when (SwarmRun.IsLoss(lost, stop))
-            {
-                swarm.Measures.CountError(lost);
-                await swarm.Clock.DelayAsync(1, stop);
-            }
+            await swarm.TryAsync(() => WatchAsync(stop), stop);
+            await swarm.Clock.DelayAsync(1, stop);
         }
     }
 
