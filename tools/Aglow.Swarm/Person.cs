@@ -65,41 +65,35 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
     {
         await swarm.Clock.UntilAsync(device.StartAt, stop);
         var held = Hold();
-        try
+        var node = device.Node;
+        var lastBeat = device.StartAt;
+        var outages = new Queue<Outage>(device.Outages);
+        while (swarm.Clock.Now < device.EndAt)
         {
-            var node = device.Node;
-            var lastBeat = device.StartAt;
-            var outages = new Queue<Outage>(device.Outages);
-            while (swarm.Clock.Now < device.EndAt)
+            if (outages.TryPeek(out var outage) && outage.At <= swarm.Clock.Now)
             {
-                if (outages.TryPeek(out var outage) && outage.At <= swarm.Clock.Now)
-                {
-                    outages.Dequeue();
-                    held.HeardAt = double.NegativeInfinity;
-                    Note(ActKind.Drop, device);
-                    await swarm.Clock.UntilAsync(Math.Min(outage.At + outage.Seconds, device.EndAt), stop);
-                    node = outage.Node;
-                    continue;
-                }
-
-                var began = swarm.Clock.Now;
-                var isHeard = await HeartbeatAsync(device, node, lastBeat, stop);
-                if (isHeard)
-                    (lastBeat, held.HeardAt) = (began, began);
-                // a node that does not answer may have stopped
-                node = isHeard ? node : (node + 1) % swarm.Nodes.Count;
-                var next = isHeard ? swarm.Promises.Heartbeat * swarm.Jitter() : 1;
-                var until = Math.Min(swarm.Clock.Now + next, device.EndAt);
-                await swarm.Clock.UntilAsync(outages.TryPeek(out outage) ? Math.Min(until, outage.At) : until, stop);
+                outages.Dequeue();
+                held.HeardAt = double.NegativeInfinity;
+                Note(ActKind.Drop, device);
+                await swarm.Clock.UntilAsync(Math.Min(outage.At + outage.Seconds, device.EndAt), stop);
+                node = outage.Node;
+                continue;
             }
 
-            await EndHttpAsync(device, node, held, stop);
+            var began = swarm.Clock.Now;
+            var isHeard = await HeartbeatAsync(device, node, lastBeat, stop);
+            if (isHeard)
+                (lastBeat, held.HeardAt) = (began, began);
+            // a node that does not answer may have stopped
+            node = isHeard ? node : (node + 1) % swarm.Nodes.Count;
+            var next = isHeard ? swarm.Promises.Heartbeat * swarm.Jitter() : 1;
+            var until = Math.Min(swarm.Clock.Now + next, device.EndAt);
+            await swarm.Clock.UntilAsync(outages.TryPeek(out outage) ? Math.Min(until, outage.At) : until, stop);
         }
-        finally
-        {
-            lock (_gate)
-                _held.Remove(held);
-        }
+
+        await EndHttpAsync(device, node, held, stop);
+        lock (_gate)
+            _held.Remove(held);
     }
 
     private async Task<bool> HeartbeatAsync(DeviceSession device, int node, double lastBeat, CancellationToken stop)
@@ -136,25 +130,21 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
             return;
         }
 
-        var name = NameOf(device);
-        ActKind kind;
-        bool isAlone;
-        lock (_gate)
+        if (NameOf(device) is { } name)
         {
-            isAlone = !MayHoldAnother(held);
-            // a leave without a name ends all devices, so a person with another device does not send it
-            if (name is null && !isAlone)
-                return;
-            kind = name is null ? ActKind.Leave : IsAnotherAlive(held) ? ActKind.LeaveOne : ActKind.LeaveLast;
+            await LeaveAsync(device, held, () => swarm.TryAsync(() => swarm.Nodes[node].LeaveAsync(user, stop, name), stop));
+            return;
         }
 
-        var began = swarm.Clock.Now;
-        var act = BeginGoodbye(kind, device.Number);
-        var isHeard = await swarm.TryAsync(() => swarm.Nodes[node].LeaveAsync(user, stop, name), stop);
-        if (name is null)
-            EndGoodbye(kind, act, isHeard);
-        else
-            EndOne(kind, act, device, held, began, isHeard, isAlone);
+        // a leave without a name ends all devices, so a person with another device does not send it
+        lock (_gate)
+        {
+            if (MayHoldAnother(held))
+                return;
+        }
+
+        var act = BeginGoodbye(ActKind.Leave, device.Number);
+        EndGoodbye(ActKind.Leave, act, await swarm.TryAsync(() => swarm.Nodes[node].LeaveAsync(user, stop), stop));
     }
 
     // ---- by socket ------------------------------------------------------------------------------------------------------------
@@ -196,14 +186,13 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
         {
             connection = await SocketConnection.OpenAsync(swarm.Nodes[node].Address, user, stop, NameOf(device)?.Query ?? "");
             var (_, welcome) = await connection.ReadAsync(stop);
-            var watches = new Watches(swarm, $"user {user}, device {device.Number}, at {swarm.Nodes[node].Address.Authority}");
+            using var watches = swarm.Listen($"user {user}, device {device.Number}, at {swarm.Nodes[node].Address.Authority}");
             if (watches.Hear(welcome, swarm.Clock.Now) != "welcome")
                 throw new IOException("the first message was no welcome");
             Deeds.Settle(connect, swarm.Clock.Now, isSure: !swarm.Promises.IsDisturbed);
             isConnected = true;
             (held.IsWell, held.OpenedAt) = (true, swarm.Clock.Now);
             swarm.Measures.Connects.Add();
-            using var _ = swarm.Listen(watches);
             return await UseAsync(connection, device, outage, watches, held, began, stop);
         }
         catch (Exception lost) when (SwarmRun.IsLoss(lost, stop))
@@ -254,7 +243,7 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
 
         if (until >= device.EndAt && device.Ending == Ending.Leave)
         {
-            await LeaveAsync(session, reading, device, held, stop);
+            await LeaveAsync(device, held, () => SendLeaveAsync(session, reading, stop));
             return true;
         }
 
@@ -274,10 +263,27 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
         return true;
     }
 
-    private async Task LeaveAsync(Conversation session, Task reading, DeviceSession device, Held held, CancellationToken stop)
+    private async Task<bool> SendLeaveAsync(Conversation session, Task reading, CancellationToken stop)
+    {
+        session.IsLeaving = true;
+        var isSent = await swarm.TryAsync(
+            async () =>
+            {
+                await session.Connection.SendAsync("{\"type\":\"leave\"}", stop);
+                await reading.WaitAsync(TimeSpan.FromSeconds(10), stop);
+            },
+            stop);
+        session.Watches.End();
+        return isSent && session.WasClosedInOrder;
+    }
+
+    // ---- the leave of one device ----------------------------------------------------------------------------------------------
+
+    // "send" returns whether the server heard it.
+    private async Task LeaveAsync(DeviceSession device, Held held, Func<Task<bool>> send)
     {
         ActKind kind;
-        bool isAlone;
+        bool isAlone, mayHaveBeenLast;
         lock (_gate)
         {
             isAlone = !MayHoldAnother(held);
@@ -286,21 +292,7 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
 
         var began = swarm.Clock.Now;
         var act = BeginGoodbye(kind, device.Number);
-        session.IsLeaving = true;
-        var isHeard = await swarm.TryAsync(SendAsync, stop) && session.WasClosedInOrder;
-        session.Watches.End();
-        EndOne(kind, act, device, held, began, isHeard, isAlone);
-
-        async Task SendAsync()
-        {
-            await session.Connection.SendAsync("{\"type\":\"leave\"}", stop);
-            await reading.WaitAsync(TimeSpan.FromSeconds(10), stop);
-        }
-    }
-
-    private void EndOne(ActKind kind, Deed act, DeviceSession device, Held held, double began, bool isHeard, bool isAlone)
-    {
-        bool mayHaveBeenLast;
+        var isHeard = await send();
         lock (_gate)
         {
             // an act of another device in the meantime may have come before or after the leave

@@ -125,12 +125,16 @@ internal abstract class SwarmRun : IDisposable
     /// <summary>Formats a record as a line of a history.</summary>
     public static string Line(double at, Told told) => $"{at,9:0.000} s  {told.Status}, last seen {(told.LastSeen is { } s ? s : "never")}";
 
-    /// <summary>Audits these watches until the return value is disposed.</summary>
-    public IDisposable Listen(Watches watches)
+    /// <summary>The watches of a new connection, which are audited until they are disposed.</summary>
+    public Watches Listen(string watcher)
     {
+        var watches = new Watches(this, watcher);
         _listening[watches] = 0;
-        return new Listening(this, watches);
+        return watches;
     }
+
+    /// <summary>Ends the audits of these watches.</summary>
+    public void Forget(Watches watches) => _listening.TryRemove(watches, out _);
 
     /// <summary>Adds a violation, with both histories.</summary>
     public void Report(Verdict verdict, uint user, double at, string where, string[] told)
@@ -342,13 +346,4 @@ internal abstract class SwarmRun : IDisposable
 
     private static double Milliseconds(Latencies latencies, double share) =>
         latencies.Count == 0 ? 0 : Math.Round(latencies.Quantile(share) * 1000, 2);
-
-    private sealed class Listening(SwarmRun swarm, Watches watches) : IDisposable
-    {
-        public void Dispose()
-        {
-            watches.End();
-            swarm._listening.TryRemove(watches, out _);
-        }
-    }
 }

@@ -18,8 +18,7 @@ internal sealed class Watcher(SwarmRun swarm, Node node, uint user, uint[] users
     {
         using var connection = await SocketConnection.OpenAsync(node.Address, user, stop);
         swarm.Measures.Connects.Add();
-        var watches = new Watches(swarm, $"user {user} at {node.Address.Authority}");
-        using var listening = swarm.Listen(watches);
+        using var watches = swarm.Listen($"user {user} at {node.Address.Authority}");
         await connection.SendAsync($"{{\"type\":\"watch\",\"users\":[{string.Join(',', users)}]}}", stop);
         while (true)
         {

@@ -37,7 +37,7 @@ internal sealed class ClientPerson(PeopleRun swarm, Func<IRealClient> create, ui
     private async Task RunSessionAsync(CancellationToken stop)
     {
         var session = new ClientSession(Deeds, swarm);
-        using var listening = swarm.Listen(session.Watches);
+        using var watches = session.Watches;
         var client = create();
         try
         {
@@ -49,7 +49,7 @@ internal sealed class ClientPerson(PeopleRun swarm, Func<IRealClient> create, ui
                 session.Confirm();
             }
 
-            session.Watches.End();
+            watches.End();
             if (_random.NextDouble() < 0.5)
                 await LeaveAsync(client);
         }
@@ -84,7 +84,7 @@ internal sealed class ClientSession(Deeds deeds, PeopleRun swarm)
     private double? _openSince;
     private bool _hasEnded;
 
-    public Watches Watches { get; } = new(swarm, "a real client");
+    public Watches Watches { get; } = swarm.Listen("a real client");
 
     /// <summary>The connection is open, or is not.</summary>
     public void Changed(bool isOpen)
