@@ -129,7 +129,7 @@ internal sealed class FuzzRun(FuzzedServer[] servers, Worker[] workers, Findings
 
     private FuzzReport Report() => new(
         [
-            .. workers.SelectMany(static worker => worker.Pools).GroupBy(static pool => pool.Target).Select(static pools => new FuzzedTarget(
+            .. workers.SelectMany(static worker => worker.Pools).GroupBy(static pool => pool.Target).Select(pools => new FuzzedTarget(
                 pools.Key,
                 pools.Sum(static pool => pool.Count),
                 TimeSpan.FromTicks(pools.Sum(static pool => pool.Took.Ticks)),

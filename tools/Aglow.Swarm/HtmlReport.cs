@@ -36,8 +36,9 @@ internal static class HtmlReport
                 + $"<title>Aglow swarm: {Text(findings.Outcome)}</title><style>\n{Style}\n</style>"
                 + $"</head><body>\n");
         html.Append($"<h1>Swarm: <span class=\"{(findings.Passed ? "good" : "bad")}\">{Text(findings.Outcome)}</span></h1>\n");
-        html.Append($"<p>{Text(swarm.Who)} for {swarm.Seconds} s, seed {swarm.Options.Seed}, at {Text(string.Join(", ", swarm.Options.Urls))}"
-            + $"; lease {swarm.Promises.Lease} s; {swarm.Clock.BeganAt:yyyy-MM-dd HH:mm} UTC; {Text(Summary.Machine)}.</p>\n");
+        html.Append($"<p>{Text(swarm.Who)} for {swarm.Seconds} s, seed {swarm.Options.Seed}, "
+            + $"at {Text(string.Join(", ", swarm.Options.Urls))}; lease {swarm.Promises.Lease} s; "
+            + $"{swarm.Clock.BeganAt:yyyy-MM-dd HH:mm} UTC; {Text(Summary.Machine)}.</p>\n");
 
         html.Append("<div class=\"plots\">\n");
         Plot(html, swarm.Samples, $"Online, of {swarm.LookedAt}", ("surely online", s => s.Online));
