@@ -50,7 +50,7 @@ public partial class FuzzerTests
         var worker = new Worker(1, [(new Refusing(), [])], findings, static () => null);
         await worker.TurnAsync();
         findings.All.Count.ShouldBe(1);
-        worker.Counts.Single().Count.ShouldBe(Refusing.Share);
+        worker.Pools.Single().Count.ShouldBe(Refusing.Share);
     }
 
     [Theory]

@@ -6,7 +6,7 @@ namespace Aglow.Swarm.Tests;
 public class ClaimTests
 {
     private const long Epoch = 1_800_000_000;
-    private static readonly Promises Promises = new() { Clock = Epoch };
+    private static readonly Promises Promises = new() { UnixAtZero = Epoch };
     private static readonly Said Busy = new("user", "busy", "Lunch", null, null, 0);
     private static readonly Said Call = new("call", "busy", "In a call", "📞", null, 1);
     private static readonly Said Hidden = new("user", "offline", null, null, null, 0);
@@ -98,6 +98,6 @@ public class ClaimTests
         var truth = new Truth(Promises);
         for (var beat = at - 40; beat <= at; beat++)
             truth.Add(new Act(ActKind.Heartbeat, 0, beat, beat, IsSure: true));
-        return Judge.OfTelling(truth, Promises, told, new Telling(at, at, 0, Epoch), new Personal(claims, [])).Kind;
+        return Judge.OfTelling(truth, Promises, told, new Telling(at, at, 0), new Personal(claims, [])).Kind;
     }
 }

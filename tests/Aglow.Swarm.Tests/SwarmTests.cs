@@ -64,8 +64,8 @@ public class SwarmTests
         const int Seconds = 8;
         const int Seed = 4;
         // somebody who is there all the time, and whom others watch
-        var follows = Plan.Draw(People, Seconds, 1, Seed).People.SelectMany(static p => p.Follows).ToHashSet();
-        var liedAbout = First + Plan.Draw(People, Seconds, 1, Seed).People.First(p =>
+        var follows = Plan.Draw(People, Seconds, 1, Seed).SelectMany(static p => p.Follows).ToHashSet();
+        var liedAbout = First + Plan.Draw(People, Seconds, 1, Seed).First(p =>
             follows.Contains(p.Person) && p.Sessions is [
                 [{ StartAt: < 2, EndAt: > Seconds, Outages: [] or [{ At: > Seconds }, ..] }, ..], ..]).Person;
         await using var server = await AglowProcess.StartAsync(null, ShortLease);

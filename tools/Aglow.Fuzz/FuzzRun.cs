@@ -21,7 +21,7 @@ internal sealed class FuzzRun(FuzzedServer[] servers, Worker[] workers, Findings
     private readonly List<MemorySample> _samples = [];
     private readonly long _beganAt = Stopwatch.GetTimestamp();
 
-    private long Inputs => workers.Sum(static worker => worker.Counts.Sum(static one => one.Count));
+    private long Inputs => workers.Sum(static worker => worker.Pools.Sum(static pool => pool.Count));
 
     /// <summary>Creates all targets for a server that is open and one that takes tokens.</summary>
     private static IReadOnlyList<Target> Targets(FuzzedServer open, FuzzedServer guarded) =>
@@ -116,25 +116,24 @@ internal sealed class FuzzRun(FuzzedServer[] servers, Worker[] workers, Findings
 
     private void Keep(string folder)
     {
-        foreach (var found in workers.SelectMany(static worker => worker.Kept).GroupBy(
-            static kept => kept.Target, static kept => kept.Inputs))
+        foreach (var pools in workers.SelectMany(static worker => worker.Pools).GroupBy(static pool => pool.Target))
         {
             // the short inputs, because people read them and every run of the tests sends them
-            var some = found.SelectMany(static inputs => inputs)
+            var some = pools.SelectMany(static pool => pool.Found)
                 .Where(static input => input.Length <= 400)
                 .OrderBy(static input => input.Length)
                 .Take(100);
-            Corpus.Add(folder, found.Key, "made something new happen", some);
+            Corpus.Add(folder, pools.Key, "made something new happen", some);
         }
     }
 
     private FuzzReport Report() => new(
         [
-            .. workers.SelectMany(static worker => worker.Counts).GroupBy(static one => one.Target.Name).Select(group => new FuzzedTarget(
-                group.First().Target,
-                group.Sum(static one => one.Count),
-                TimeSpan.FromTicks(group.Sum(static one => one.Took.Ticks)),
-                workers.Sum(worker => worker.Kept.Where(kept => kept.Target.Name == group.Key).Sum(static kept => kept.Inputs.Count)))),
+            .. workers.SelectMany(static worker => worker.Pools).GroupBy(static pool => pool.Target).Select(pools => new FuzzedTarget(
+                pools.Key,
+                pools.Sum(static pool => pool.Count),
+                TimeSpan.FromTicks(pools.Sum(static pool => pool.Took.Ticks)),
+                pools.Sum(static pool => pool.Found.Count))),
         ],
         findings.All,
         _samples,

@@ -15,12 +15,10 @@ internal sealed class Worker
     private const int LongestKept = 4096;
 
     private readonly Dice _dice;
-    private readonly Pool[] _pools;
     private readonly Findings _findings;
     private readonly Func<string?> _serverError;
     private readonly InputWriter _input = new();
     private byte[] _ruleInput = [];
-    private int _ruleInputLength;
     private Target? _ruleTarget;
     private long _ruleBeganAt;
 
@@ -30,21 +28,16 @@ internal sealed class Worker
         _dice = new Dice(seed);
         _findings = findings;
         _serverError = takeServerError;
-        _pools = [.. targets.Select(static t => new Pool(t.Target, t.Corpus))];
+        Pools = [.. targets.Select(static t => new Pool(t.Target, t.Corpus))];
     }
 
-    /// <summary>The number of inputs so far, by target.</summary>
-    public IEnumerable<(Target Target, long Count, TimeSpan Took)> Counts =>
-        _pools.Select(static pool => (pool.Target, Volatile.Read(ref pool.Count), pool.Took));
-
-    /// <summary>Inputs that caused new behaviour, by target.</summary>
-    public IEnumerable<(Target Target, IReadOnlyList<byte[]> Inputs)> Kept =>
-        _pools.Select(static pool => (pool.Target, (IReadOnlyList<byte[]>)pool.Found));
+    /// <summary>What it fed so far, by target. Others may read the counts at any time, and the rest while it does not feed.</summary>
+    public IReadOnlyList<Pool> Pools { get; }
 
     /// <summary>Feeds each target its number of inputs.</summary>
     public async Task TurnAsync()
     {
-        foreach (var pool in _pools)
+        foreach (var pool in Pools)
         {
             var beganAt = Stopwatch.GetTimestamp();
             if (pool.Target is RuleTarget rule)
@@ -59,7 +52,7 @@ internal sealed class Worker
     public (Target Target, byte[] Input)? Stuck(TimeSpan limit)
     {
         var beganAt = Volatile.Read(ref _ruleBeganAt);
-        return beganAt != 0 && Stopwatch.GetElapsedTime(beganAt) > limit ? (_ruleTarget!, _ruleInput[.._ruleInputLength]) : null;
+        return beganAt != 0 && Stopwatch.GetElapsedTime(beganAt) > limit ? (_ruleTarget!, _ruleInput) : null;
     }
 
     private void FeedRule(RuleTarget target, Pool pool)
@@ -67,36 +60,24 @@ internal sealed class Worker
         _ruleTarget = target;
         for (var i = 0; i < target.PerTurn; i++)
         {
-            Make(pool);
-            if (_ruleInput.Length < _input.Written.Length)
-                _ruleInput = new byte[Math.Max(_input.Written.Length, 4096)];
-            _input.Written.CopyTo(_ruleInput);
-            _ruleInputLength = _input.Written.Length;
+            _ruleInput = Make(pool);
             Volatile.Write(ref _ruleBeganAt, Stopwatch.GetTimestamp());
-            var input = _ruleInput.AsMemory(0, _ruleInputLength);
             try
             {
-                pool.Learn(target.Run(input), input.Span);
+                pool.Learn(target.Run(_ruleInput), _ruleInput);
             }
             catch (Exception failure)
             {
-                _findings.Add(target, input.ToArray(), failure);
+                _findings.Add(target, _ruleInput, failure);
             }
 
             Volatile.Write(ref _ruleBeganAt, 0);
-            pool.Count++;
         }
     }
 
     private async Task FeedConnectionsAsync(ConnectionTarget target, Pool pool)
     {
-        var inputs = new byte[target.PerTurn][];
-        for (var i = 0; i < inputs.Length; i++)
-        {
-            Make(pool);
-            inputs[i] = _input.Written.ToArray();
-        }
-
+        byte[][] inputs = [.. Enumerable.Range(0, target.PerTurn).Select(_ => Make(pool))];
         // the order of the inputs determines the order of learning, so the seed alone decides
         var fed = inputs.Select(input => FeedAsync(target, input)).ToArray();
         for (var i = 0; i < fed.Length; i++)
@@ -105,7 +86,6 @@ internal sealed class Worker
                 pool.Learn(behaviour, inputs[i]);
         }
 
-        pool.Count += inputs.Length;
         if (_serverError() is { } error)
             await BlameAsync(target, inputs, error);
     }
@@ -138,24 +118,27 @@ internal sealed class Worker
         _findings.Add(target, [], new FindingException($"the server logged an error once, for one of {inputs.Length} inputs: {error}"));
     }
 
-    private void Make(Pool pool)
+    private byte[] Make(Pool pool)
     {
-        _input.Clear();
         // the inputs of the corpus come first, unchanged
-        if (pool.Corpus.Count > pool.Count)
-            _input.Add(pool.Corpus[(int)pool.Count]);
-        else if (pool.Known.Count == 0 || _dice.OneIn(2))
+        var number = pool.Count++;
+        if (number < pool.Corpus.Count)
+            return pool.Corpus[(int)number];
+        _input.Clear();
+        if (pool.Known.Count == 0 || _dice.OneIn(2))
             pool.Target.Make(_dice, _input);
         else
             Mutation.Vary(pool.Known[_dice.Below(pool.Known.Count)], pool.Known[_dice.Below(pool.Known.Count)], _dice, _input);
+        return _input.Written.ToArray();
     }
 
     /// <summary>The known inputs of a target.</summary>
-    private sealed class Pool(Target target, IReadOnlyList<byte[]> corpus)
+    internal sealed class Pool(Target target, IReadOnlyList<byte[]> corpus)
     {
         private readonly HashSet<int> _behaviours = [];
 
-        public long Count;
+        /// <summary>The number of inputs so far.</summary>
+        public long Count { get; set; }
 
         public Target Target => target;
 
@@ -166,15 +149,15 @@ internal sealed class Worker
         /// <summary>The inputs to vary.</summary>
         public List<byte[]> Known { get; } = [.. corpus];
 
-        /// <summary>The inputs that are not in the corpus.</summary>
+        /// <summary>The inputs that caused new behaviour, and are not in the corpus.</summary>
         public List<byte[]> Found { get; } = [];
 
-        public void Learn(int behaviour, ReadOnlySpan<byte> input)
+        public void Learn(int behaviour, byte[] input)
         {
-            if (_behaviours.Count >= MostKept || input.Length > LongestKept || !_behaviours.Add(behaviour) || Count < corpus.Count)
+            if (_behaviours.Count >= MostKept || input.Length > LongestKept || !_behaviours.Add(behaviour) || corpus.Contains(input))
                 return;
-            Known.Add(input.ToArray());
-            Found.Add(Known[^1]);
+            Known.Add(input);
+            Found.Add(input);
         }
     }
 }

@@ -47,8 +47,8 @@ internal sealed class BulkRun : SwarmRun
         public Act ToAct() => new(ActKind.Heartbeat, 0, Sent, Heard, IsSure);
     }
 
-    public BulkRun(SwarmOptions options, SwarmClock clock, Promises promises, double unixAtZero)
-        : base(options, clock, promises, unixAtZero)
+    public BulkRun(SwarmOptions options, SwarmClock clock, Promises promises)
+        : base(options, clock, promises)
     {
         _registered = options.Registered;
         var stepsAnInterval = (int)((options.Bulk + StepUsers - 1) / StepUsers);

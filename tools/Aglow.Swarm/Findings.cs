@@ -1,5 +1,5 @@
 using System.Collections.Concurrent;
-using System.Text;
+using System.Text.Json;
 
 namespace Aglow.Swarm;
 
@@ -8,27 +8,16 @@ internal sealed record Violation(ViolationKind Kind, uint User, double At, strin
 {
     public override string ToString()
     {
-        var text = new StringBuilder();
-        text.Append($"VIOLATION {Name(Kind)}: user {User} at {At:0.000} s, {Where}: {Why}\n  what the person did\n");
-        foreach (var line in Did)
-            text.Append($"    {line}\n");
-        text.Append("  what was told\n");
-        foreach (var line in Told)
-            text.Append($"    {line}\n");
-        return text.ToString().TrimEnd();
+        string[] lines =
+        [
+            $"VIOLATION {Name(Kind)}: user {User} at {At:0.000} s, {Where}: {Why}",
+            "  what the person did", .. Did.Select(static line => $"    {line}"),
+            "  what was told", .. Told.Select(static line => $"    {line}"),
+        ];
+        return string.Join('\n', lines);
     }
 
-    public static string Name(ViolationKind kind) => kind switch
-    {
-        ViolationKind.FalseOffline => "false offline",
-        ViolationKind.GhostOnline => "ghost online",
-        ViolationKind.LateOnline => "late online",
-        ViolationKind.Missed => "missed",
-        ViolationKind.NotDone => "not done",
-        ViolationKind.WrongByChanges => "wrong by changes",
-        ViolationKind.MissedByChanges => "missed by changes",
-        _ => "never true",
-    };
+    public static string Name(ViolationKind kind) => JsonNamingPolicy.SnakeCaseLower.ConvertName($"{kind}").Replace('_', ' ');
 }
 
 /// <summary>Counts checks and violations. Threading: any thread.</summary>

@@ -27,56 +27,58 @@ internal static class HtmlReport
         pre { overflow-x: auto; border-left: 3px solid var(--bad); padding-left: 1rem; }
         """;
 
-    public static string Of(Summary run)
+    public static string Of(SwarmRun swarm)
     {
+        var (findings, measures) = (swarm.Findings, swarm.Measures);
         var html = new StringBuilder();
         html.Append(
             $"<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">"
-                + $"<title>Aglow swarm: {Text(run.Outcome)}</title><style>\n{Style}\n</style>"
+                + $"<title>Aglow swarm: {Text(findings.Outcome)}</title><style>\n{Style}\n</style>"
                 + $"</head><body>\n");
-        html.Append($"<h1>Swarm: <span class=\"{(run.Passed ? "good" : "bad")}\">{Text(run.Outcome)}</span></h1>\n");
-        html.Append($"<p>{Text(run.Who)} for {run.Seconds} s, seed {run.Seed}, at {Text(string.Join(", ", run.Urls))}"
-            + $"; lease {run.LeaseSeconds} s; {run.StartedAt:yyyy-MM-dd HH:mm} UTC; {Text(run.Machine)}.</p>\n");
+        html.Append($"<h1>Swarm: <span class=\"{(findings.Passed ? "good" : "bad")}\">{Text(findings.Outcome)}</span></h1>\n");
+        html.Append($"<p>{Text(swarm.Who)} for {swarm.Seconds} s, seed {swarm.Options.Seed}, "
+            + $"at {Text(string.Join(", ", swarm.Options.Urls))}; lease {swarm.Promises.Lease} s; "
+            + $"{swarm.Clock.BeganAt:yyyy-MM-dd HH:mm} UTC; {Text(Summary.Machine)}.</p>\n");
 
         html.Append("<div class=\"plots\">\n");
-        Plot(html, run, $"Online, of {run.LookedAt}", ("surely online", s => s.Online));
-        Plot(html, run, "Heartbeats over HTTP a second", ("heartbeats", s => s.Heartbeats));
-        Plot(html, run, "Transitions a second", ("transitions", s => s.Transitions));
-        Plot(html, run, "Deliveries a second", ("deliveries", s => s.Deliveries));
-        Plot(html, run, "Told online after, ms (of the run so far)", ("p50", s => s.NoticeP50Ms), ("p99", s => s.NoticeP99Ms));
-        Plot(html, run, "Heartbeat acknowledged, p99, ms (of the run so far)", ("p99", s => s.HeartbeatP99Ms));
-        if (run.Samples.Any(static s => s.ServersCpuPercent is not null))
+        Plot(html, swarm.Samples, $"Online, of {swarm.LookedAt}", ("surely online", s => s.Online));
+        Plot(html, swarm.Samples, "Heartbeats over HTTP a second", ("heartbeats", s => s.Heartbeats));
+        Plot(html, swarm.Samples, "Transitions a second", ("transitions", s => s.Transitions));
+        Plot(html, swarm.Samples, "Deliveries a second", ("deliveries", s => s.Deliveries));
+        Plot(html, swarm.Samples, "Told online after, ms (of the run so far)", ("p50", s => s.NoticeP50Ms), ("p99", s => s.NoticeP99Ms));
+        Plot(html, swarm.Samples, "Heartbeat acknowledged, p99, ms (of the run so far)", ("p99", s => s.HeartbeatP99Ms));
+        if (swarm.Samples.Any(static s => s.ServersCpuPercent is not null))
         {
-            Plot(html, run, "CPU of the servers, % of one core", ("CPU", s => s.ServersCpuPercent ?? 0));
-            Plot(html, run, "Memory of the servers, MB", ("memory", s => s.ServersMegabytes ?? 0));
+            Plot(html, swarm.Samples, "CPU of the servers, % of one core", ("CPU", s => s.ServersCpuPercent ?? 0));
+            Plot(html, swarm.Samples, "Memory of the servers, MB", ("memory", s => s.ServersMegabytes ?? 0));
         }
 
-        Plot(html, run, "Errors and violations so far", ("errors", s => s.Errors), ("violations", s => s.Violations));
+        Plot(html, swarm.Samples, "Errors and violations so far", ("errors", s => s.Errors), ("violations", s => s.Violations));
         html.Append("</div>\n<h2>What was checked</h2>\n<table><tr><th></th><th>count</th><th>of it, one answer only</th></tr>\n");
-        Row(html, "statuses read", run.StatusesRead, View.Number(run.StatusesDecisive));
-        Row(html, "records told to watchers", run.RecordsTold, View.Number(run.RecordsDecisive));
-        Row(html, "changes told in time", run.ChangesInTime, "");
-        foreach (var (kind, count) in run.Violations)
+        Row(html, "statuses read", findings.Read, View.Number(findings.ReadDecisive));
+        Row(html, "records told to watchers", findings.Told, View.Number(findings.ToldDecisive));
+        Row(html, "changes told in time", findings.ChangesInTime, "");
+        foreach (var (kind, count) in findings.ByKind)
             Row(html, kind, count, "", count > 0);
         html.Append("</table>\n<h2>How fast</h2>\n<table><tr><th></th><th>count</th><th>p50</th><th>p99</th><th>max</th></tr>\n");
-        foreach (var latency in run.Latencies.Where(static l => l.Count > 0))
+        foreach (var latency in LatencyLine.Of(swarm).Where(static l => l.Count > 0))
             html.Append(
                 $"<tr><td>{Text(latency.What)}</td><td class=\"n\">{View.Number(latency.Count)}</td><td class=\"n\">{latency.P50Ms} ms</td>"
                     + $"<td class=\"n\">{latency.P99Ms} ms</td><td class=\"n\">{latency.MaxMs} ms</td></tr>\n");
         html.Append("</table>\n<h2>How much</h2>\n<table>\n");
-        Row(html, "sockets opened", run.Connects, "");
-        Row(html, "heartbeats over HTTP", run.Heartbeats, "");
-        Row(html, "transitions", run.Transitions, "");
-        Row(html, "deliveries", run.Deliveries, "");
-        if (run.ServersCpuPercent is { } cpu)
+        Row(html, "sockets opened", measures.Connects, "");
+        Row(html, "heartbeats over HTTP", measures.Heartbeats, "");
+        Row(html, "transitions", measures.Transitions, "");
+        Row(html, "deliveries", measures.Deliveries, "");
+        if (swarm.Servers.SteadyCpuPercent is { } cpu)
             html.Append($"<tr><td>CPU of the servers, of one core</td><td class=\"n\">{cpu} %</td>"
-                + $"<td class=\"n\">over {run.ServersCpuSeconds} s</td></tr>\n"
-                + $"<tr><td>memory of the servers</td><td class=\"n\">{run.ServersMegabytes:#,0} MB</td><td></td></tr>\n");
-        Row(html, "errors", run.Errors, Text(run.LastError));
+                + $"<td class=\"n\">over {swarm.Servers.SteadySeconds} s</td></tr>\n"
+                + $"<tr><td>memory of the servers</td><td class=\"n\">{swarm.Servers.Megabytes:#,0} MB</td><td></td></tr>\n");
+        Row(html, "errors", measures.Errors, Text(measures.LastError));
         html.Append("</table>\n");
-        if (run.ViolationDetails.Count > 0)
+        if (findings.Count > 0)
             html.Append("<h2>Violations</h2>\n");
-        foreach (var violation in run.ViolationDetails)
+        foreach (var violation in findings.Violations)
             html.Append($"<pre>{Text(violation.ToString())}</pre>\n");
         return html.Append("</body></html>\n").ToString();
     }
@@ -85,9 +87,9 @@ internal static class HtmlReport
         html.Append($"<tr{(isBad ? " class=\"bad\"" : "")}><td>{what}</td><td class=\"n\">{View.Number(count)}</td>"
             + $"<td class=\"n\">{more}</td></tr>\n");
 
-    private static void Plot(StringBuilder html, Summary run, string title, params (string Name, Func<Sample, double> Of)[] lines)
+    private static void Plot(
+        StringBuilder html, IReadOnlyCollection<Sample> samples, string title, params (string Name, Func<Sample, double> Of)[] lines)
     {
-        var samples = run.Samples;
         if (samples.Count < 2)
             return;
         var right = samples.Max(static s => s.At);

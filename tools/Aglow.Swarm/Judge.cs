@@ -1,3 +1,4 @@
+using System.Text.Json.Serialization;
 using Aglow.Swarm.Claims;
 using Aglow.Swarm.Devices;
 
@@ -32,8 +33,12 @@ internal enum ViolationKind
 }
 
 /// <summary>A presence record from the server: online or not, the status, and last seen in seconds since 1970.</summary>
+[method: JsonConstructor]
 internal readonly record struct Told(bool IsOnline, string Status, long? LastSeen)
 {
+    /// <summary>The user; 0 in a packed status.</summary>
+    public uint UserId { get; init; }
+
     public string? Text { get; init; }
 
     public string? Emoji { get; init; }
@@ -58,8 +63,7 @@ internal sealed record Personal(ClaimBook? Claims, IReadOnlyList<Truth> Kinds)
 /// <param name="From">The earliest moment at which the server can have decided it.</param>
 /// <param name="To">When the swarm received it.</param>
 /// <param name="Held">For how many seconds the server held expired leases back at that time, after its own stall.</param>
-/// <param name="Clock">The server's clock.</param>
-internal readonly record struct Telling(double From, double To, double Held, ServerClock Clock)
+internal readonly record struct Telling(double From, double To, double Held)
 {
     /// <summary>Whether last seen and activity are as of then. A change of these alone is not sent.</summary>
     public bool IsFresh { get; init; } = true;
@@ -108,7 +112,8 @@ internal static class Judge
             return Verdict.Broken(ViolationKind.NeverTrue, whyNotClaimed);
         if (DeviceJudge.OfKinds(kinds, told, when, mayHide) is { } ofKinds)
             return ofKinds;
-        if (told.ActiveAt is { } active && when.IsFresh && !mayHide && WhyNeverActiveAt(truth, active, when) is { } whyNotActive)
+        if (told.ActiveAt is { } active && when.IsFresh && !mayHide
+            && truth.WhyNeverActiveAt(active - promises.UnixAtZero, when.From, when.To) is { } whyNotActive)
             return Verdict.Broken(ViolationKind.NeverTrue, whyNotActive);
         var isAuto = claims?.ShownIn(when.From, when.To).All(static said => said is null or { IsAuto: true }) != false;
         if (isAuto && told.Status is "away" or "online"
@@ -116,41 +121,21 @@ internal static class Judge
             return Verdict.Broken(ViolationKind.NeverTrue, whyNot);
         // only one answer was right: the other one would have been a violation
         return Verdict.Fine(
-            told.IsOnline ? !mayHide && truth.IsSurelyOnline(when.From, when.To)
+            told.IsOnline ? !mayHide && truth.SurelyOnlineSince(when.From, when.To) is not null
                 : mustHide || !truth.IsPossiblyOnline(when.From, when.To, when.Held));
     }
 
-    // Checks last seen in real time: it is never in the future, and true on one of the lines of the server's clock. A user who hides looks
-    // like one who left, so then it is the second at which they hid.
+    // Last seen is never in the future. A user who hides looks like one who left, so then it is the second at which they hid.
     private static string? WhyNeverSeenAt(Truth truth, Promises promises, long unix, Telling when, ClaimBook? claims)
     {
-        if (unix > when.Clock.LatestAt(when.To) + promises.ClockSlack)
-            return $"last seen {unix - when.Clock.LatestAt(when.To):0} s in the future";
+        var moment = unix - promises.UnixAtZero;
+        if (moment > when.To + promises.ClockSlack)
+            return $"last seen {moment - when.To:0} s in the future";
         if (!when.IsFresh)
             return null;
-        if (claims is not null && (claims.HiddenIn(when.From - HidLately, when.To).May || claims.HidAt(unix - when.Clock.UnixAtZero)))
+        if (claims is not null && (claims.HiddenIn(when.From - HidLately, when.To).May || claims.HidAt(moment)))
             return null;
-        if (when.Clock.IsSettling(when.To) && Math.Abs(unix - when.Clock.UnixAtZero - when.To) <= promises.ClockSlack)
-            return null;
-        return WhyNever(unix, when, "last seen", moment => truth.WhyNeverSeenAt(moment, when.From, when.To));
-    }
-
-    // Checks that the activity is the newest of the session, and that the person did something at that second.
-    private static string? WhyNeverActiveAt(Truth truth, long unix, Telling when) =>
-        WhyNever(unix, when, "active", moment => truth.WhyNeverActiveAt(moment, when.From, when.To));
-
-    // Checks a second of the server's clock at each moment for which it may stand; null: it can be true of one of them.
-    private static string? WhyNever(long unix, Telling when, string what, Func<double, string?> whyNotAt)
-    {
-        string? reason = $"{what} at a second of a clock that was stepped since";
-        foreach (var moment in when.Clock.MomentsOf(unix))
-        {
-            reason = whyNotAt(moment);
-            if (reason is null)
-                return null;
-        }
-
-        return reason;
+        return truth.WhyNeverSeenAt(moment, when.From, when.To);
     }
 
     /// <summary>

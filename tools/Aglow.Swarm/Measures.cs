@@ -55,34 +55,20 @@ internal sealed class Measures
     }
 }
 
-/// <summary>One second of a run, for the plots.</summary>
-internal sealed record Sample
-{
-    public required double At { get; init; }
-
-    public required int Online { get; init; }
-
-    /// <summary>Per second, as are the next two.</summary>
-    public required double Heartbeats { get; init; }
-
-    public required double Transitions { get; init; }
-
-    public required double Deliveries { get; init; }
-
-    /// <summary>For the run so far, as are the next two.</summary>
-    public required double NoticeP50Ms { get; init; }
-
-    public required double NoticeP99Ms { get; init; }
-
-    public required double HeartbeatP99Ms { get; init; }
-
-    /// <summary>Of one core, for all servers together; null if a server does not report it.</summary>
-    public required double? ServersCpuPercent { get; init; }
-
-    public required double? ServersMegabytes { get; init; }
-
-    /// <summary>For the run so far, as are the violations.</summary>
-    public required long Errors { get; init; }
-
-    public required long Violations { get; init; }
-}
+/// <summary>
+/// One second of a run, for the plots. Heartbeats, transitions and deliveries are per second; latencies, errors and violations are of the
+/// run so far. CPU is of one core and memory of all servers together; null if a server does not report them.
+/// </summary>
+internal sealed record Sample(
+    double At,
+    int Online,
+    double Heartbeats,
+    double Transitions,
+    double Deliveries,
+    double NoticeP50Ms,
+    double NoticeP99Ms,
+    double HeartbeatP99Ms,
+    double? ServersCpuPercent,
+    double? ServersMegabytes,
+    long Errors,
+    long Violations);

@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Http.Headers;
+using System.Net.Http.Json;
 using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json;
@@ -31,15 +32,14 @@ internal sealed class Node(Uri address) : IDisposable
     public async Task<(int NextHeartbeat, int OfflineAfter)> HeartbeatAsync(
         uint user, CancellationToken stop, DeviceName? device = null, bool isActive = false)
     {
-        using var answer = await PostAsync(
+        var answer = await PostAsync(
             "heartbeat", $"{{\"user_id\":{user}{(isActive ? ",\"active\":true" : "")}{device?.Json}}}", stop);
-        var root = answer.RootElement;
-        return (root.GetProperty("next_heartbeat_seconds").GetInt32(), root.GetProperty("offline_after_seconds").GetInt32());
+        return (answer.GetProperty("next_heartbeat_seconds").GetInt32(), answer.GetProperty("offline_after_seconds").GetInt32());
     }
 
     /// <summary>Sends a leave, for all devices if it names none.</summary>
-    public async Task LeaveAsync(uint user, CancellationToken stop, DeviceName? device = null) =>
-        (await PostAsync("offline", $"{{\"user_id\":{user}{device?.Json}}}", stop)).Dispose();
+    public Task LeaveAsync(uint user, CancellationToken stop, DeviceName? device = null) =>
+        SendAsync(HttpMethod.Post, "offline", Json($"{{\"user_id\":{user}{device?.Json}}}"), stop);
 
     /// <summary>Sets a claim.</summary>
     public Task SetClaimAsync(uint user, Said said, CancellationToken stop)
@@ -48,7 +48,7 @@ internal sealed class Node(Uri address) : IDisposable
         var text = said.Text is null ? "" : $",\"text\":\"{said.Text}\"";
         var emoji = said.Emoji is null ? "" : $",\"emoji\":\"{said.Emoji}\"";
         var json = $"{{\"status\":\"{said.Status}\",\"source\":\"{said.Source}\",\"priority\":{said.Priority}{text}{emoji}{until}}}";
-        return SendAsync(HttpMethod.Put, $"users/{user}/status", new StringContent(json, Encoding.UTF8, "application/json"), stop);
+        return SendAsync(HttpMethod.Put, $"users/{user}/status", Json(json), stop);
     }
 
     /// <summary>Removes the claim of a source.</summary>
@@ -60,22 +60,20 @@ internal sealed class Node(Uri address) : IDisposable
     {
         using var answer = await _http.GetAsync(
             new Uri($"changes?limit=10000&wait={wait}&after={Uri.EscapeDataString(after)}", UriKind.Relative), stop);
-        await RequireAsync(answer, stop);
-        using var json = JsonDocument.Parse(await answer.Content.ReadAsStreamAsync(stop));
-        var root = json.RootElement;
+        var page = await ReadAsync(answer, stop);
         Change[] changes =
         [
-            .. root.GetProperty("changes").EnumerateArray()
+            .. page.GetProperty("changes").EnumerateArray()
                 .Select(static c => Change.Read(c.GetProperty("id").GetString()!, c)).OfType<Change>(),
         ];
-        return (changes, root.GetProperty("next").GetString()!, root.GetProperty("gap").GetBoolean());
+        return (changes, page.GetProperty("next").GetString()!, page.GetProperty("gap").GetBoolean());
     }
 
     /// <summary>Adds a webhook; returns its ID and its secret.</summary>
     public async Task<(string Id, string Secret)> AddWebhookAsync(Uri url, CancellationToken stop)
     {
-        using var answer = await PostAsync("webhooks", $"{{\"url\":\"{url}\"}}", stop);
-        return (answer.RootElement.GetProperty("id").GetString()!, answer.RootElement.GetProperty("secret").GetString()!);
+        var answer = await PostAsync("webhooks", $"{{\"url\":\"{url}\"}}", stop);
+        return (answer.GetProperty("id").GetString()!, answer.GetProperty("secret").GetString()!);
     }
 
     /// <summary>Removes a webhook.</summary>
@@ -83,8 +81,7 @@ internal sealed class Node(Uri address) : IDisposable
 
     /// <summary>Gives a user another name.</summary>
     public Task RenameAsync(uint user, string name, CancellationToken stop) =>
-        SendAsync(
-            HttpMethod.Patch, $"users/{user}", new StringContent($"{{\"user_name\":\"{name}\"}}", Encoding.UTF8, "application/json"), stop);
+        SendAsync(HttpMethod.Patch, $"users/{user}", Json($"{{\"user_name\":\"{name}\"}}"), stop);
 
     /// <summary>Signs a user out everywhere.</summary>
     public Task RevokeAsync(uint user, CancellationToken stop) => SendAsync(HttpMethod.Post, $"users/{user}/revoke", null, stop);
@@ -101,27 +98,17 @@ internal sealed class Node(Uri address) : IDisposable
     public async Task<string?> NameAsync(uint user, CancellationToken stop)
     {
         using var answer = await _http.GetAsync(new Uri($"users/{user}", UriKind.Relative), stop);
-        if (answer.StatusCode == HttpStatusCode.NotFound)
-            return null;
-        await RequireAsync(answer, stop);
-        using var json = JsonDocument.Parse(await answer.Content.ReadAsStreamAsync(stop));
-        return json.RootElement.GetProperty("user_name").GetString();
+        return answer.StatusCode == HttpStatusCode.NotFound
+            ? null : (await ReadAsync(answer, stop)).GetProperty("user_name").GetString();
     }
 
     /// <summary>The statuses of these users, in the same order.</summary>
     public async Task<Told[]> ReadAsync(IReadOnlyList<uint> users, CancellationToken stop)
     {
-        using var answer = await PostAsync("status/batch", $"{{\"user_ids\":[{string.Join(',', users)}]}}", stop);
-        var told = new Told[users.Count];
-        var i = 0;
-        foreach (var record in answer.RootElement.EnumerateArray())
-        {
-            if (record.GetProperty("user_id").GetUInt32() != users[i])
-                throw new HttpRequestException($"the answer has user {record.GetProperty("user_id")} where {users[i]} was asked for");
-            told[i++] = PresenceMessage.Record(record);
-        }
-
-        return i == users.Count ? told : throw new HttpRequestException($"{users.Count} users were asked for, {i} answered");
+        var answer = await PostAsync("status/batch", $"{{\"user_ids\":[{string.Join(',', users)}]}}", stop);
+        Told[] told = [.. answer.EnumerateArray().Select(PresenceMessage.Record)];
+        return told.Select(static t => t.UserId).SequenceEqual(users)
+            ? told : throw new HttpRequestException($"{users.Count} users were asked for, others are answered");
     }
 
     /// <summary>The server's current second, and the second by which it judges leases; null if it does not report them.</summary>
@@ -130,8 +117,8 @@ internal sealed class Node(Uri address) : IDisposable
         using var answer = await _http.GetAsync(new Uri($"status/{user}/explain", UriKind.Relative), stop);
         if (!answer.IsSuccessStatusCode)
             return null;
-        using var json = JsonDocument.Parse(await answer.Content.ReadAsStreamAsync(stop));
-        return json.RootElement.TryGetProperty("now", out var now) && json.RootElement.TryGetProperty("counted_against", out var against)
+        var said = await ReadAsync(answer, stop);
+        return said.TryGetProperty("now", out var now) && said.TryGetProperty("counted_against", out var against)
             ? (now.GetInt64(), against.GetInt64())
             : null;
     }
@@ -194,12 +181,19 @@ internal sealed class Node(Uri address) : IDisposable
         await RequireAsync(answer, stop);
     }
 
-    private async Task<JsonDocument> PostAsync(string path, string json, CancellationToken stop)
+    private async Task<JsonElement> PostAsync(string path, string json, CancellationToken stop)
     {
-        using var body = new StringContent(json, Encoding.UTF8, "application/json");
+        using var body = Json(json);
         using var answer = await _http.PostAsync(new Uri(path, UriKind.Relative), body, stop);
+        return await ReadAsync(answer, stop);
+    }
+
+    private static StringContent Json(string json) => new(json, Encoding.UTF8, "application/json");
+
+    private static async Task<JsonElement> ReadAsync(HttpResponseMessage answer, CancellationToken stop)
+    {
         await RequireAsync(answer, stop);
-        return await JsonDocument.ParseAsync(await answer.Content.ReadAsStreamAsync(stop), cancellationToken: stop);
+        return await answer.Content.ReadFromJsonAsync<JsonElement>(stop);
     }
 
     private static async Task RequireAsync(HttpResponseMessage answer, CancellationToken stop)

@@ -18,12 +18,12 @@ internal sealed class PeopleRun : SwarmRun
     private readonly ClientPerson[] _clients;
     private readonly NodeClients? _node;
 
-    public PeopleRun(SwarmOptions options, SwarmClock clock, Promises promises, double unixAtZero)
-        : base(options, clock, promises, unixAtZero)
+    public PeopleRun(SwarmOptions options, SwarmClock clock, Promises promises)
+        : base(options, clock, promises)
     {
         _first = options.First;
         _random = new Random(options.Seed);
-        _people = [.. Plan.Draw(options.People, options.Seconds, Nodes.Count, options.Seed, options.QuietSeconds > 0).People.Select(
+        _people = [.. Plan.Draw(options.People, options.Seconds, Nodes.Count, options.Seed, options.QuietSeconds > 0).Select(
             p => new Person(this, p, UserOf(p.Person)))];
         _backends = new Backends(this);
         _node = options.Clients > 0 ? new NodeClients() : null;

@@ -18,7 +18,7 @@ internal sealed partial class Person
             await _claiming.WaitAsync(stop);
             try
             {
-                var second = (long)Math.Floor(swarm.Promises.Clock.UnixAtZero + swarm.Clock.Now);
+                var second = (long)Math.Floor(swarm.Promises.UnixAtZero + swarm.Clock.Now);
                 await ClaimAsync(_claims, change, change.What with { Until = change.What.Until + second }, stop);
             }
             finally
@@ -32,25 +32,23 @@ internal sealed partial class Person
     private async Task ClaimAsync(ClaimBook claims, ClaimChange change, Said said, CancellationToken stop)
     {
         claims.Set(swarm.Clock.Now, said, change.Removes);
-        for (var node = change.Node; ; node++)
+        var node = change.Node;
+        while (!await swarm.TryAsync(SendAsync, stop))
         {
-            try
-            {
-                var at = swarm.Nodes[node % swarm.Nodes.Count];
-                // the server refuses a claim that has ended by now; no claim looks the same
-                var removes = change.Removes || !said.IsInForce((long)(swarm.Promises.Clock.UnixAtZero + swarm.Clock.Now));
-                await (removes ? at.RemoveClaimAsync(user, said.Source, stop) : at.SetClaimAsync(user, said, stop));
-                swarm.Measures.Claims.Add();
-                break;
-            }
-            catch (Exception lost) when (SwarmRun.IsLoss(lost, stop))
-            {
-                swarm.Measures.CountError(lost);
-                await swarm.Clock.DelayAsync(1, stop);
-            }
+            node++;
+            await swarm.Clock.DelayAsync(1, stop);
         }
 
+        swarm.Measures.Claims.Add();
         claims.Acknowledge(swarm.Clock.Now);
+
+        Task SendAsync()
+        {
+            var at = swarm.Nodes[node % swarm.Nodes.Count];
+            // the server refuses a claim that has ended by now; no claim looks the same
+            var removes = change.Removes || !said.IsInForce((long)(swarm.Promises.UnixAtZero + swarm.Clock.Now));
+            return removes ? at.RemoveClaimAsync(user, said.Source, stop) : at.SetClaimAsync(user, said, stop);
+        }
     }
 
     // ---- the account ----------------------------------------------------------------------------------------------------------
@@ -62,15 +60,8 @@ internal sealed partial class Person
         foreach (var change in plan.Changes)
         {
             await swarm.Clock.UntilAsync(change.At, stop);
-            try
-            {
-                await ChangeAsync(swarm.Nodes[change.Node], change, stop);
+            if (await swarm.TryAsync(() => ChangeAsync(swarm.Nodes[change.Node], change, stop), stop))
                 swarm.Measures.AccountChanges.Add();
-            }
-            catch (Exception lost) when (SwarmRun.IsLoss(lost, stop))
-            {
-                swarm.Measures.CountError(lost);
-            }
         }
     }
 
@@ -116,7 +107,7 @@ internal sealed partial class Person
         await swarm.Clock.DelayAsync(EndNoticed, stop);
         lock (_gate)
         {
-            if (_sockets.Find(s => s.IsWell && s.OpenedAt < began) is { } open)
+            if (_held.Find(h => h.IsWell && h.OpenedAt < began) is { } open)
                 Report(
                     $"a socket that was opened at {open.OpenedAt:0.000} s is open, {change.Kind} was answered before "
                         + $"{swarm.Clock.Now - EndNoticed:0.000} s");

@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Aglow.Swarm.Devices;
 
 namespace Aglow.Swarm;
@@ -54,7 +55,8 @@ internal sealed partial class Person
                     break;
                 case "reconnect":
                     WasSentAway = true;
-                    _ = GoAsync(PresenceMessage.ReconnectAfter(message), stop);
+                    using (var json = JsonDocument.Parse(message))
+                        _ = GoAsync(json.RootElement.GetProperty("after_ms").GetDouble() / 1000, stop);
                     break;
             }
         }

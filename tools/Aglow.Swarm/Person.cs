@@ -14,23 +14,20 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
     private const int NoDevice = -1;
 
     private readonly Lock _gate = new();
-    // until when the server may hold each socket of this person: infinite while open
-    private readonly List<Held> _sockets = [];
-    private readonly List<Alive> _httpDevices = [];
+    private readonly List<Held> _held = [];
     private int _goodbyes;
     private double _lastGoodbyeTo = double.NegativeInfinity;
 
-    // a device that sends heartbeats over HTTP
-    private sealed class Alive
-    {
-        public double HeardAt = double.NegativeInfinity;
-    }
-
+    // what the server may hold of this person: a socket, or a device that sends heartbeats over HTTP
     private sealed class Held
     {
-        public double OpenedAt;
+        // infinite while a socket is open, and while a device sends
         public double Until = double.PositiveInfinity;
+        // of a socket
+        public double OpenedAt;
         public bool IsWell;
+        // of a device over HTTP
+        public double HeardAt = double.NegativeInfinity;
     }
 
     private readonly ClaimBook? _claims = swarm.Options.SetsClaims ? new ClaimBook(swarm.Promises) : null;
@@ -67,44 +64,36 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
     private async Task RunHttpAsync(DeviceSession device, CancellationToken stop)
     {
         await swarm.Clock.UntilAsync(device.StartAt, stop);
-        var alive = new Alive();
-        lock (_gate)
-            _httpDevices.Add(alive);
-        try
+        var held = Hold();
+        var node = device.Node;
+        var lastBeat = device.StartAt;
+        var outages = new Queue<Outage>(device.Outages);
+        while (swarm.Clock.Now < device.EndAt)
         {
-            var node = device.Node;
-            var lastBeat = device.StartAt;
-            var outages = new Queue<Outage>(device.Outages);
-            while (swarm.Clock.Now < device.EndAt)
+            if (outages.TryPeek(out var outage) && outage.At <= swarm.Clock.Now)
             {
-                if (outages.TryPeek(out var outage) && outage.At <= swarm.Clock.Now)
-                {
-                    outages.Dequeue();
-                    alive.HeardAt = double.NegativeInfinity;
-                    Note(ActKind.Drop, device);
-                    await swarm.Clock.UntilAsync(Math.Min(outage.At + outage.Seconds, device.EndAt), stop);
-                    node = outage.Node;
-                    continue;
-                }
-
-                var began = swarm.Clock.Now;
-                var isHeard = await HeartbeatAsync(device, node, lastBeat, stop);
-                if (isHeard)
-                    (lastBeat, alive.HeardAt) = (began, began);
-                // a node that does not answer may have stopped
-                node = isHeard ? node : (node + 1) % swarm.Nodes.Count;
-                var next = isHeard ? swarm.Promises.Heartbeat * swarm.Jitter() : 1;
-                var until = Math.Min(swarm.Clock.Now + next, device.EndAt);
-                await swarm.Clock.UntilAsync(outages.TryPeek(out outage) ? Math.Min(until, outage.At) : until, stop);
+                outages.Dequeue();
+                held.HeardAt = double.NegativeInfinity;
+                Note(ActKind.Drop, device);
+                await swarm.Clock.UntilAsync(Math.Min(outage.At + outage.Seconds, device.EndAt), stop);
+                node = outage.Node;
+                continue;
             }
 
-            await EndHttpAsync(device, node, alive, stop);
+            var began = swarm.Clock.Now;
+            var isHeard = await HeartbeatAsync(device, node, lastBeat, stop);
+            if (isHeard)
+                (lastBeat, held.HeardAt) = (began, began);
+            // a node that does not answer may have stopped
+            node = isHeard ? node : (node + 1) % swarm.Nodes.Count;
+            var next = isHeard ? swarm.Promises.Heartbeat * swarm.Jitter() : 1;
+            var until = Math.Min(swarm.Clock.Now + next, device.EndAt);
+            await swarm.Clock.UntilAsync(outages.TryPeek(out outage) ? Math.Min(until, outage.At) : until, stop);
         }
-        finally
-        {
-            lock (_gate)
-                _httpDevices.Remove(alive);
-        }
+
+        await EndHttpAsync(device, node, held, stop);
+        lock (_gate)
+            _held.Remove(held);
     }
 
     private async Task<bool> HeartbeatAsync(DeviceSession device, int node, double lastBeat, CancellationToken stop)
@@ -116,28 +105,24 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
         var mayHide = isActive && _claims?.HiddenIn(sent - swarm.Promises.Bound, sent).May == true;
         var act = Deeds.Add(new Act(
             isActive ? ActKind.Active : ActKind.Heartbeat, device.Number, sent, double.PositiveInfinity, IsSure: false));
-        try
-        {
-            await swarm.Nodes[node].HeartbeatAsync(user, stop, name, isActive);
-            var heard = swarm.Clock.Now;
-            mayHide |= isActive && _claims?.HiddenIn(sent, heard).May == true;
-            Deeds.Settle(act, heard, isSure: !mayHide);
-            // activity of a person who hides is not noted, but their heartbeat is
-            if (mayHide)
-                Deeds.Add(new Act(ActKind.Heartbeat, device.Number, sent, heard, IsSure: true));
-            swarm.Measures.Heartbeats.Add();
-            swarm.Measures.HeartbeatLatency.Add(heard - sent);
-            return true;
-        }
-        catch (Exception lost) when (SwarmRun.IsLoss(lost, stop))
+        if (!await swarm.TryAsync(() => swarm.Nodes[node].HeartbeatAsync(user, stop, name, isActive), stop))
         {
             Deeds.Settle(act, swarm.Clock.Now + swarm.Promises.Trailing, isSure: false);
-            swarm.Measures.CountError(lost);
             return false;
         }
+
+        var heard = swarm.Clock.Now;
+        mayHide |= isActive && _claims?.HiddenIn(sent, heard).May == true;
+        Deeds.Settle(act, heard, isSure: !mayHide);
+        // activity of a person who hides is not noted, but their heartbeat is
+        if (mayHide)
+            Deeds.Add(new Act(ActKind.Heartbeat, device.Number, sent, heard, IsSure: true));
+        swarm.Measures.Heartbeats.Add();
+        swarm.Measures.HeartbeatLatency.Add(heard - sent);
+        return true;
     }
 
-    private async Task EndHttpAsync(DeviceSession device, int node, Alive alive, CancellationToken stop)
+    private async Task EndHttpAsync(DeviceSession device, int node, Held held, CancellationToken stop)
     {
         if (device.Ending != Ending.Leave)
         {
@@ -145,35 +130,21 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
             return;
         }
 
-        var name = NameOf(device);
-        ActKind kind;
-        bool isAlone;
+        if (NameOf(device) is { } name)
+        {
+            await LeaveAsync(device, held, () => swarm.TryAsync(() => swarm.Nodes[node].LeaveAsync(user, stop, name), stop));
+            return;
+        }
+
+        // a leave without a name ends all devices, so a person with another device does not send it
         lock (_gate)
         {
-            isAlone = _httpDevices.Count == 1 && !MayHoldSocket(null);
-            // a leave without a name ends all devices, so a person with another device does not send it
-            if (name is null && !isAlone)
+            if (MayHoldAnother(held))
                 return;
-            kind = name is null ? ActKind.Leave : IsAnotherAlive(null, alive) ? ActKind.LeaveOne : ActKind.LeaveLast;
         }
 
-        var began = swarm.Clock.Now;
-        var act = BeginGoodbye(kind, device.Number);
-        var isHeard = true;
-        try
-        {
-            await swarm.Nodes[node].LeaveAsync(user, stop, name);
-        }
-        catch (Exception lost) when (SwarmRun.IsLoss(lost, stop))
-        {
-            isHeard = false;
-            swarm.Measures.CountError(lost);
-        }
-
-        if (name is null)
-            EndGoodbye(kind, act, isHeard);
-        else
-            EndOne(kind, act, device, null, alive, began, isHeard, isAlone);
+        var act = BeginGoodbye(ActKind.Leave, device.Number);
+        EndGoodbye(ActKind.Leave, act, await swarm.TryAsync(() => swarm.Nodes[node].LeaveAsync(user, stop), stop));
     }
 
     // ---- by socket ------------------------------------------------------------------------------------------------------------
@@ -208,27 +179,20 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
     {
         var began = swarm.Clock.Now;
         var connect = Deeds.Add(new Act(ActKind.Connect, device.Number, began, double.PositiveInfinity, IsSure: false));
-        var held = new Held();
-        lock (_gate)
-        {
-            _sockets.RemoveAll(s => s.Until < began);
-            _sockets.Add(held);
-        }
-
+        var held = Hold();
         SocketConnection? connection = null;
         var isConnected = false;
         try
         {
             connection = await SocketConnection.OpenAsync(swarm.Nodes[node].Address, user, stop, NameOf(device)?.Query ?? "");
             var (_, welcome) = await connection.ReadAsync(stop);
-            var watches = new Watches(swarm, $"user {user}, device {device.Number}, at {swarm.Nodes[node].Address.Authority}");
+            using var watches = swarm.Listen($"user {user}, device {device.Number}, at {swarm.Nodes[node].Address.Authority}");
             if (watches.Hear(welcome, swarm.Clock.Now) != "welcome")
                 throw new IOException("the first message was no welcome");
             Deeds.Settle(connect, swarm.Clock.Now, isSure: !swarm.Promises.IsDisturbed);
             isConnected = true;
             (held.IsWell, held.OpenedAt) = (true, swarm.Clock.Now);
             swarm.Measures.Connects.Add();
-            using var _ = swarm.Listen(watches);
             return await UseAsync(connection, device, outage, watches, held, began, stop);
         }
         catch (Exception lost) when (SwarmRun.IsLoss(lost, stop))
@@ -279,7 +243,7 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
 
         if (until >= device.EndAt && device.Ending == Ending.Leave)
         {
-            await LeaveAsync(session, reading, device, held, stop);
+            await LeaveAsync(device, held, () => SendLeaveAsync(session, reading, stop));
             return true;
         }
 
@@ -299,44 +263,41 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
         return true;
     }
 
-    private async Task LeaveAsync(Conversation session, Task reading, DeviceSession device, Held held, CancellationToken stop)
+    private async Task<bool> SendLeaveAsync(Conversation session, Task reading, CancellationToken stop)
+    {
+        session.IsLeaving = true;
+        var isSent = await swarm.TryAsync(
+            async () =>
+            {
+                await session.Connection.SendAsync("{\"type\":\"leave\"}", stop);
+                await reading.WaitAsync(TimeSpan.FromSeconds(10), stop);
+            },
+            stop);
+        session.Watches.End();
+        return isSent && session.WasClosedInOrder;
+    }
+
+    // ---- the leave of one device ----------------------------------------------------------------------------------------------
+
+    // "send" returns whether the server heard it.
+    private async Task LeaveAsync(DeviceSession device, Held held, Func<Task<bool>> send)
     {
         ActKind kind;
-        bool isAlone;
+        bool isAlone, mayHaveBeenLast;
         lock (_gate)
         {
-            isAlone = !MayHoldSocket(held) && _httpDevices.Count == 0;
-            kind = IsAnotherAlive(held, null) ? ActKind.LeaveOne : ActKind.LeaveLast;
+            isAlone = !MayHoldAnother(held);
+            kind = IsAnotherAlive(held) ? ActKind.LeaveOne : ActKind.LeaveLast;
         }
 
         var began = swarm.Clock.Now;
         var act = BeginGoodbye(kind, device.Number);
-        session.IsLeaving = true;
-        var isHeard = false;
-        try
-        {
-            await session.Connection.SendAsync("{\"type\":\"leave\"}", stop);
-            await reading.WaitAsync(TimeSpan.FromSeconds(10), stop);
-            isHeard = session.WasClosedInOrder;
-        }
-        catch (Exception lost) when (SwarmRun.IsLoss(lost, stop))
-        {
-            swarm.Measures.CountError(lost);
-        }
-
-        session.Watches.End();
-        EndOne(kind, act, device, held, null, began, isHeard, isAlone);
-    }
-
-    private void EndOne(
-        ActKind kind, Deed act, DeviceSession device, Held? held, Alive? alive, double began, bool isHeard, bool isAlone)
-    {
-        bool mayHaveBeenLast;
+        var isHeard = await send();
         lock (_gate)
         {
             // an act of another device in the meantime may have come before or after the leave
-            isAlone &= !MayHoldSocket(held) && !_httpDevices.Exists(d => d != alive);
-            mayHaveBeenLast = kind == ActKind.LeaveOne && !IsAnotherAlive(held, alive);
+            isAlone &= !MayHoldAnother(held);
+            mayHaveBeenLast = kind == ActKind.LeaveOne && !IsAnotherAlive(held);
         }
 
         EndGoodbye(kind, act, isHeard, isAlone, mayHaveBeenLast);
@@ -344,14 +305,25 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
             Truth.Add(new Act(ActKind.LeaveLast, device.Number, began, swarm.Clock.Now + swarm.Promises.Trailing, IsSure: false));
     }
 
-    // call it under the lock
-    private bool IsAnotherAlive(Held? held, Alive? alive) =>
-        _sockets.Exists(s => s != held && s.IsWell)
-        || _httpDevices.Exists(d => d != alive && d.HeardAt > swarm.Clock.Now - swarm.Promises.Heartbeat);
+    private Held Hold()
+    {
+        var held = new Held();
+        lock (_gate)
+        {
+            _held.RemoveAll(h => h.Until < swarm.Clock.Now);
+            _held.Add(held);
+        }
+
+        return held;
+    }
+
+    // call these two under the lock
+    private bool IsAnotherAlive(Held but) =>
+        _held.Exists(h => h != but && (h.IsWell || h.HeardAt > swarm.Clock.Now - swarm.Promises.Heartbeat));
+
+    private bool MayHoldAnother(Held but) => _held.Exists(h => h != but && h.Until > swarm.Clock.Now);
 
     private DeviceName? NameOf(DeviceSession device) => swarm.Options.NamesDevices ? new DeviceName(device.Number) : null;
-
-    private bool MayHoldSocket(Held? but) => _sockets.Exists(s => s != but && s.Until > swarm.Clock.Now);
 
     private void Note(ActKind kind, DeviceSession device) =>
         Deeds.Add(new Act(kind, device.Number, swarm.Clock.Now, swarm.Clock.Now, IsSure: true));

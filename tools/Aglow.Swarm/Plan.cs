@@ -67,7 +67,7 @@ internal sealed record PersonPlan(
 /// run is one day, quiet at both ends. Over half of the devices use sockets, if there are enough descriptors. Followed users are drawn by a
 /// power of their rank, so the first users have the most followers.
 /// </remarks>
-internal sealed class Plan
+internal static class Plan
 {
     /// <summary>The most sockets: a process usually has 20,000 descriptors, and HTTP needs some.</summary>
     public const int MaxSockets = 16_000;
@@ -80,18 +80,13 @@ internal sealed class Plan
     // a change ends before the next one begins
     private const double BetweenChanges = 15;
 
-    private Plan(IReadOnlyList<PersonPlan> people) => People = people;
-
-    /// <summary>The plans of all people.</summary>
-    public IReadOnlyList<PersonPlan> People { get; }
-
-    /// <summary>Draws a plan.</summary>
+    /// <summary>Draws the plans of all people.</summary>
     /// <param name="people">The number of people.</param>
     /// <param name="seconds">The length of the run.</param>
     /// <param name="nodes">The number of addresses.</param>
     /// <param name="seed">The seed.</param>
     /// <param name="stays">Whether a quiet time follows: people who are online at the end stay, and nothing else begins.</param>
-    public static Plan Draw(int people, double seconds, int nodes, int seed, bool stays = false)
+    public static PersonPlan[] Draw(int people, double seconds, int nodes, int seed, bool stays = false)
     {
         var all = new PersonPlan[people];
         var sockets = 0;
@@ -116,7 +111,7 @@ internal sealed class Plan
             all[person] = new PersonPlan(person, follows, sessions, DrawChanges(random, seconds, nodes), claims);
         }
 
-        return new Plan(all);
+        return all;
     }
 
     /// <summary>How busy a time of the run is: 0.15 at night, 1 at the peak.</summary>

@@ -1,13 +1,12 @@
 // ./aglow swarm [--url …] [--people N] [--seconds S] …: simulated people whose true status is known. Read Truth and Judge first, which are
 // the rules, and then Plan and Person.
 using System.Runtime.InteropServices;
-using System.Text.Json;
 using Aglow.Swarm;
 
 const int Usage = 2;
 const int Interrupted = 130;
 
-var parsed = new SwarmCommand().Create(RunAsync).Parse(args);
+var parsed = SwarmOptions.Command(RunAsync).Parse(args);
 if (parsed.Errors is [var wrong, ..])
     return Fail(Usage, $"{wrong.Message.TrimEnd('.')}. See aglow swarm --help.");
 try
@@ -30,21 +29,18 @@ static async Task<int> RunAsync(SwarmOptions options)
     using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
     using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
     var clock = new SwarmClock(TimeProvider.System);
-    var (promises, unixAtZero) = await Deployment.AskAsync(options.Urls, options.Probe, clock, stop.Token);
-    promises = promises with { Away = options.AwaySeconds };
+    var promises = (await Deployment.AskAsync(options.Urls, options.Probe, clock, stop.Token)) with { Away = options.AwaySeconds };
     if (options.IsDisturbed)
         promises = promises.Disturbed();
-    using SwarmRun swarm =
-        options.Bulk > 0 ? new BulkRun(options, clock, promises, unixAtZero) : new PeopleRun(options, clock, promises, unixAtZero);
+    using SwarmRun swarm = options.Bulk > 0 ? new BulkRun(options, clock, promises) : new PeopleRun(options, clock, promises);
     await View.ShowAsync(swarm, swarm.RunAsync(stop.Token));
 
-    var summary = new Summary(swarm);
-    View.ShowEnd(swarm, summary);
+    View.ShowEnd(swarm);
     if (options.Json is { } json)
-        await File.WriteAllTextAsync(json, JsonSerializer.Serialize(summary, Summary.Json), CancellationToken.None);
+        await File.WriteAllTextAsync(json, Summary.Json(swarm), CancellationToken.None);
     if (options.Report is { } report)
-        await File.WriteAllTextAsync(report, HtmlReport.Of(summary), CancellationToken.None);
-    return swarm.Findings.Count > 0 ? 1 : stop.IsCancellationRequested ? Interrupted : summary.Passed ? 0 : 1;
+        await File.WriteAllTextAsync(report, HtmlReport.Of(swarm), CancellationToken.None);
+    return swarm.Findings.Count > 0 ? 1 : stop.IsCancellationRequested ? Interrupted : swarm.Findings.Passed ? 0 : 1;
 
     void Stop(PosixSignalContext signal)
     {

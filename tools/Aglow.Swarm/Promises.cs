@@ -9,8 +9,8 @@ internal sealed record Promises(double Lease = 30, double Bound = 10, double Hea
     /// <summary>A user is away if the activity reported in this session is older; 0: not known.</summary>
     public double Away { get; init; }
 
-    /// <summary>The server's clock. A step forward ends earlier leases after two heartbeats.</summary>
-    public ServerClock Clock { get; init; } = 0;
+    /// <summary>The server's clock at moment 0 of the run, in seconds since 1970.</summary>
+    public double UnixAtZero { get; init; }
 
     /// <summary>
     /// How late a record may be read: the server holds a change for some 40 ms, connections wait for their turns, and buffers take time.

@@ -29,38 +29,31 @@ internal sealed class ServerUse(SwarmRun swarm)
 
     public async Task AskAsync(CancellationToken stop)
     {
-        try
+        double cpu = 0, memory = 0, started = 0;
+        foreach (var node in swarm.Nodes)
         {
-            double cpu = 0, memory = 0, started = 0;
-            foreach (var node in swarm.Nodes)
-            {
-                var said = await node.MetricsAsync(stop);
-                if (!said.TryGetValue(Cpu, out var seconds)
-                    || !said.TryGetValue(Memory, out var bytes)
-                    || !said.TryGetValue(Start, out var start))
-                    return;
-                cpu += seconds;
-                memory += bytes;
-                started += start;
-            }
+            var said = await node.MetricsAsync(stop);
+            if (!said.TryGetValue(Cpu, out var seconds)
+                || !said.TryGetValue(Memory, out var bytes)
+                || !said.TryGetValue(Start, out var start))
+                return;
+            cpu += seconds;
+            memory += bytes;
+            started += start;
+        }
 
-            var now = swarm.Clock.Now;
-            Megabytes = Math.Round(memory / 1e6, 1);
-            // a server was restarted, or a balancer sent the call to another server
-            if (started != _started)
-                (_started, _last, _steady, CpuPercent, SteadyCpuPercent) = (started, null, null, null, null);
-            if (_last is { } before)
-                CpuPercent = Percent(before, now, cpu);
-            if (now >= swarm.SteadyFrom)
-                _steady ??= (now, cpu);
-            if (_steady is { } steady && now > steady.At)
-                (SteadyCpuPercent, SteadySeconds) = (Percent(steady, now, cpu), now - steady.At);
-            _last = (now, cpu);
-        }
-        catch (Exception lost) when (SwarmRun.IsLoss(lost, stop))
-        {
-            swarm.Measures.CountError(lost);
-        }
+        var now = swarm.Clock.Now;
+        Megabytes = Math.Round(memory / 1e6, 1);
+        // a server was restarted, or a balancer sent the call to another server
+        if (started != _started)
+            (_started, _last, _steady, CpuPercent, SteadyCpuPercent) = (started, null, null, null, null);
+        if (_last is { } before)
+            CpuPercent = Percent(before, now, cpu);
+        if (now >= swarm.SteadyFrom)
+            _steady ??= (now, cpu);
+        if (_steady is { } steady && now > steady.At)
+            (SteadyCpuPercent, SteadySeconds) = (Percent(steady, now, cpu), Math.Round(now - steady.At, 1));
+        _last = (now, cpu);
     }
 
     private static double Percent((double At, double Cpu) from, double now, double cpu) =>

@@ -20,19 +20,13 @@ internal abstract class SwarmRun : IDisposable
     private readonly ConcurrentDictionary<Watches, byte> _listening = new();
     private readonly ConcurrentQueue<Sample> _samples = new();
     private readonly ConcurrentQueue<(double At, double Seconds)> _holds = new();
-    // the steps of the server's clock, in turn: hours ahead of its beginning
-    private static readonly double[] HoursAhead = [2, 0, 8, 6];
-    private const double SecondsBetweenSteps = 45;
-
-    private readonly ServerClock _server;
     private double _lag;
 
-    protected SwarmRun(SwarmOptions options, SwarmClock clock, Promises promises, double unixAtZero)
+    protected SwarmRun(SwarmOptions options, SwarmClock clock, Promises promises)
     {
         Options = options;
         Clock = clock;
-        _server = unixAtZero;
-        Promises = promises with { Clock = _server };
+        Promises = promises;
         Nodes = [.. options.Urls.Select(static u => new Node(u))];
         Servers = new ServerUse(this);
     }
@@ -59,6 +53,9 @@ internal abstract class SwarmRun : IDisposable
 
     /// <summary>When all preparations were done.</summary>
     public double BeganAt { get; private set; }
+
+    /// <summary>How long the run took.</summary>
+    public double Seconds { get; private set; }
 
     /// <summary>From here on the figures are steady, because users from before the run have expired.</summary>
     public double SteadyFrom => BeganAt + Promises.Lease + Promises.Bound;
@@ -99,10 +96,10 @@ internal abstract class SwarmRun : IDisposable
     /// <summary>
     /// When a record came, with all uncertainty: this process's own lag, and expired leases that the server holds back.
     /// </summary>
-    public Telling TellingAt(double from, double to) => new(from - Volatile.Read(ref _lag), to, HeldAt(to), _server);
+    public Telling TellingAt(double from, double to) => new(from - Lag, to, HeldAt(to));
 
     /// <summary>A wall-clock second as a moment of the run.</summary>
-    public double MomentOf(long unix) => unix - _server.UnixAtZero;
+    public double MomentOf(long unix) => unix - Promises.UnixAtZero;
 
     /// <summary>Whether the network or the server caused a failure, as in real use.</summary>
     public static bool IsLoss(Exception failure, CancellationToken stop) =>
@@ -110,15 +107,34 @@ internal abstract class SwarmRun : IDisposable
         && failure is IOException or SocketException or HttpRequestException or OperationCanceledException or TimeoutException
             or ObjectDisposedException or JsonException;
 
+    /// <summary>Does this, and counts a failure that the network or the server caused. False: it failed.</summary>
+    public async Task<bool> TryAsync(Func<Task> act, CancellationToken stop)
+    {
+        try
+        {
+            await act();
+            return true;
+        }
+        catch (Exception lost) when (IsLoss(lost, stop))
+        {
+            Measures.CountError(lost);
+            return false;
+        }
+    }
+
     /// <summary>Formats a record as a line of a history.</summary>
     public static string Line(double at, Told told) => $"{at,9:0.000} s  {told.Status}, last seen {(told.LastSeen is { } s ? s : "never")}";
 
-    /// <summary>Audits these watches until the return value is disposed.</summary>
-    public IDisposable Listen(Watches watches)
+    /// <summary>The watches of a new connection, which are audited until they are disposed.</summary>
+    public Watches Listen(string watcher)
     {
+        var watches = new Watches(this, watcher);
         _listening[watches] = 0;
-        return new Listening(this, watches);
+        return watches;
     }
+
+    /// <summary>Ends the audits of these watches.</summary>
+    public void Forget(Watches watches) => _listening.TryRemove(watches, out _);
 
     /// <summary>Adds a violation, with both histories.</summary>
     public void Report(Verdict verdict, uint user, double at, string where, string[] told)
@@ -135,7 +151,7 @@ internal abstract class SwarmRun : IDisposable
                 where,
                 verdict.Why,
                 did,
-                [.. told, $"(second 0 of the run is {_server.UnixAtZero:0.000} by the server's clock)"]));
+                [.. told, $"(second 0 of the run is {Promises.UnixAtZero:0.000} by the server's clock)"]));
     }
 
     /// <summary>Runs for the requested time, or until <paramref name="stop"/>.</summary>
@@ -152,7 +168,6 @@ internal abstract class SwarmRun : IDisposable
                 ReadLoopAsync,
                 AuditLoopAsync,
                 ServersLoopAsync,
-                StepLoopAsync,
                 .. Nodes.Select(n => (Func<CancellationToken, Task>)(ending => HoldLoopAsync(n, ending))),
                 .. Lives()
             ];
@@ -164,11 +179,12 @@ internal abstract class SwarmRun : IDisposable
             // the report is written anyway
         }
 
-        Audit(Clock.Now - Volatile.Read(ref _lag), isEnd: !stop.IsCancellationRequested);
-        JudgeEnd(Clock.Now - Volatile.Read(ref _lag));
+        Audit(Clock.Now - Lag, isEnd: !stop.IsCancellationRequested);
+        JudgeEnd(Clock.Now - Lag);
         await ends.CancelAsync();
         await EndAsync();
         await Task.WhenAll(loops);
+        Seconds = Math.Round(Clock.Now - BeganAt, 1);
     }
 
     public void Dispose()
@@ -221,15 +237,8 @@ internal abstract class SwarmRun : IDisposable
         for (var next = Clock.Now; ; next = Math.Max(next + ReadEvery, Clock.Now - 1))
         {
             await Clock.UntilAsync(next, stop);
-            try
-            {
-                await CheckAsync(Nodes[random.Next(Nodes.Count)], DrawUsers(random), stop);
-            }
-            catch (Exception lost) when (IsLoss(lost, stop))
-            {
-                Measures.CountError(lost);
+            if (!await TryAsync(() => CheckAsync(Nodes[random.Next(Nodes.Count)], DrawUsers(random), stop), stop))
                 await Clock.DelayAsync(1, stop);
-            }
         }
     }
 
@@ -239,7 +248,7 @@ internal abstract class SwarmRun : IDisposable
         var told = await ReadAsync(node, users, stop);
         var answered = Clock.Now;
         Measures.ReadLatency.Add(answered - asked);
-        var when = new Telling(asked, answered, HeldAt(answered), _server);
+        var when = new Telling(asked, answered, HeldAt(answered));
         for (var i = 0; i < users.Length; i++)
         {
             var verdict = Judge.OfTelling(TruthOf(users[i])!, Promises, told[i], when, PersonalOf(users[i]));
@@ -258,24 +267,22 @@ internal abstract class SwarmRun : IDisposable
             await Clock.UntilAsync(last + 1, stop);
             var now = Clock.Now;
             // if this process wakes late, it reads late, so its judgement is less exact for some seconds
-            Volatile.Write(ref _lag, Math.Max(now - last - 1, Volatile.Read(ref _lag) - 0.2));
-            Audit(now - Volatile.Read(ref _lag), isEnd: false);
+            Volatile.Write(ref _lag, Math.Max(now - last - 1, Lag - 0.2));
+            Audit(now - Lag, isEnd: false);
             var seconds = now - last;
-            _samples.Enqueue(new Sample
-            {
-                At = Math.Round(now - BeganAt, 3),
-                Online = Online,
-                Heartbeats = Math.Round((Measures.Heartbeats - heartbeats) / seconds, 1),
-                Transitions = Math.Round((Measures.Transitions - transitions) / seconds, 1),
-                Deliveries = Math.Round((Measures.Deliveries - deliveries) / seconds, 1),
-                NoticeP50Ms = Milliseconds(Measures.NoticeLatency, 0.5),
-                NoticeP99Ms = Milliseconds(Measures.NoticeLatency, 0.99),
-                HeartbeatP99Ms = Milliseconds(Measures.HeartbeatLatency, 0.99),
-                ServersCpuPercent = Servers.CpuPercent,
-                ServersMegabytes = Servers.Megabytes,
-                Errors = Measures.Errors,
-                Violations = Findings.Count,
-            });
+            _samples.Enqueue(new Sample(
+                At: Math.Round(now - BeganAt, 3),
+                Online,
+                Heartbeats: Math.Round((Measures.Heartbeats - heartbeats) / seconds, 1),
+                Transitions: Math.Round((Measures.Transitions - transitions) / seconds, 1),
+                Deliveries: Math.Round((Measures.Deliveries - deliveries) / seconds, 1),
+                NoticeP50Ms: Milliseconds(Measures.NoticeLatency, 0.5),
+                NoticeP99Ms: Milliseconds(Measures.NoticeLatency, 0.99),
+                HeartbeatP99Ms: Milliseconds(Measures.HeartbeatLatency, 0.99),
+                Servers.CpuPercent,
+                Servers.Megabytes,
+                Measures.Errors,
+                Findings.Count));
             (deliveries, transitions, heartbeats, last) = (Measures.Deliveries, Measures.Transitions, Measures.Heartbeats, now);
         }
     }
@@ -287,21 +294,6 @@ internal abstract class SwarmRun : IDisposable
             watches.Audit(now, isEnd);
     }
 
-    // Steps the clock of a server that was started with libfaketime and this file.
-    private async Task StepLoopAsync(CancellationToken stop)
-    {
-        for (var step = 0; Options.ClockFile is { } file; step++)
-        {
-            await Clock.DelayAsync(SecondsBetweenSteps, stop);
-            var ahead = HoursAhead[step % HoursAhead.Length] * 3600;
-            // The file is renamed into place, because the server reads it all the time. The step is recorded here first, so that the
-            // server's reaction is not a violation.
-            await File.WriteAllTextAsync($"{file}.next", ahead.ToString("+0;-0;+0") + "\n", stop);
-            _server.StepTo(Clock.Now, ahead);
-            File.Move($"{file}.next", file, overwrite: true);
-        }
-    }
-
     // Reads the server's report of its stalls: while it holds expired leases back, a user who is still online is no violation. If a shard
     // of its store was away, it holds back the leases of some pages. A metric tells that, but not since when.
     private async Task HoldLoopAsync(Node node, CancellationToken stop)
@@ -309,27 +301,24 @@ internal abstract class SwarmRun : IDisposable
         double? since = null;
         while (true)
         {
-            try
-            {
-                if (await node.ClockAsync(Options.First, stop) is { } clock && clock.Now > clock.CountedAgainst)
-                    _holds.Enqueue((Clock.Now, clock.Now - clock.CountedAgainst));
-                if (Promises.IsDisturbed)
-                {
-                    var isHolding = (await node.MetricsAsync(stop)).GetValueOrDefault("aglow_stall_guard_in_force") > 0;
-                    since = isHolding ? since ?? Clock.Now : null;
-                    if (since is { } began)
-                        _holds.Enqueue((Clock.Now, Clock.Now - began));
-                }
-
-                while (_holds.TryPeek(out var oldest) && oldest.At < Clock.Now - HeldLingers - 10)
-                    _holds.TryDequeue(out _);
-            }
-            catch (Exception lost) when (IsLoss(lost, stop))
-            {
-                Measures.CountError(lost);
-            }
-
+            await TryAsync(ReadAsync, stop);
             await Clock.DelayAsync(1, stop);
+        }
+
+        async Task ReadAsync()
+        {
+            if (await node.ClockAsync(Options.First, stop) is { } clock && clock.Now > clock.CountedAgainst)
+                _holds.Enqueue((Clock.Now, clock.Now - clock.CountedAgainst));
+            if (Promises.IsDisturbed)
+            {
+                var isHolding = (await node.MetricsAsync(stop)).GetValueOrDefault("aglow_stall_guard_in_force") > 0;
+                since = isHolding ? since ?? Clock.Now : null;
+                if (since is { } began)
+                    _holds.Enqueue((Clock.Now, Clock.Now - began));
+            }
+
+            while (_holds.TryPeek(out var oldest) && oldest.At < Clock.Now - HeldLingers - 10)
+                _holds.TryDequeue(out _);
         }
     }
 
@@ -337,7 +326,7 @@ internal abstract class SwarmRun : IDisposable
     {
         while (true)
         {
-            await Servers.AskAsync(stop);
+            await TryAsync(() => Servers.AskAsync(stop), stop);
             await Clock.DelayAsync(ServersEvery, stop);
         }
     }
@@ -357,13 +346,4 @@ internal abstract class SwarmRun : IDisposable
 
     private static double Milliseconds(Latencies latencies, double share) =>
         latencies.Count == 0 ? 0 : Math.Round(latencies.Quantile(share) * 1000, 2);
-
-    private sealed class Listening(SwarmRun swarm, Watches watches) : IDisposable
-    {
-        public void Dispose()
-        {
-            watches.End();
-            swarm._listening.TryRemove(watches, out _);
-        }
-    }
 }

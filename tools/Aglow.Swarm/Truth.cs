@@ -47,11 +47,8 @@ internal sealed class Truth(Promises promises)
     {
         lock (_gate)
         {
-            for (var i = _acts.Count - 1; i >= 0 && _acts[i].Id >= id; i--)
-            {
-                if (_acts[i].Id == id)
-                    _acts[i] = (id, _acts[i].Act with { To = to, IsSure = isSure });
-            }
+            if (_acts.FindLastIndex(a => a.Id == id) is >= 0 and var at)
+                _acts[at] = (id, _acts[at].Act with { To = to, IsSure = isSure });
         }
     }
 
@@ -63,14 +60,8 @@ internal sealed class Truth(Promises promises)
     }
 
     /// <summary>
-    /// Whether the person is online at every moment of [<paramref name="from"/>, <paramref name="to"/>], in whatever order the server
-    /// received the acts.
-    /// </summary>
-    public bool IsSurelyOnline(double from, double to) => SurelyOnlineSince(from, to) is not null;
-
-    /// <summary>
-    /// Since when the person is surely online without a break, if so throughout [<paramref name="from"/>, <paramref name="to"/>]; else
-    /// null.
+    /// Since when the person is surely online without a break, if so throughout [<paramref name="from"/>, <paramref name="to"/>], in
+    /// whatever order the server received the acts; else null.
     /// </summary>
     public double? SurelyOnlineSince(double from, double to)
     {
@@ -101,15 +92,8 @@ internal sealed class Truth(Promises promises)
     {
         lock (_gate)
         {
-            if (from <= _forgottenUntil + promises.Lease + promises.Bound + held)
-                return true;
-            foreach (var (_, act) in _acts)
-            {
-                if (act.MayBeEvidence && act.From <= to && EndOfPossible(act, held) >= from)
-                    return true;
-            }
-
-            return false;
+            return from <= _forgottenUntil + promises.Lease + promises.Bound + held
+                || _acts.Exists(a => a.Act.MayBeEvidence && a.Act.From <= to && EndOfPossible(a.Act, held) >= from);
         }
     }
 
@@ -117,16 +101,7 @@ internal sealed class Truth(Promises promises)
     public double PossiblyOnlineUntil(double held = 0)
     {
         lock (_gate)
-        {
-            var until = double.NegativeInfinity;
-            foreach (var (_, act) in _acts)
-            {
-                if (act.MayBeEvidence)
-                    until = Math.Max(until, EndOfPossible(act, held));
-            }
-
-            return until;
-        }
+            return _acts.Max(a => a.Act.MayBeEvidence ? EndOfPossible(a.Act, held) : (double?)null) ?? double.NegativeInfinity;
     }
 
     /// <summary>Both answers at one moment, for callers that ask about all users once a second.</summary>
@@ -266,17 +241,8 @@ internal sealed class Truth(Promises promises)
 
     private bool MayBeErased(Act act) => _acts.Exists(d => d.Act.Kind == ActKind.Delete && act.From < d.Act.To);
 
-    private double LastBefore(double moment)
-    {
-        var last = double.NegativeInfinity;
-        foreach (var (_, act) in _acts)
-        {
-            if (act.IsEvidence && act.From < moment)
-                last = Math.Max(last, act.From);
-        }
-
-        return last;
-    }
+    private double LastBefore(double moment) =>
+        _acts.Max(a => a.Act.IsEvidence && a.Act.From < moment ? a.Act.From : (double?)null) ?? double.NegativeInfinity;
 
     // The earliest beginning of a surely-online interval that contains the moment.
     private double? BeginOfInterval(double moment)
@@ -285,7 +251,7 @@ internal sealed class Truth(Promises promises)
         foreach (var (_, act) in _acts)
         {
             if (!act.IsEvidence || !act.IsSure || act.To > moment
-                || moment >= promises.Clock.EvidenceUntil(act.From, act.From + promises.Lease - promises.MayLose, promises.Heartbeat))
+                || moment >= act.From + promises.Lease - promises.MayLose)
                 continue;
             var begin = act.To;
             foreach (var (_, leave) in _acts)

@@ -20,23 +20,24 @@ internal static class View
     }
 
     /// <summary>The result.</summary>
-    public static void ShowEnd(SwarmRun swarm, Summary summary)
+    public static void ShowEnd(SwarmRun swarm)
     {
-        foreach (var violation in summary.ViolationDetails.Take(ViolationsShown))
+        var (findings, measures) = (swarm.Findings, swarm.Measures);
+        foreach (var violation in findings.Violations.Take(ViolationsShown))
             Console.WriteLine(violation);
-        if (swarm.Findings.Count > ViolationsShown)
+        if (findings.Count > ViolationsShown)
             Console.WriteLine(
-                $"… and {swarm.Findings.Count - ViolationsShown} more; the JSON has the first {summary.ViolationDetails.Count}.");
+                $"… and {findings.Count - ViolationsShown} more; the JSON has the first {findings.Violations.Count}.");
 
         var table = new Table()
             .Border(Console.IsOutputRedirected ? TableBorder.Ascii : TableBorder.Rounded)
             .AddColumn("checked")
             .AddColumn(new TableColumn("count").RightAligned())
             .AddColumn("of it, one answer only");
-        table.AddRow("statuses read", Number(summary.StatusesRead), Number(summary.StatusesDecisive));
-        table.AddRow("records told to watchers", Number(summary.RecordsTold), Number(summary.RecordsDecisive));
-        table.AddRow("changes told in time", Number(summary.ChangesInTime), "");
-        foreach (var (kind, count) in summary.Violations)
+        table.AddRow("statuses read", Number(findings.Read), Number(findings.ReadDecisive));
+        table.AddRow("records told to watchers", Number(findings.Told), Number(findings.ToldDecisive));
+        table.AddRow("changes told in time", Number(findings.ChangesInTime), "");
+        foreach (var (kind, count) in findings.ByKind)
             table.AddRow(count == 0 ? kind : $"[red]{kind}[/]", count == 0 ? "0" : $"[red]{Number(count)}[/]", "");
         // a redirected output has no colours
         var console = Console.IsOutputRedirected
@@ -44,27 +45,25 @@ internal static class View
             : AnsiConsole.Console;
         console.Write(table);
 
-        foreach (var (name, count) in summary.ChangesHeard)
-        {
-            Console.WriteLine($"{name}: {Number(count)} changes, {Number(summary.ChangesRepeated[name])} of them again, "
-                + $"{Number(summary.Gaps[name])} gaps");
-        }
+        foreach (var ledger in swarm.Ledgers)
+            Console.WriteLine(
+                $"{ledger.Name}: {Number(ledger.Count)} changes, {Number(ledger.Repeated)} of them again, {Number(ledger.Gaps)} gaps");
 
-        if (summary.Claims > 0)
-            Console.WriteLine($"{Number(summary.Claims)} changes of claims");
-        foreach (var latency in summary.Latencies.Where(static l => l.Count > 0))
+        if (measures.Claims > 0)
+            Console.WriteLine($"{Number(measures.Claims)} changes of claims");
+        foreach (var latency in LatencyLine.Of(swarm).Where(static l => l.Count > 0))
             Console.WriteLine(
                 $"{latency.What}: p50 {latency.P50Ms} ms, p99 {latency.P99Ms} ms, max {latency.MaxMs} ms ({Number(latency.Count)})");
-        if (summary.ServersCpuPercent is { } cpu)
+        if (swarm.Servers.SteadyCpuPercent is { } cpu)
             Console.WriteLine(
-                $"servers: {cpu} % of one core over {summary.ServersCpuSeconds} s, {summary.ServersMegabytes:#,0} MB at the end");
+                $"servers: {cpu} % of one core over {swarm.Servers.SteadySeconds} s, {swarm.Servers.Megabytes:#,0} MB at the end");
         Console.WriteLine(
-            $"{Number(summary.Connects)} sockets opened, {Number(summary.Heartbeats)} heartbeats over HTTP, "
-                + $"{Number(summary.AccountChanges)} changes of accounts, {Number(summary.Transitions)} transitions, "
-                + $"{Number(summary.Deliveries)} deliveries, {Number(summary.Errors)} "
-                + $"errors{(summary.Errors > 0 ? $" (the last: {summary.LastError})" : "")}");
+            $"{Number(measures.Connects)} sockets opened, {Number(measures.Heartbeats)} heartbeats over HTTP, "
+                + $"{Number(measures.AccountChanges)} changes of accounts, {Number(measures.Transitions)} transitions, "
+                + $"{Number(measures.Deliveries)} deliveries, {Number(measures.Errors)} "
+                + $"errors{(measures.Errors > 0 ? $" (the last: {measures.LastError})" : "")}");
         Console.WriteLine(
-            $"{summary.Outcome} ({summary.Who}, {summary.Seconds} s, seed {summary.Seed}).");
+            $"{findings.Outcome} ({swarm.Who}, {swarm.Seconds} s, seed {swarm.Options.Seed}).");
     }
 
     private static async Task RefreshAsync(SwarmRun swarm, LiveDisplayContext context, Task run)

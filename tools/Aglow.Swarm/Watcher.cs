@@ -9,15 +9,8 @@ internal sealed class Watcher(SwarmRun swarm, Node node, uint user, uint[] users
         await swarm.Clock.DelayAsync(delay, stop);
         while (true)
         {
-            try
-            {
-                await WatchAsync(stop);
-            }
-            catch (Exception lost) when (SwarmRun.IsLoss(lost, stop))
-            {
-                swarm.Measures.CountError(lost);
-                await swarm.Clock.DelayAsync(1, stop);
-            }
+            await swarm.TryAsync(() => WatchAsync(stop), stop);
+            await swarm.Clock.DelayAsync(1, stop);
         }
     }
 
@@ -25,8 +18,7 @@ internal sealed class Watcher(SwarmRun swarm, Node node, uint user, uint[] users
     {
         using var connection = await SocketConnection.OpenAsync(node.Address, user, stop);
         swarm.Measures.Connects.Add();
-        var watches = new Watches(swarm, $"user {user} at {node.Address.Authority}");
-        using var listening = swarm.Listen(watches);
+        using var watches = swarm.Listen($"user {user} at {node.Address.Authority}");
         await connection.SendAsync($"{{\"type\":\"watch\",\"users\":[{string.Join(',', users)}]}}", stop);
         while (true)
         {

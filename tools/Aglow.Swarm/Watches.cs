@@ -8,7 +8,7 @@ namespace Aglow.Swarm;
 /// ones.
 /// </summary>
 /// <remarks>Threading: the connection's reader and the auditor, under one lock.</remarks>
-internal sealed class Watches(SwarmRun swarm, string watcher)
+internal sealed class Watches(SwarmRun swarm, string watcher) : IDisposable
 {
     private const int HistoryKept = 8;
 
@@ -39,8 +39,8 @@ internal sealed class Watches(SwarmRun swarm, string watcher)
         {
             if (_hasEnded)
                 return type;
-            foreach (var record in message.RootElement.GetProperty("users").EnumerateArray())
-                HearOne(record.GetProperty("user_id").GetUInt32(), PresenceMessage.Record(record), now, isFresh: true);
+            foreach (var told in message.RootElement.GetProperty("users").EnumerateArray().Select(PresenceMessage.Record))
+                HearOne(told.UserId, told, now, isFresh: true);
         }
 
         return type;
@@ -92,6 +92,12 @@ internal sealed class Watches(SwarmRun swarm, string watcher)
     {
         lock (_gate)
             _hasEnded = true;
+    }
+
+    public void Dispose()
+    {
+        End();
+        swarm.Forget(this);
     }
 
     /// <summary>Handles a record; one that is not fresh may be what the client knew before its connection was stale.</summary>

@@ -112,9 +112,6 @@ public sealed class Journal : IAsyncDisposable
     /// <summary>The number of checkpoints completed since the start.</summary>
     public long Checkpoints => _writer?.Rows.Checkpoint.Count ?? 0;
 
-    /// <summary>The duration of the last checkpoint, from its first image to its last trim, including pauses.</summary>
-    public TimeSpan LastCheckpointTook => _writer?.Rows.Checkpoint.LastTook ?? default;
-
     /// <summary>Opens <c>presence.db</c>, and creates it if it is missing.</summary>
     /// <exception cref="DataFolderException">The file cannot be used. Nothing in it was changed.</exception>
     public static Journal Open(string presencePath, AglowLog log) => Open(presencePath, log, null);

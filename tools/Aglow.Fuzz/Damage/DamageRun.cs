@@ -4,8 +4,16 @@ using Aglow.Storage;
 namespace Aglow.Fuzz.Damage;
 
 /// <summary>What a run found of one file: how many flips a start refused, how many harmed nothing, and those that lost facts.</summary>
-internal sealed record DamageResult(string State, string File, long Bytes, int Refused, int Unharmed, IReadOnlyList<string> Silent)
+internal sealed record DamageResult(string State, string File)
 {
+    public long Bytes { get; set; }
+
+    public int Refused { get; set; }
+
+    public int Unharmed { get; set; }
+
+    public List<string> Silent { get; } = [];
+
     public override string ToString() =>
         $"{State,-8} {File,-20} {Bytes,9} bytes: {Refused,5} refused, {Unharmed,5} unharmed, {Silent.Count} silent losses"
             + string.Concat(Silent.Take(3).Select(static loss => $"\n    {loss}"));
@@ -69,26 +77,22 @@ internal sealed class DamageRun(int places, int seed, string? onlyFile, string? 
 
     private async Task<DamageResult> FlipAtRestAsync(string state, string folder, string file, CancellationToken stop)
     {
-        var (refused, unharmed) = (0, 0);
-        var silent = new List<string>();
-        var bytes = new FileInfo(Path.Combine(folder, file)).Length;
-        for (var i = 0; i < places && bytes > 0 && !stop.IsCancellationRequested; i++)
+        var result = new DamageResult(state, file) { Bytes = new FileInfo(Path.Combine(folder, file)).Length };
+        for (var i = 0; i < places && result.Bytes > 0 && !stop.IsCancellationRequested; i++)
         {
             var copy = At("try");
             Copy(folder, copy);
-            var at = Place(i, bytes);
+            var at = Place(i, result.Bytes);
             var flip = Flip(Path.Combine(copy, file), at);
-            await JudgeAsync(copy, 2, loss => silent.Add($"byte {at} ^ 0x{flip:x2}: {loss}"), () => refused++, () => unharmed++);
+            await JudgeAsync(result, copy, 2, $"byte {at} ^ 0x{flip:x2}");
         }
 
-        return new(state, file, bytes, refused, unharmed, silent);
+        return result;
     }
 
     private async Task<DamageResult> FlipWhileRunningAsync(string folder, string file, CancellationToken stop)
     {
-        var (refused, unharmed) = (0, 0);
-        var silent = new List<string>();
-        long bytes = 0;
+        var result = new DamageResult("running", file);
         for (var i = 0; i < places && !stop.IsCancellationRequested; i++)
         {
             var (copy, killed) = (At("try"), At("try-killed"));
@@ -96,44 +100,42 @@ internal sealed class DamageRun(int places, int seed, string? onlyFile, string? 
             var rounds = 2;
             long at = 0;
             byte flip = 0;
-            var wasStopped = true;
+            var how = "stopped";
             var store = await DamageFacts.OpenAsync(copy);
             try
             {
                 await DamageFacts.WriteAsync(store.Presence, rounds++);
                 await QuietAsync(store);
-                bytes = Math.Max(bytes, new FileInfo(Path.Combine(copy, file)).Length);
-                at = Place(i, Math.Max(1, bytes));
+                result.Bytes = Math.Max(result.Bytes, new FileInfo(Path.Combine(copy, file)).Length);
+                at = Place(i, Math.Max(1, result.Bytes));
                 flip = Flip(Path.Combine(copy, file), at);
                 await DamageFacts.WriteAsync(store.Presence, rounds);
                 rounds++;
                 await QuietAsync(store);
-                Copy(copy, killed);
             }
             catch (StoreUnavailableException)
             {
                 // the running store found the damage, and refused these facts
-                Copy(copy, killed);
             }
 
+            Copy(copy, killed);
             try
             {
                 await store.DisposeAsync();
             }
             catch (StoreUnavailableException)
             {
-                wasStopped = false;
+                how = "stopped with a word";
             }
 
-            void Lost(string loss) => silent.Add($"byte {at} ^ 0x{flip:x2}, {(wasStopped ? "stopped" : "stopped with a word")}: {loss}");
-            await JudgeAsync(i % 2 == 0 ? copy : killed, rounds, Lost, () => refused++, () => unharmed++);
+            await JudgeAsync(result, i % 2 == 0 ? copy : killed, rounds, $"byte {at} ^ 0x{flip:x2}, {how}");
         }
 
-        return new("running", file, bytes, refused, unharmed, silent);
+        return result;
     }
 
     // Either the start refuses with one line, or everything that was acknowledged is there.
-    private async Task JudgeAsync(string folder, int rounds, Action<string> silent, Action refused, Action unharmed)
+    private async Task JudgeAsync(DamageResult result, string folder, int rounds, string what)
     {
         EmbeddedPresence? store = null;
         try
@@ -143,17 +145,17 @@ internal sealed class DamageRun(int places, int seed, string? onlyFile, string? 
                 await changes.Consumers.ReadAsync("place/");
             var (expected, found) = (await ExpectedAsync(rounds), await DamageFacts.ReadAsync(store.Presence, rounds));
             if (expected == found)
-                unharmed();
+                result.Unharmed++;
             else
-                silent(Difference(expected, found));
+                result.Silent.Add($"{what}: {Difference(expected, found)}");
         }
         catch (DataFolderException e) when (!e.Message.Contains('\n', StringComparison.Ordinal))
         {
-            refused();
+            result.Refused++;
         }
         catch (Exception e)
         {
-            silent($"{e.GetType().Name}: {e.Message}");
+            result.Silent.Add($"{what}: {e.GetType().Name}: {e.Message}");
         }
         finally
         {

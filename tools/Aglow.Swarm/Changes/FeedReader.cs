@@ -11,23 +11,24 @@ internal sealed class FeedReader(SwarmRun swarm, Ledger ledger)
     /// <summary>Reads until the run ends.</summary>
     public async Task RunAsync(CancellationToken stop)
     {
-        for (var turn = 0; ;)
+        for (var turn = 0; ; turn++)
         {
-            try
+            var node = swarm.Nodes[turn % swarm.Nodes.Count];
+            while (await swarm.TryAsync(() => ReadAsync(node, stop), stop))
             {
-                var page = await swarm.Nodes[turn % swarm.Nodes.Count].ChangesAsync(_after, 5, stop);
-                if (page.IsGap)
-                    ledger.Gaps.Add();
-                foreach (var change in page.Changes)
-                    ledger.Hear(change);
-                _after = page.Next;
             }
-            catch (Exception lost) when (SwarmRun.IsLoss(lost, stop))
-            {
-                swarm.Measures.CountError(lost);
-                turn++;
-                await swarm.Clock.DelayAsync(0.5, stop);
-            }
+
+            await swarm.Clock.DelayAsync(0.5, stop);
         }
+    }
+
+    private async Task ReadAsync(Node node, CancellationToken stop)
+    {
+        var page = await node.ChangesAsync(_after, 5, stop);
+        if (page.IsGap)
+            ledger.Gaps.Add();
+        foreach (var change in page.Changes)
+            ledger.Hear(change);
+        _after = page.Next;
     }
 }

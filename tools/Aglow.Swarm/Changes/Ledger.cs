@@ -9,11 +9,8 @@ namespace Aglow.Swarm.Changes;
 /// </remarks>
 internal sealed class Ledger(SwarmRun swarm, string name)
 {
-    private const int IdsKept = 1 << 20;
-
     private readonly ConcurrentDictionary<uint, List<(double Heard, Change Change)>> _changes = new();
     private readonly HashSet<string> _handled = [];
-    private readonly Queue<string> _handledInTurn = new();
 
     /// <summary>How this backend receives changes.</summary>
     public string Name => name;
@@ -36,9 +33,6 @@ internal sealed class Ledger(SwarmRun swarm, string name)
             return;
         }
 
-        _handledInTurn.Enqueue(change.Id);
-        if (_handledInTurn.Count > IdsKept)
-            _handled.Remove(_handledInTurn.Dequeue());
         Count.Add();
         var now = swarm.Clock.Now;
         var changes = _changes.GetOrAdd(change.User, static _ => []);

@@ -64,15 +64,8 @@ internal sealed class WebhookReceiver(SwarmRun swarm, Ledger ledger) : IDisposab
     {
         foreach (var node in swarm.Nodes)
         {
-            try
-            {
-                await node.RemoveWebhookAsync(_id, CancellationToken.None);
+            if (await swarm.TryAsync(() => node.RemoveWebhookAsync(_id, CancellationToken.None), CancellationToken.None))
                 return;
-            }
-            catch (Exception lost) when (SwarmRun.IsLoss(lost, CancellationToken.None))
-            {
-                swarm.Measures.CountError(lost);
-            }
         }
     }
 

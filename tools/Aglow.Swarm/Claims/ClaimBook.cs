@@ -143,12 +143,12 @@ internal sealed class ClaimBook(Promises promises)
             {
                 var until = i + 1 < _versions.Count ? _versions[i + 1].To : double.PositiveInfinity;
                 foreach (var claim in _versions[i].Table.Where(static c => c.Hides))
-                    since = Math.Max(since, Math.Min(until, claim.Until is { } end ? end - promises.Clock.UnixAtZero + 1 : until));
+                    since = Math.Max(since, Math.Min(until, claim.Until is { } end ? end - promises.UnixAtZero + 1 : until));
             }
 
             return since;
         }
     }
 
-    private long SecondOf(double moment) => (long)Math.Floor(promises.Clock.UnixAtZero + moment);
+    private long SecondOf(double moment) => (long)Math.Floor(promises.UnixAtZero + moment);
 }

@@ -15,9 +15,7 @@ internal sealed class ClientPerson(PeopleRun swarm, Func<IRealClient> create, ui
 {
     private const double MeanSession = 50;
     private const double MeanPause = 15;
-    private const double Silent = 1.6;
     private const double ConfirmEvery = 3;
-    private const int Device = 0;
 
     private readonly Random _random = new(seed);
 
@@ -38,8 +36,8 @@ internal sealed class ClientPerson(PeopleRun swarm, Func<IRealClient> create, ui
 
     private async Task RunSessionAsync(CancellationToken stop)
     {
-        var session = new Session(this, swarm);
-        using var listening = swarm.Listen(session.Watches);
+        var session = new ClientSession(Deeds, swarm);
+        using var watches = session.Watches;
         var client = create();
         try
         {
@@ -51,7 +49,7 @@ internal sealed class ClientPerson(PeopleRun swarm, Func<IRealClient> create, ui
                 session.Confirm();
             }
 
-            session.Watches.End();
+            watches.End();
             if (_random.NextDouble() < 0.5)
                 await LeaveAsync(client);
         }
@@ -64,74 +62,71 @@ internal sealed class ClientPerson(PeopleRun swarm, Func<IRealClient> create, ui
 
     private async Task LeaveAsync(IRealClient client)
     {
-        var act = Deeds.Add(new Act(ActKind.LeaveLast, Device, swarm.Clock.Now, double.PositiveInfinity, IsSure: false));
+        var act = Deeds.Add(new Act(ActKind.LeaveLast, ClientSession.Device, swarm.Clock.Now, double.PositiveInfinity, IsSure: false));
         var isHeard = await client.LeaveAsync();
         Deeds.Settle(act, swarm.Clock.Now + (isHeard ? 0 : swarm.Promises.Trailing), isHeard);
     }
 
     private double Draw(double mean) => Math.Clamp(-mean * Math.Log(1 - _random.NextDouble()), 2, 10 * mean);
+}
 
-    private sealed class Session : IClientListener
+/// <summary>What an app hears of its client in one session. Called from any thread.</summary>
+internal sealed class ClientSession(Deeds deeds, PeopleRun swarm)
+{
+    public const int Device = 0;
+
+    private const double Silent = 1.6;
+
+    private readonly Lock _gate = new();
+    // while it tries, the server may hear of it at any time
+    private readonly Deed _connect = deeds.Add(
+        new Act(ActKind.Connect, Device, swarm.Clock.Now, double.PositiveInfinity, IsSure: false));
+    private double? _openSince;
+    private bool _hasEnded;
+
+    public Watches Watches { get; } = swarm.Listen("a real client");
+
+    /// <summary>The connection is open, or is not.</summary>
+    public void Changed(bool isOpen)
     {
-        private readonly ClientPerson _person;
-        private readonly PeopleRun _swarm;
-        private readonly Lock _gate = new();
-        private readonly Deed _connect;
-        private double? _openSince;
-        private bool _hasEnded;
-
-        public Session(ClientPerson person, PeopleRun swarm)
+        lock (_gate)
         {
-            (_person, _swarm) = (person, swarm);
-            Watches = new Watches(swarm, "a real client");
-            // while it tries, the server may hear of it at any time
-            _connect = person.Deeds.Add(
-                new Act(ActKind.Connect, Device, swarm.Clock.Now, double.PositiveInfinity, IsSure: false));
+            if (_hasEnded)
+                return;
+            var now = swarm.Clock.Now;
+            if (isOpen && _openSince is null)
+                deeds.Add(new Act(ActKind.Connect, Device, now - swarm.Promises.Trailing, now, IsSure: !swarm.Promises.IsDisturbed));
+            _openSince = isOpen ? _openSince ?? now : null;
         }
+    }
 
-        public Watches Watches { get; }
+    /// <summary>A watched user; null: the client says that nothing is known of them now.</summary>
+    public void Hear(uint user, Told? told)
+    {
+        if (told is { } record)
+            Watches.Hear(user, record, swarm.Clock.Now, isFresh: false);
+        else
+            Watches.Forget(user, swarm.Clock.Now);
+    }
 
-        public void Changed(bool isOpen)
+    /// <summary>Called every few seconds.</summary>
+    public void Confirm()
+    {
+        lock (_gate)
         {
-            lock (_gate)
-            {
-                if (_hasEnded)
-                    return;
-                var now = _swarm.Clock.Now;
-                if (isOpen && _openSince is null)
-                    _person.Deeds.Add(
-                        new Act(ActKind.Connect, Device, now - _swarm.Promises.Trailing, now, IsSure: !_swarm.Promises.IsDisturbed));
-                _openSince = isOpen ? _openSince ?? now : null;
-            }
+            var now = swarm.Clock.Now;
+            var heard = now - (Silent * swarm.Promises.Heartbeat) - swarm.Lag;
+            if (!_hasEnded && _openSince < heard)
+                deeds.Add(new Act(ActKind.Pong, Device, heard, now, IsSure: true));
         }
+    }
 
-        public void Hear(uint user, Told? told)
+    public void End()
+    {
+        lock (_gate)
         {
-            if (told is { } record)
-                Watches.Hear(user, record, _swarm.Clock.Now, isFresh: false);
-            else
-                Watches.Forget(user, _swarm.Clock.Now);
-        }
-
-        /// <summary>Called every few seconds.</summary>
-        public void Confirm()
-        {
-            lock (_gate)
-            {
-                var now = _swarm.Clock.Now;
-                var heard = now - (Silent * _swarm.Promises.Heartbeat) - _swarm.Lag;
-                if (!_hasEnded && _openSince < heard)
-                    _person.Deeds.Add(new Act(ActKind.Pong, Device, heard, now, IsSure: true));
-            }
-        }
-
-        public void End()
-        {
-            lock (_gate)
-            {
-                _hasEnded = true;
-                _person.Deeds.Settle(_connect, _swarm.Clock.Now + _swarm.Promises.Trailing, isSure: false);
-            }
+            _hasEnded = true;
+            deeds.Settle(_connect, swarm.Clock.Now + swarm.Promises.Trailing, isSure: false);
         }
     }
 }

@@ -8,15 +8,15 @@ internal sealed class DotnetClient : IRealClient
     private AglowClient? _client;
     private Task _watch = Task.CompletedTask;
 
-    public void Connect(Uri node, uint user, uint[] watched, IClientListener listener)
+    public void Connect(Uri node, uint user, uint[] watched, ClientSession session)
     {
         var client = _client = new AglowClient(new AglowClientOptions(node)
         {
             User = user,
             Device = new ClientDevice("dotnet", DeviceKind.Desktop),
         });
-        client.StateChanged += state => listener.Changed(state == ConnectionState.Open);
-        _watch = WatchAsync(client, watched, listener);
+        client.StateChanged += state => session.Changed(state == ConnectionState.Open);
+        _watch = WatchAsync(client, watched, session);
     }
 
     public async Task<bool> LeaveAsync() => await _client!.LeaveAsync() == LeaveOutcome.Left;
@@ -29,12 +29,12 @@ internal sealed class DotnetClient : IRealClient
     }
 
     // the watch connects, and ends with the client
-    private static async Task WatchAsync(AglowClient client, uint[] watched, IClientListener listener)
+    private static async Task WatchAsync(AglowClient client, uint[] watched, ClientSession session)
     {
         try
         {
             await foreach (var record in client.WatchAsync(watched.Select(static user => (Aglow.Client.UserId)user)))
-                listener.Hear(uint.Parse(record.User.ToString()), Read(record));
+                session.Hear(uint.Parse(record.User.ToString()), Read(record));
         }
         catch (Exception failure) when (failure is AglowException or ObjectDisposedException)
         {

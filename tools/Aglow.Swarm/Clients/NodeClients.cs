@@ -95,13 +95,13 @@ internal sealed class NodeClients : IDisposable
     private sealed class NodeClient(NodeClients host, int id) : IRealClient
     {
         private readonly TaskCompletionSource<bool> _left = new(TaskCreationOptions.RunContinuationsAsynchronously);
-        private IClientListener? _listener;
+        private ClientSession? _session;
 
         public int Id => id;
 
-        public void Connect(Uri node, uint user, uint[] watched, IClientListener listener)
+        public void Connect(Uri node, uint user, uint[] watched, ClientSession session)
         {
-            _listener = listener;
+            _session = session;
             host.Send(new { client = id, @do = "connect", url = node.ToString(), user, users = watched });
         }
 
@@ -117,11 +117,13 @@ internal sealed class NodeClients : IDisposable
         public void Hear(JsonElement said)
         {
             if (said.TryGetProperty("state", out var state))
-                _listener!.Changed(state.GetString() == "open");
+                _session!.Changed(state.GetString() == "open");
             else if (said.TryGetProperty("left", out var left))
                 _left.TrySetResult(left.GetString() == "left");
             else if (said.TryGetProperty("record", out var record))
-                _listener!.Hear(record.GetProperty("user_id").GetUInt32(), PresenceMessage.OfClient(record));
+                _session!.Hear(
+                    record.GetProperty("user_id").GetUInt32(),
+                    record.GetProperty("status").GetString() == "unknown" ? null : PresenceMessage.Record(record));
         }
 
         public void End() => _left.TrySetResult(false);
