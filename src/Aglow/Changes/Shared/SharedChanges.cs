@@ -104,7 +104,10 @@ public sealed class SharedChanges : IChangeFeed, IAsyncDisposable
     }
 
     /// <inheritdoc/>
-    public async ValueTask<ChangePage> ReadAsync(string? after, int limit, CancellationToken cancel = default)
+    public ValueTask<ChangePage> ReadAsync(string? after, int limit, CancellationToken cancel = default) =>
+        ChangeReading.ReadAsync(after, _directory, from => ReadPartAsync(from, limit, cancel));
+
+    private async ValueTask<(ChangeReading Part, uint Generation)> ReadPartAsync(string? after, int limit, CancellationToken cancel)
     {
         var head = await ReadHeadAsync() ?? throw new StoreUnavailableException("No node has begun the feed of changes yet.");
         // A cursor beyond the end belongs to records that Redis lost in a failover. Later records have higher numbers.
@@ -128,7 +131,7 @@ public sealed class SharedChanges : IChangeFeed, IAsyncDisposable
 
         if (read.IsGap)
             Interlocked.Increment(ref _gaps);
-        return await read.ToPageAsync(head.Generation, _directory);
+        return (read, head.Generation);
     }
 
     /// <inheritdoc/>
