@@ -49,6 +49,8 @@ internal sealed class SharedChangeRecorder : IDisposable
     private readonly Claims _claims;
     private readonly Accounts _accounts;
     private readonly HintHistory _hints;
+    // reads the accounts that other nodes have changed until now
+    private readonly Func<ValueTask> _catchUp;
     private readonly ChangeLogWriter _writer;
     private readonly uint _awaySeconds;
     // the greatest age of the word of a user who still sends heartbeats
@@ -66,10 +68,10 @@ internal sealed class SharedChangeRecorder : IDisposable
 
     public SharedChangeRecorder(
         IChangeLog log, IPlaneStore store, Clock clock, Belief believed, Sweep sweep, Claims claims, Accounts accounts, HintHistory hints,
-        AglowOptions options, Action<ChangeLogHead> moved)
+        AglowOptions options, Action<ChangeLogHead> moved, Func<ValueTask> catchUp)
     {
         (_log, _store, _clock, _believed, _sweep, _claims, _accounts) = (log, store, clock, believed, sweep, claims, accounts);
-        _hints = hints;
+        (_hints, _catchUp) = (hints, catchUp);
         _writer = new ChangeLogWriter(log, clock, options, moved);
         _awaySeconds = (uint)options.AwaySeconds;
         _youngestToCheck = (uint)options.LongestIntervalSeconds + Overlap;
@@ -294,8 +296,10 @@ internal sealed class SharedChangeRecorder : IDisposable
 
     private IEnumerable<uint> UsersOfFacts() => _claims.Users.Union(_accounts.Users);
 
+    private bool IsNews(uint user) => IsNews(_accounts.Of(user), FactsOf(user));
+
     private bool IsNews(Account account, ToldFacts told) =>
-        account.DeletedAt > Pulse.ToUnix(_writer.Head.BeganAt) && account.DeletedAt != told.DeletedAt;
+        account.DeletedAt > Pulse.ToUnix(_writer.Head.BeganAt) && account.DeletedAt > told.DeletedAt;
 
     // Call under the lock. If the queue is full, the page's next read finds the user.
     private void Check(uint user)
@@ -335,6 +339,8 @@ internal sealed class SharedChangeRecorder : IDisposable
         }
 
         uint[] read = [.. users];
+        // Deletions that have ended before the words are read. So the words below are those of somebody new.
+        var deleted = users.Where(user => !_accounts.Of(user).IsDeleting && IsNews(user)).ToHashSet();
         Dictionary<uint, (uint Pulse, uint Activity)> words;
         while (true)
         {
@@ -358,10 +364,28 @@ internal sealed class SharedChangeRecorder : IDisposable
             }
         }
 
+        if (words.Any(word => word.Value.Pulse == Pulse.Never && _told!.Contains(word.Key) && !IsNews(word.Key)))
+            await HearDeletionsAsync();
         foreach (var hint in batch.Span)
         {
-            if (words.TryGetValue(hint.User, out var of))
-                Judge(hint, of.Pulse, of.Activity, hint.Second > recordedUntil);
+            if (!words.TryGetValue(hint.User, out var of))
+                continue;
+            if (IsNews(hint.User) && (of.Pulse == Pulse.Never || deleted.Contains(hint.User)))
+                TellDeletion(hint.User);
+            Judge(hint, of.Pulse, of.Activity, hint.Second > recordedUntil);
+        }
+    }
+
+    // The words of a user who was online are erased, and the directory may report the deletion later than the store.
+    private async ValueTask HearDeletionsAsync()
+    {
+        try
+        {
+            await _catchUp();
+        }
+        catch (StoreUnavailableException)
+        {
+            // the deletion is recorded when the directory is back
         }
     }
 
@@ -414,25 +438,39 @@ internal sealed class SharedChangeRecorder : IDisposable
     private void Tell(uint user, bool isOnline, uint word, uint activity, Moment at)
     {
         var wasOnline = _told!.Contains(user);
-        var was = _facts.Count == 0 ? default : _facts.GetValueOrDefault(user);
-        var (claim, account) = (_claims.Of(user, at.Now), _accounts.Of(user));
-        var isDeleted = word == Pulse.Never && IsNews(account, was);
-        var facts = new ToldFacts(claim.Status, isDeleted ? account.DeletedAt : account.DeletedAt != 0 ? was.DeletedAt : 0);
+        var was = FactsOf(user);
+        var claim = _claims.Of(user, at.Now);
+        var facts = new ToldFacts(claim.Status, Math.Min(was.DeletedAt, _accounts.Of(user).DeletedAt));
         if (isOnline == wasOnline && facts == was)
             return;
-        if (_told.Set(user, isOnline))
-            _writer.Flip(user, isOnline);
-        if (facts != was)
-        {
-            if (facts == default)
-                _facts.Remove(user);
-            else
-                _facts[user] = facts;
-            _writer.Fact(user, facts);
-        }
-
+        Note(user, isOnline, facts);
         var shown = Presence.Of(word, activity, claim, _believed.Definition, at, _awaySeconds);
-        if (ChangeRule.Between(user, wasOnline, was.Claim, isOnline, claim.Status, shown, word, isDeleted) is { } record)
+        if (ChangeRule.Between(user, wasOnline, was.Claim, isOnline, claim.Status, shown, word, isDeleted: false) is { } record)
             _writer.Record(record);
     }
+
+    // Whoever has the ID now is somebody new: the deletion is recorded before what they did.
+    private void TellDeletion(uint user)
+    {
+        var (wasOnline, was) = (_told!.Contains(user), FactsOf(user));
+        Note(user, isOnline: false, new ToldFacts(ClaimStatus.Auto, _accounts.Of(user).DeletedAt));
+        var shown = new Presence(PresenceStatus.Offline, LastSeen: 0);
+        if (ChangeRule.Between(user, wasOnline, was.Claim, false, ClaimStatus.Auto, shown, Pulse.Never, isDeleted: true) is { } record)
+            _writer.Record(record);
+    }
+
+    private void Note(uint user, bool isOnline, ToldFacts facts)
+    {
+        if (_told!.Set(user, isOnline))
+            _writer.Flip(user, isOnline);
+        if (facts == FactsOf(user))
+            return;
+        if (facts == default)
+            _facts.Remove(user);
+        else
+            _facts[user] = facts;
+        _writer.Fact(user, facts);
+    }
+
+    private ToldFacts FactsOf(uint user) => _facts.Count == 0 ? default : _facts.GetValueOrDefault(user);
 }

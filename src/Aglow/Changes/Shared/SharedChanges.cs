@@ -83,7 +83,8 @@ public sealed class SharedChanges : IChangeFeed, IAsyncDisposable
     public async Task RunAsync(Sweep sweep, Belief believed)
     {
         _recorder = new SharedChangeRecorder(
-            _log, _store, _clock, believed, sweep, _claims!, _accounts!, _hints, _options, Move);
+            _log, _store, _clock, believed, sweep, _claims!, _accounts!, _hints, _options, Move,
+            () => _directory?.CatchUpAsync() ?? default);
         _owning = RunOwnedAsync(IChangeLog.Feed, OwnAsync, _stop.Token);
         var began = _clock.Time.GetTimestamp();
         while (!await HasBegunAsync() && _clock.Time.GetElapsedTime(began) < BeginsWithin)
