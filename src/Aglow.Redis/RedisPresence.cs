@@ -123,6 +123,12 @@ public sealed class RedisPresence : IOpenPresence
 
             hints = new RedisHints(cluster, time, log);
             var (store, events) = (new RedisPlaneStore(cluster, replicas), new AglowLog(logs.CreateLogger("Aglow")));
+            if (directory is not null && await store.EndOfWordsAsync(directory.NextIndex) is > 0 and var end)
+            {
+                log.DirectoryOlder(end - directory.NextIndex);
+                await directory.ReserveAsync(end);
+            }
+
             var changeLog = new RedisChangeLog(cluster, time);
             if (options.ChangesHours > 0 && await changeLog.RefusalAsync() is { } refusal)
                 log.KeepsNoFeed(refusal);
