@@ -109,7 +109,7 @@ public sealed class RedisPresence : IOpenPresence
         rules ??= new RedisStoreOptions();
         try
         {
-            var watch = new StoreWatch(cluster, options, time, log);
+            var watch = new StoreWatch(cluster, options, directory, time, log);
             await watch.EnterAsync(rules.AllowsEviction, rules.AdoptsSettings, ServerNames.Of(redis));
             var (seconds, stamp) = await cluster.ReadTimeAsync();
             var guard = new StallGuard((uint)(2 * options.LongestIntervalSeconds));

@@ -2,17 +2,18 @@ using Aglow.Diagnostics;
 using Aglow.Model;
 using Aglow.Redis.Connections;
 using Aglow.Storage;
+using Aglow.Users;
 
 namespace Aglow.Redis.Agreement;
 
 /// <summary>
 /// Checks a shared Redis at start and then every 5 s: its nodes must agree on their settings, and its servers must not delete words.
 /// </summary>
-internal sealed class StoreWatch(RedisCluster cluster, AglowOptions options, TimeProvider time, RedisLog log)
+internal sealed class StoreWatch(RedisCluster cluster, AglowOptions options, IUserDirectory? directory, TimeProvider time, RedisLog log)
 {
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(5);
 
-    private readonly NodeAgreement _nodes = new(cluster, options, time, log);
+    private readonly NodeAgreement _nodes = new(cluster, options, directory, time, log);
     private readonly EvictionWatch _eviction = new(cluster, log);
 
     /// <summary>Refuses a store that fails a check.</summary>
