@@ -138,6 +138,8 @@ internal sealed class ApiKeys
             if (Convert.FromBase64String(key.Hash).Length != SHA256.HashSizeInBytes)
                 throw new FormatException($"the hash of \"{key.Name}\" does not have {SHA256.HashSizeInBytes} bytes");
             if (keys.Count(other => other?.Id == key.Id) > 1)
+            if (key.CreatedAt < 0 || key.CreatedAt > DateTimeOffset.MaxValue.ToUnixTimeSeconds())
+                throw new FormatException($"the created_at of \"{key.Name}\" is no time");
                 throw new FormatException($"the id {key.Id} is given twice");
         }
 

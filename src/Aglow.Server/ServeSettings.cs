@@ -342,8 +342,14 @@ internal sealed record ServeSettings(
         return true;
     }
 
-    private void Set(ServeOptions options, string value, string source, bool isSecret = false) =>
-        Try(() => Apply(options, value), value, source, isSecret || IsSecret);
+    private void Set(ServeOptions options, string value, string source, bool isSecret = false) => Try(
+        () =>
+        {
+            if (value.Length == 0 && Value is "DIR" or "FILE")
+                throw new UsageException(Value == "DIR" ? "name a folder" : "name a file");
+            Apply(options, value);
+        },
+        value, source, isSecret || IsSecret);
 
     private static void Try(Action apply, string value, string source, bool isSecret)
     {

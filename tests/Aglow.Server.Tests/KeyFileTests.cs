@@ -20,6 +20,7 @@ public class KeyFileTests
         { "no scope", $"[{{{Good},\"hash\":\"{Hash}\",\"scopes\":\"\"}}]" },
         { "bad base64", $"[{{{Good},\"hash\":\"%%%\",\"scopes\":\"read\"}}]" },
         { "a short hash", $"[{{{Good},\"hash\":\"AAAA\",\"scopes\":\"read\"}}]" },
+        { "a time that is none", $"[{{{Good}000000000000000,\"hash\":\"{Hash}\",\"scopes\":\"read\"}}]" },
         { "an object", "{}" },
         { "numbers for text", "[{\"name\":1,\"id\":2,\"hash\":3,\"scopes\":4,\"created_at\":\"x\"}]" },
         { "bytes", "\u0000\u0001\u0002" },
