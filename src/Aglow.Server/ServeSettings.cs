@@ -271,6 +271,15 @@ internal sealed record ServeSettings(
         return options;
     }
 
+    /// <summary>
+    /// Only the data folder: that of a flag, or else as <c>serve</c> finds it. Keys are made before the rest of the settings is complete.
+    /// </summary>
+    public static string ReadFolder(string? flag) =>
+        flag
+        ?? Variable($"{Prefix}DATA")
+        ?? (ReadFile(Variable($"{Prefix}SETTINGS"))[$"{Section}:Data"] is { Length: > 0 } folder ? folder : null)
+        ?? new AglowOptions().DataDirectory;
+
     private static IConfiguration ReadFile(string? named)
     {
         if (named is not null && !File.Exists(named))

@@ -64,6 +64,36 @@ public class KeyFileTests
     }
 
     [Fact]
+    public async Task A_file_of_another_user_is_not_to_be_replaced()
+    {
+        var folder = AglowProcess.NewFolder();
+        // a file that nobody may read, not even root
+        File.CreateSymbolicLink(Path.Combine(folder, "keys.json"), "/proc/sys/vm/compact_memory");
+        var (code, _, errors) = await AglowProcess.RunToEndAsync(["keys", "list"], new() { ["AGLOW_DATA"] = folder });
+        code.ShouldBe(1);
+        errors.ShouldContain("give this user the right to read it");
+        errors.ShouldNotContain("new keys");
+        Directory.Delete(folder, recursive: true);
+    }
+
+    [Fact]
+    public async Task Keys_are_those_of_the_folder_that_serve_uses()
+    {
+        var folder = AglowProcess.NewFolder();
+        var settings = Path.Combine(folder, "settings.json");
+        var (named, set) = (Path.Combine(folder, "named"), Path.Combine(folder, "set"));
+        await File.WriteAllTextAsync(settings, $"{{\"Aglow\":{{\"Data\":\"{set}\",\"Auth\":\"token\"}}}}");
+        await AddAsync("by-file", new() { ["AGLOW_SETTINGS"] = settings });
+        await AddAsync("by-variable", new() { ["AGLOW_SETTINGS"] = settings, ["AGLOW_DATA"] = named });
+        (await File.ReadAllTextAsync(Path.Combine(set, "keys.json"))).ShouldContain("by-file");
+        (await File.ReadAllTextAsync(Path.Combine(named, "keys.json"))).ShouldContain("by-variable");
+        Directory.Delete(folder, recursive: true);
+
+        static async Task AddAsync(string name, Dictionary<string, string> environment) => (await AglowProcess.RunToEndAsync(
+            ["keys", "add", "--name", name, "--scope", "read"], environment)).Code.ShouldBe(0);
+    }
+
+    [Fact]
     public async Task A_server_does_not_start_with_a_damaged_file_and_says_so_in_one_line()
     {
         var folder = AglowProcess.NewFolder();
