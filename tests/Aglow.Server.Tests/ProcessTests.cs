@@ -298,7 +298,7 @@ public class ProcessTests
         { "'--overlap-hours' as a whole number", ["webhooks", "rotate", "--overlap-hours", "x", "abc"] },
         { "--data is empty: name a folder", ["keys", "list", "--data", ""] },
         { "--data is empty: name a folder", ["backup", "/nowhere/aglow", "--data", ""] },
-        { "--data is empty: name a folder", ["check", "--data="] },
+        { "--data is empty: name a folder", ["check", "--data", ""] },
         { "--data is empty: name a folder", ["serve", "--data", ""] },
         { "--secrets is empty: name a folder", ["serve", "--secrets", ""] },
         { "--settings is empty: name a file", ["serve", "--settings", ""] },
