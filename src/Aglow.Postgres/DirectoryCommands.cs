@@ -84,6 +84,17 @@ internal sealed class RegisterCommand(IReadOnlyList<string> ids) : DirectoryComm
     }
 }
 
+/// <summary>Gives no index below this one from now on.</summary>
+internal sealed class ReserveCommand(uint next) : DirectoryCommand<bool>
+{
+    public override bool IsNews => false;
+
+    public override void AddTo(NpgsqlBatch batch, long now) => batch.BatchCommands.Add(
+        Sql.Statement("UPDATE aglow.state SET next_index = greatest(next_index, $1) RETURNING next_index", Sql.Number(next)));
+
+    public override Task ReadAsync(NpgsqlDataReader reader, CancellationToken cancel) => Task.CompletedTask;
+}
+
 /// <summary>Writes all profiles or none.</summary>
 /// <remarks>
 /// Conflicts are found before anything is written, so they do not fail the transaction that other commands share. The lock blocks other

@@ -123,6 +123,9 @@ public sealed class PostgresUserDirectory : IUserDirectory
     }
 
     /// <inheritdoc/>
+    public async ValueTask ReserveAsync(uint next) => await _writer.RunAsync(new ReserveCommand(next));
+
+    /// <inheritdoc/>
     public async ValueTask FindIndexesAsync(IReadOnlyList<string> ids, Memory<uint> indexes)
     {
         indexes.Span[..ids.Count].Clear();

@@ -373,6 +373,9 @@ internal sealed class PostgresWriter : IAsyncDisposable
         // a lower change number means that the database was restored from a backup; then everything is read again
         var isRestored = change < _change;
         _isBehind |= isRestored;
+        // indexes that this node knows belong to IDs that the restored database has not
+        if (isRestored)
+            _queue.Writer.TryWrite(new ReserveCommand(_next));
         _isComplete = handlers is not null && !isRestored;
         _change = change;
         _readAt = _time.GetTimestamp();

@@ -334,5 +334,35 @@ public sealed class RedisPlaneStore : IPlaneStore
         return false;
     }
 
+    /// <summary>One more than the highest index from <paramref name="from"/> on that ever had a word; 0: none had.</summary>
+    /// <remarks>
+    /// The length of a page shows its highest slot, also if that word was erased. Pages whose server is away are left out: indexes are
+    /// given in order and go to 256 pages in turn, so the others end nearly at the same index.
+    /// </remarks>
+    internal async ValueTask<uint> EndOfWordsAsync(uint from)
+    {
+        var ends = await Task.WhenAll((await PagesAsync(Plane.Pulse))
+            .Where(page => page >> 8 >= PageLayout.Page(from) >> 8)
+            .Select(EndOfWordsOfAsync));
+        return ends.Where(end => end > from).DefaultIfEmpty().Max();
+    }
+
+    private async Task<uint> EndOfWordsOfAsync(int page)
+    {
+        try
+        {
+            var (bytes, _) = await _cluster.SendAsync(
+                RedisKeys.SlotOf(page),
+                RedisKeys.Page(Plane.Pulse, page),
+                static (redis, key, flags) => redis.StringLengthAsync(key, flags),
+                RedisCommandKind.Read);
+            return bytes < sizeof(uint) ? 0 : PageLayout.User(page, (int)(bytes / sizeof(uint)) - 1) + 1;
+        }
+        catch (StoreUnavailableException)
+        {
+            return 0;
+        }
+    }
+
     private WordBatch Rent() => _pool.TryTake(out var batch) ? batch : new WordBatch(_cluster, _pool);
 }

@@ -109,7 +109,7 @@ public sealed class RedisPresence : IOpenPresence
         rules ??= new RedisStoreOptions();
         try
         {
-            var watch = new StoreWatch(cluster, options, time, log);
+            var watch = new StoreWatch(cluster, options, directory, time, log);
             await watch.EnterAsync(rules.AllowsEviction, rules.AdoptsSettings, ServerNames.Of(redis));
             var (seconds, stamp) = await cluster.ReadTimeAsync();
             var guard = new StallGuard((uint)(2 * options.LongestIntervalSeconds));
@@ -123,6 +123,12 @@ public sealed class RedisPresence : IOpenPresence
 
             hints = new RedisHints(cluster, time, log);
             var (store, events) = (new RedisPlaneStore(cluster, replicas), new AglowLog(logs.CreateLogger("Aglow")));
+            if (directory is not null && await store.EndOfWordsAsync(directory.NextIndex) is > 0 and var end)
+            {
+                log.DirectoryOlder(end - directory.NextIndex);
+                await directory.ReserveAsync(end);
+            }
+
             var changeLog = new RedisChangeLog(cluster, time);
             if (options.ChangesHours > 0 && await changeLog.RefusalAsync() is { } refusal)
                 log.KeepsNoFeed(refusal);

@@ -67,7 +67,11 @@ internal sealed class ApiKeys
         {
             return File.Exists(_path) ? Check(JsonSerializer.Deserialize(File.ReadAllBytes(_path), StoredKeys.Default.StoredKeyArray)) : [];
         }
-        catch (Exception e) when (e is JsonException or FormatException or UsageException or IOException or UnauthorizedAccessException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new DataFolderException($"{_path} cannot be read ({e.Message.TrimEnd('.')}): give this user the right to read it.", e);
+        }
+        catch (Exception e) when (e is JsonException or FormatException or UsageException)
         {
             throw new DataFolderException($"{_path} cannot be read ({e.Message}): restore a backup, or move it away and make new keys.", e);
         }
@@ -134,6 +138,8 @@ internal sealed class ApiKeys
                 throw new FormatException("a key lacks its name, id, hash or scopes");
             if (key.Check is { } check && check != key.RightCheck())
                 throw new FormatException($"the entry of key \"{key.Name}\" is damaged or was changed by hand");
+            if (key.CreatedAt < 0 || key.CreatedAt > DateTimeOffset.MaxValue.ToUnixTimeSeconds())
+                throw new FormatException($"the created_at of \"{key.Name}\" is no time");
             ReadScopes(key.Scopes);
             if (Convert.FromBase64String(key.Hash).Length != SHA256.HashSizeInBytes)
                 throw new FormatException($"the hash of \"{key.Name}\" does not have {SHA256.HashSizeInBytes} bytes");

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Text.Json;
 
 namespace Aglow.Server;
 
@@ -38,6 +39,11 @@ internal static class ChangesCommand
         return command;
     }
 
+    private static (bool IsGap, string[] Changes, string Next) Read(JsonElement? page) =>
+        page is { } root && root.GetProperty("next").GetString() is { } next
+            ? (root.GetProperty("gap").GetBoolean(), [.. root.GetProperty("changes").EnumerateArray().Select(c => c.GetRawText())], next)
+            : throw new KeyNotFoundException();
+
     private static async Task PrintAsync(
         RemoteServer server, bool follow, string? after, string? definition, CancellationToken stop)
     {
@@ -46,19 +52,18 @@ internal static class ChangesCommand
         {
             var from = after is null ? "" : $"&after={Uri.EscapeDataString(after)}";
             var under = definition is null ? "" : $"&definition={Uri.EscapeDataString(definition)}";
-            var query = $"changes?limit=1000{(follow ? $"&wait={WaitSeconds}" : "")}{from}{under}";
+            // the first answer comes at once: it says whether the server can be reached, and where the feed is
+            var query = $"changes?limit=1000{(follow && isReached ? $"&wait={WaitSeconds}" : "")}{from}{under}";
             try
             {
-                using var page = await server.CallAsync(HttpMethod.Get, query, cancel: stop);
+                (var isGap, var changes, after) = await server.ReadAsync(HttpMethod.Get, query, default, Read, stop);
                 isReached = true;
-                var root = page!.RootElement;
-                if (root.GetProperty("gap").GetBoolean())
+                if (isGap)
                     await Console.Out.WriteLineAsync("{\"gap\":true}");
-                foreach (var change in root.GetProperty("changes").EnumerateArray())
-                    await Console.Out.WriteLineAsync(change.GetRawText());
+                foreach (var change in changes)
+                    await Console.Out.WriteLineAsync(change);
                 await Console.Out.FlushAsync(stop);
-                after = root.GetProperty("next").GetString();
-                if (!follow && root.GetProperty("changes").GetArrayLength() == 0)
+                if (!follow && changes.Length == 0)
                     return;
             }
             catch (UnreachableException failure) when (follow && isReached)

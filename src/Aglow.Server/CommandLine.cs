@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.CommandLine.Parsing;
 using Aglow.Storage;
 
 namespace Aglow.Server;
@@ -11,6 +12,7 @@ internal static class CommandLine
     public const int Usage = 2;
 
     private const string DataFlag = "--data";
+    private static readonly string[] Paths = ["DIR", "FILE"];
 
     public static async Task<int> RunAsync(Command commands, string[] args)
     {
@@ -24,6 +26,8 @@ internal static class CommandLine
             return Fail(Usage, $"{what}. See aglow {string.Concat(NamesOf(command))}--help.");
         }
 
+        if (EmptyPath(parsed) is { } empty)
+            return Fail(Usage, $"{empty}.");
         try
         {
             return await parsed.InvokeAsync(
@@ -38,6 +42,28 @@ internal static class CommandLine
         {
             return Fail(Failed, failure.Message);
         }
+        catch (Exception fault) when (fault is not OperationCanceledException)
+        {
+            return Fail(Failed, $"{fault.Message.TrimEnd('.')} ({fault.GetType().Name}): this is a fault of aglow, please report it.");
+        }
+    }
+
+    // no file and no folder has an empty name; a script whose variable is not set gives one
+    private static string? EmptyPath(ParseResult parsed)
+    {
+        foreach (var given in parsed.CommandResult.Children)
+        {
+            var (name, value) = given switch
+            {
+                OptionResult { Option: var option } => (option.Name, option.HelpName),
+                ArgumentResult { Argument: var argument } => (argument.HelpName, argument.HelpName),
+                _ => (null, null),
+            };
+            if (Paths.Contains(value) && given.Tokens.Any(static token => token.Value.Length == 0))
+                return $"{name} is empty: name a {(value == "DIR" ? "folder" : "file")}";
+        }
+
+        return null;
     }
 
     /// <summary>An option with a text; null if it is not given and has no default.</summary>

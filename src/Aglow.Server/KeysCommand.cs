@@ -13,7 +13,7 @@ internal static class KeysCommand
 {
     public static Command Create()
     {
-        var data = CommandLine.Text("--data", "DIR", "The server's data folder.", otherwise: "data");
+        var data = CommandLine.Data();
         var name = CommandLine.Text("--name", "NAME", "The name of the key.", isRequired: true);
         var scope = CommandLine.Text(
             "--scope", "SCOPE,…", "What the key may do: heartbeat, read, users, operate; separated by commas.", isRequired: true);
@@ -25,7 +25,7 @@ internal static class KeysCommand
         add.SetAction(parsed =>
         {
             var scopes = ApiKeys.ReadScopes(parsed.GetRequiredValue(scope));
-            var keys = new ApiKeys(parsed.GetRequiredValue(data));
+            var keys = KeysOf(parsed);
             if (parsed.GetValue(file) is { } path)
                 AddInto(path, keys, parsed.GetRequiredValue(name), scopes);
             else
@@ -35,7 +35,7 @@ internal static class KeysCommand
         var list = new Command("list", "Lists the keys with their names, scopes and times of creation.") { data };
         list.SetAction(parsed =>
         {
-            foreach (var key in new ApiKeys(parsed.GetRequiredValue(data)).Read())
+            foreach (var key in KeysOf(parsed).Read())
             {
                 var made = DateTimeOffset.FromUnixTimeSeconds(key.CreatedAt)
                     .ToString("yyyy-MM-dd HH:mm:ss'Z'", CultureInfo.InvariantCulture);
@@ -44,7 +44,9 @@ internal static class KeysCommand
         });
 
         var revoke = new Command("revoke", "Revokes a key. Running servers refuse it within a second.") { data, name };
-        revoke.SetAction(parsed => new ApiKeys(parsed.GetRequiredValue(data)).Revoke(parsed.GetRequiredValue(name)));
+        revoke.SetAction(parsed => KeysOf(parsed).Revoke(parsed.GetRequiredValue(name)));
+
+        ApiKeys KeysOf(ParseResult parsed) => new(ServeSettings.ReadFolder(parsed.GetValue(data)));
 
         return new Command("keys", "Creates, lists and revokes the keys of backends.") { add, list, revoke };
     }

@@ -44,14 +44,34 @@ internal sealed class RemoteServer : IDisposable
         var url = parsed.GetValue(options.Url)!;
         if (!Uri.TryCreate(url.TrimEnd('/') + "/", UriKind.Absolute, out var address) || address.Scheme is not ("http" or "https"))
             throw new UsageException($"{options.Url.Name} is \"{url}\": set http://HOST:PORT or https://HOST:PORT");
-        return new RemoteServer(address, parsed.GetValue(options.Key) ?? Environment.GetEnvironmentVariable(KeyVariable), options.Url.Name);
+        var key = parsed.GetValue(options.Key) ?? Environment.GetEnvironmentVariable(KeyVariable);
+        if (key?.Any(static c => c is <= ' ' or > '~') == true)
+            throw new UsageException($"the key has a character that no key has, as a line break: set {options.Key.Name} or {KeyVariable}");
+        return new RemoteServer(address, key, options.Url.Name);
+    }
+
+    /// <summary>Makes a call and reads its answer; null: the answer is empty.</summary>
+    /// <exception cref="UnreachableException">
+    /// The server does not answer, or asks to try again later, or it is no Aglow server.
+    /// </exception>
+    /// <exception cref="UsageException">The server refuses the call.</exception>
+    public async Task<T> ReadAsync<T>(
+        HttpMethod method, string path, ReadOnlyMemory<byte> json, Func<JsonElement?, T> read, CancellationToken cancel)
+    {
+        using var answer = await CallAsync(method, path, json, cancel);
+        try
+        {
+            return read(answer?.RootElement);
+        }
+        catch (Exception e) when (e is KeyNotFoundException or InvalidOperationException)
+        {
+            throw new UnreachableException(
+                $"{_address} answered {path.Split('?')[0]} as no Aglow server does: name the server with {_option}.", e);
+        }
     }
 
     /// <summary>Makes a call and returns its answer; null if the answer is empty.</summary>
-    /// <exception cref="UnreachableException">The server does not answer, or asks to try again later.</exception>
-    /// <exception cref="UsageException">The server refuses the call.</exception>
-    public async Task<JsonDocument?> CallAsync(
-        HttpMethod method, string path, ReadOnlyMemory<byte> json = default, CancellationToken cancel = default)
+    private async Task<JsonDocument?> CallAsync(HttpMethod method, string path, ReadOnlyMemory<byte> json, CancellationToken cancel)
     {
         try
         {
@@ -88,7 +108,8 @@ internal sealed class RemoteServer : IDisposable
         {
             using var problem = JsonDocument.Parse(body);
             return problem.RootElement.ValueKind == JsonValueKind.Object
-                && problem.RootElement.TryGetProperty("detail", out var detail) ? detail.GetString() : null;
+                && problem.RootElement.TryGetProperty("detail", out var detail)
+                && detail.ValueKind == JsonValueKind.String ? detail.GetString() : null;
         }
         catch (JsonException)
         {

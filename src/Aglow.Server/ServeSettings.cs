@@ -271,6 +271,15 @@ internal sealed record ServeSettings(
         return options;
     }
 
+    /// <summary>
+    /// Only the data folder: that of a flag, or else as <c>serve</c> finds it. Keys are made before the rest of the settings is complete.
+    /// </summary>
+    public static string ReadFolder(string? flag) =>
+        flag
+        ?? Variable($"{Prefix}DATA")
+        ?? (ReadFile(Variable($"{Prefix}SETTINGS"))[$"{Section}:Data"] is { Length: > 0 } folder ? folder : null)
+        ?? new AglowOptions().DataDirectory;
+
     private static IConfiguration ReadFile(string? named)
     {
         if (named is not null && !File.Exists(named))
@@ -342,8 +351,14 @@ internal sealed record ServeSettings(
         return true;
     }
 
-    private void Set(ServeOptions options, string value, string source, bool isSecret = false) =>
-        Try(() => Apply(options, value), value, source, isSecret || IsSecret);
+    private void Set(ServeOptions options, string value, string source, bool isSecret = false) => Try(
+        () =>
+        {
+            if (value.Length == 0 && Value is "DIR" or "FILE")
+                throw new UsageException(Value == "DIR" ? "name a folder" : "name a file");
+            Apply(options, value);
+        },
+        value, source, isSecret || IsSecret);
 
     private static void Try(Action apply, string value, string source, bool isSecret)
     {

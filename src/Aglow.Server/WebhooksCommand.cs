@@ -66,34 +66,36 @@ internal static class WebhooksCommand
 
         string Path(ParseResult parsed, string then = "") => $"webhooks/{Uri.EscapeDataString(parsed.GetRequiredValue(id))}{then}";
 
-        Command On(Command command, Func<ParseResult, Func<HttpMethod, string, byte[]?, Task<JsonDocument?>>, Task<JsonDocument?>> run)
+        Command On(Command command, Func<ParseResult, Func<HttpMethod, string, byte[]?, Task<int>>, Task<int>> run)
         {
             command.Options.Add(server.Url);
             command.Options.Add(server.Key);
             command.SetAction(async (parsed, stop) =>
             {
                 using var remote = RemoteServer.Of(parsed, server);
-                using var answer = await run(parsed, (method, path, json) => remote.CallAsync(method, path, json, stop));
-                if (answer is not null)
-                    Print(answer.RootElement);
-                return answer?.RootElement.TryGetProperty("acknowledged", out var acknowledged) == true
-                    && !acknowledged.GetBoolean() ? CommandLine.Failed : CommandLine.Fine;
+                return await run(parsed, (method, path, json) => remote.ReadAsync(method, path, json, Print, stop));
             });
             return command;
         }
     }
 
-    // Prints a list as one line per item.
-    private static void Print(JsonElement answer)
+    // Prints a list as one line per item. Returns the exit code: of a test, whether the receiver acknowledged it.
+    private static int Print(JsonElement? answer)
     {
-        if (answer.TryGetProperty("webhooks", out var list) || answer.TryGetProperty("deliveries", out list))
+        if (answer is not { } root)
+            return CommandLine.Fine;
+        if (root.TryGetProperty("webhooks", out var list) || root.TryGetProperty("deliveries", out list))
         {
             foreach (var one in list.EnumerateArray())
                 Console.Out.WriteLine(one.GetRawText());
-            return;
+            return CommandLine.Fine;
         }
 
-        Console.Out.WriteLine(answer.GetRawText());
+        var code = root.TryGetProperty("acknowledged", out var acknowledged) && !acknowledged.GetBoolean()
+            ? CommandLine.Failed
+            : CommandLine.Fine;
+        Console.Out.WriteLine(root.GetRawText());
+        return code;
     }
 
     private static byte[] Json(Action<Utf8JsonWriter> members)

@@ -20,6 +20,7 @@ public class KeyFileTests
         { "no scope", $"[{{{Good},\"hash\":\"{Hash}\",\"scopes\":\"\"}}]" },
         { "bad base64", $"[{{{Good},\"hash\":\"%%%\",\"scopes\":\"read\"}}]" },
         { "a short hash", $"[{{{Good},\"hash\":\"AAAA\",\"scopes\":\"read\"}}]" },
+        { "a time that is none", $"[{{{Good}000000000000000,\"hash\":\"{Hash}\",\"scopes\":\"read\"}}]" },
         { "an object", "{}" },
         { "numbers for text", "[{\"name\":1,\"id\":2,\"hash\":3,\"scopes\":4,\"created_at\":\"x\"}]" },
         { "bytes", "\u0000\u0001\u0002" },
@@ -60,6 +61,36 @@ public class KeyFileTests
             async () => (await server.AskAsync(key, "GET", "/status/1")).Status == 401, 10, "a key that is not in the file is refused");
 
         int Warnings() => server.Output.Split("keys that were valid before stay valid").Length - 1;
+    }
+
+    [Fact]
+    public async Task A_file_of_another_user_is_not_to_be_replaced()
+    {
+        var folder = AglowProcess.NewFolder();
+        // a file that nobody may read, not even root
+        File.CreateSymbolicLink(Path.Combine(folder, "keys.json"), "/proc/sys/vm/compact_memory");
+        var (code, _, errors) = await AglowProcess.RunToEndAsync(["keys", "list"], new() { ["AGLOW_DATA"] = folder });
+        code.ShouldBe(1);
+        errors.ShouldContain("give this user the right to read it");
+        errors.ShouldNotContain("new keys");
+        Directory.Delete(folder, recursive: true);
+    }
+
+    [Fact]
+    public async Task Keys_are_those_of_the_folder_that_serve_uses()
+    {
+        var folder = AglowProcess.NewFolder();
+        var settings = Path.Combine(folder, "settings.json");
+        var (named, set) = (Path.Combine(folder, "named"), Path.Combine(folder, "set"));
+        await File.WriteAllTextAsync(settings, $"{{\"Aglow\":{{\"Data\":\"{set}\",\"Auth\":\"token\"}}}}");
+        await AddAsync("by-file", new() { ["AGLOW_SETTINGS"] = settings });
+        await AddAsync("by-variable", new() { ["AGLOW_SETTINGS"] = settings, ["AGLOW_DATA"] = named });
+        (await File.ReadAllTextAsync(Path.Combine(set, "keys.json"))).ShouldContain("by-file");
+        (await File.ReadAllTextAsync(Path.Combine(named, "keys.json"))).ShouldContain("by-variable");
+        Directory.Delete(folder, recursive: true);
+
+        static async Task AddAsync(string name, Dictionary<string, string> environment) => (await AglowProcess.RunToEndAsync(
+            ["keys", "add", "--name", name, "--scope", "read"], environment)).Code.ShouldBe(0);
     }
 
     [Fact]

@@ -296,6 +296,16 @@ public class ProcessTests
         { "--scope", ["keys", "add", "--name", "a"] },
         { "\"write\" is not a scope", ["keys", "add", "--data", "/nowhere/aglow", "--name", "a", "--scope", "read,write"] },
         { "'--overlap-hours' as a whole number", ["webhooks", "rotate", "--overlap-hours", "x", "abc"] },
+        { "--data is empty: name a folder", ["keys", "list", "--data", ""] },
+        { "--data is empty: name a folder", ["backup", "/nowhere/aglow", "--data", ""] },
+        { "--data is empty: name a folder", ["check", "--data", ""] },
+        { "--data is empty: name a folder", ["serve", "--data", ""] },
+        { "--secrets is empty: name a folder", ["serve", "--secrets", ""] },
+        { "--settings is empty: name a file", ["serve", "--settings", ""] },
+        { "--file is empty: name a file", ["keys", "add", "--name", "a", "--scope", "read", "--data", "/nowhere/aglow", "--file", ""] },
+        { "DIR is empty: name a folder", ["backup", ""] },
+        { "the key has a character that no key has", ["changes", "--key", "a\nb"] },
+        { "the key has a character that no key has", ["webhooks", "list", "--key", "ü"] },
         { "\"frobnicate\" is not a command", ["frobnicate"] },
         { "\"--frobnicate\" is not a command. See aglow webhooks --help.", ["webhooks", "--frobnicate"] },
     };
@@ -321,6 +331,8 @@ public class ProcessTests
     [InlineData("{ nonsense")]
     [InlineData("""{"Aglow":{"LeaseSecond":30}}""")]
     [InlineData("""{"Aglow":{"LeaseSeconds":"x"}}""")]
+    [InlineData("""{"Aglow":{"Data":""}}""")]
+    [InlineData("""{"Aglow":{"Secrets":""}}""")]
     [InlineData("""{"Aglow":{"Definitions":{"chat":{"PulseSeconds":60}}}}""")]
     public async Task A_wrong_settings_file_is_one_line_and_code_2(string json)
     {

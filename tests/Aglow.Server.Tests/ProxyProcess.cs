@@ -8,6 +8,7 @@ internal sealed class ProxyProcess : IAsyncDisposable
 {
     private readonly Process _process;
     private readonly string _folder;
+    private readonly System.Collections.Concurrent.ConcurrentQueue<string> _said = new();
 
     private ProxyProcess(Process process, string folder, int port)
     {
@@ -17,6 +18,9 @@ internal sealed class ProxyProcess : IAsyncDisposable
     }
 
     public Uri Address { get; }
+
+    /// <summary>What it wrote to its log.</summary>
+    public string Said => string.Join('\n', _said);
 
     /// <summary>
     /// Starts haproxy, nginx or caddy. <paramref name="protocol"/> is the PROXY protocol that HAProxy sends before each connection.
@@ -31,7 +35,8 @@ internal sealed class ProxyProcess : IAsyncDisposable
             .Select(line => line.Contains("server node-1") && protocol is not null ? $"{line} {protocol} check-send-proxy" : line)
             .Select(line => line.Replace("10.0.0.11:8080", $"127.0.0.1:{node}"))
             .Select(line => line.Replace("bind :8080", $"bind 127.0.0.1:{port}").Replace("listen 8080", $"listen 127.0.0.1:{port}"))
-            .Select(line => line == ":8080 {" ? $"{{\n\tadmin off\n}}\nhttp://127.0.0.1:{port} {{" : line);
+            .Select(static line => line == "{" ? "{\n\tadmin off" : line.Replace("/var/log/nginx/error.log", "stderr"))
+            .Select(line => line == ":8080 {" ? $"http://127.0.0.1:{port} {{" : line);
         var file = Path.Combine(folder, name);
         await File.WriteAllLinesAsync(file, lines);
         string[] arguments = program switch
@@ -48,13 +53,13 @@ internal sealed class ProxyProcess : IAsyncDisposable
         };
         start.Environment["HOME"] = folder;
         var proxy = new ProxyProcess(Process.Start(start)!, folder, port);
-        var said = new System.Text.StringBuilder();
-        proxy._process.OutputDataReceived += (_, line) => said.AppendLine(line.Data);
-        proxy._process.ErrorDataReceived += (_, line) => said.AppendLine(line.Data);
+        var said = proxy._said;
+        proxy._process.OutputDataReceived += (_, line) => said.Enqueue(line.Data ?? "");
+        proxy._process.ErrorDataReceived += (_, line) => said.Enqueue(line.Data ?? "");
         proxy._process.BeginOutputReadLine();
         proxy._process.BeginErrorReadLine();
         using var probe = Client(proxy.Address, "127.0.0.4");
-        await Eventually.TrueAsync(() => proxy.AnswersAsync(probe, said), 30, $"{program} answers: {said}");
+        await Eventually.TrueAsync(() => proxy.AnswersAsync(probe), 30, $"{program} answers: {proxy.Said}");
         return proxy;
     }
 
@@ -73,19 +78,25 @@ internal sealed class ProxyProcess : IAsyncDisposable
         BaseAddress = address,
     };
 
-    public async ValueTask DisposeAsync()
+    /// <summary>Stops it, and reads its log to the end.</summary>
+    public Task StopAsync()
     {
         if (!_process.HasExited)
             _process.Kill(entireProcessTree: true);
-        await _process.WaitForExitAsync();
+        return _process.WaitForExitAsync();
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await StopAsync();
         _process.Dispose();
         Directory.Delete(_folder, recursive: true);
     }
 
-    private async Task<bool> AnswersAsync(HttpClient probe, System.Text.StringBuilder said)
+    private async Task<bool> AnswersAsync(HttpClient probe)
     {
         if (_process.HasExited)
-            throw new InvalidOperationException($"The proxy ended with {_process.ExitCode}: {said}");
+            throw new InvalidOperationException($"The proxy ended with {_process.ExitCode}: {Said}");
         try
         {
             using var answer = await probe.GetAsync("/health/ready");

@@ -194,6 +194,33 @@ public sealed class ProxyTests(ProxyTests.Servers servers) : IClassFixture<Proxy
                 ?? throw new InvalidOperationException("the stream ended");
     }
 
+    [Theory]
+    [InlineData("haproxy")]
+    [InlineData("nginx")]
+    [InlineData("caddy")]
+    public async Task A_proxy_logs_no_token_while_the_server_is_away(string kind)
+    {
+        await using var server = await AglowProcess.StartAsync();
+        await using var proxy = await ProxyProcess.StartAsync(kind, server.Address.Port);
+        using var client = ProxyProcess.Client(proxy.Address, "127.0.0.2");
+        // a path that names many users comes to the server; HAProxy's file says what it needs for that
+        var ids = string.Join(',', Enumerable.Range(0, 1000).Select(static i => $"{new string('x', 240)}{i}"));
+        using (var listed = await client.GetAsync($"/status/users?ids={ids}"))
+            ((int)listed.StatusCode).ShouldBe(kind == "haproxy" ? 400 : 200);
+        await server.KillAsync();
+        for (var i = 0; i < 5; i++)
+        {
+            using var request = new HttpRequestMessage(HttpMethod.Get, "/watch?users=1&access_token=SECRET-IN-QUERY");
+            request.Headers.TryAddWithoutValidation("Authorization", "Bearer SECRET-IN-HEADER");
+            request.Headers.TryAddWithoutValidation("Sec-WebSocket-Protocol", "aglow, aglow.token.SECRET-IN-PROTOCOL");
+            using var answer = await client.SendAsync(request);
+            ((int)answer.StatusCode).ShouldBeInRange(502, 503);
+        }
+
+        await proxy.StopAsync();
+        proxy.Said.ShouldNotContain("SECRET");
+    }
+
     private static byte[] Text(string text) => Encoding.ASCII.GetBytes(text);
 
     private static byte[] Version2(byte command, byte family, IPAddress? source, int more = 0)

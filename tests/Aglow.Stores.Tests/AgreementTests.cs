@@ -117,6 +117,10 @@ public sealed class AgreementTests
         var mine = SharedSettings.Of(options);
         mine.DifferenceFrom(SharedSettings.Parse($"{mine}")).ShouldBeNull();
         mine.DifferenceFrom(SharedSettings.Parse($"{mine}\nof-a-newer-version 7")).ShouldBeNull();
+        // settings of an older version lack what is added to them
+        mine.AddsTo(mine).ShouldBeFalse();
+        mine.AddsTo(SharedSettings.Parse($"{mine}\nof-a-newer-version 7")).ShouldBeFalse();
+        mine.AddsTo(SharedSettings.Parse($"{mine}".Replace("user-directory", "of-another"))).ShouldBeTrue();
         mine.DifferenceFrom(SharedSettings.Parse($"{mine}".Replace("contract 2", "contract 1")))
             .ShouldBe(new SettingDifference("contract 2", "contract 1"));
         options.Definitions.Remove("a-b_c");

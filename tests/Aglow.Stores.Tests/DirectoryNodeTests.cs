@@ -1,6 +1,7 @@
 using System.Net;
 using System.Net.Http.Json;
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using Aglow.Server.Tests;
 using static Aglow.Stores.Tests.NodeCalls;
 
@@ -216,6 +217,89 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Who_comes_back_at_once_after_a_deletion_is_deleted_first_in_the_feed()
+    {
+        await using var consumer = await FeedConsumer.FollowAsync(One, Other);
+        string[] users = [.. Enumerable.Range(0, 8).Select(static i => $"user-{i}")];
+        foreach (var user in users)
+        {
+            await HeartbeatAsync(One, user);
+            await Eventually.HoldsAsync(() => consumer.IsOnline(user));
+            (await Other.Http.DeleteAsync(new Uri($"/users/{user}", UriKind.Relative))).StatusCode.ShouldBe(HttpStatusCode.NoContent);
+            (await HeartbeatAsync(Other, user)).StatusCode.ShouldBe(HttpStatusCode.OK);
+        }
+
+        foreach (var user in users)
+        {
+            // on a slow machine, the lease may have expired since
+            var heard = "";
+            await Eventually.HoldsAsync(
+                () => (heard = string.Join(", ", consumer.Of(user))).Contains("false deleted, true heartbeat", StringComparison.Ordinal));
+            heard[..heard.IndexOf("false deleted", StringComparison.Ordinal)].ShouldNotContain("lapse");
+        }
+    }
+
+    [Fact]
+    public async Task A_directory_that_was_restored_older_than_the_words_gives_nobody_the_words_of_somebody_else()
+    {
+        await One.Http.PostAsJsonAsync("/heartbeat", new { user_ids = Ids("old") });
+        await One.Http.PostAsJsonAsync("/heartbeat", new { user_ids = Ids("lost") });
+        // the words of the last one are erased
+        await One.Http.DeleteAsync(new Uri($"/users/{Ids("lost")[^1]}", UriKind.Relative));
+        (await One.StopAsync()).ShouldBe(0);
+        (await Other.StopAsync()).ShouldBe(0);
+        var next = await ValueAsync("SELECT next_index FROM aglow.state");
+        await postgres.Process.ExecuteAsync(
+            "DELETE FROM aglow.account; DELETE FROM aglow.ids WHERE id LIKE 'lost%'; UPDATE aglow.state SET next_index = next_index - 300",
+            _database);
+
+        await using var node = await NodeAsync("--lease-seconds", "3600", "--adopt");
+        node.Output.ShouldContain("older than the words in Redis, by up to 300 users");
+        foreach (var id in Ids("stranger").Take(20))
+            (await node.Http.PostAsJsonAsync("/users", new { user_name = id })).StatusCode.ShouldBe(HttpStatusCode.Created);
+        (await ValueAsync("SELECT min(idx) FROM aglow.ids WHERE id LIKE 'stranger%'")).ShouldBe(next);
+        foreach (var id in Ids("stranger").Take(20))
+        {
+            (await node.Http.GetStringAsync($"/status/{id}")).ShouldContain("\"last_seen\":null");
+            (await StatusAsync(node, id)).ShouldBe("offline");
+        }
+
+        // an index without an ID is shown nowhere
+        string[] shown =
+            [.. await UsersAsync(node, "/online?limit=10000", "users"), .. await UsersAsync(node, "/changes?limit=10000", "changes")];
+        shown.ShouldContain(Ids("old")[0]);
+        shown.ShouldAllBe(static id => id.StartsWith("old", StringComparison.Ordinal));
+        // whose ID was lost is somebody new
+        await HeartbeatAsync(node, Ids("lost")[0]);
+        (await UsersAsync(node, "/online?limit=10000", "users")).ShouldContain(Ids("lost")[0]);
+        // a node that starts later gives no further indexes away
+        await using var later = await NodeAsync("--lease-seconds", "3600");
+        later.Output.ShouldNotContain("older than the words");
+
+        static string[] Ids(string name) => [.. Enumerable.Range(0, 300).Select(i => $"{name}-{i}")];
+
+        async Task<long> ValueAsync(string sql) => (long)(await postgres.Process.ExecuteAsync(sql, _database))!;
+
+        static async Task<string[]> UsersAsync(AglowProcess of, string path, string member) =>
+            [.. (await of.GetAsync(path)).Json[member]!.AsArray().Select(static one => $"{(one is JsonObject ? one["user_id"] : one)}")];
+    }
+
+    [Fact]
+    public async Task A_node_without_the_directory_of_the_others_does_not_start()
+    {
+        await One.Http.PutAsJsonAsync("/users/5/status", new { status = "offline" });
+        var empty = await postgres.Process.CreateDatabaseAsync();
+        foreach (var flags in new[] { Array.Empty<string>(), ["--postgres", postgres.Process.Address(empty)] })
+        {
+            var (code, _, errors) = await AglowProcess.RunToEndAsync(
+                ["serve", "--urls", "http://127.0.0.1:0", "--redis", $"{_redis!.Endpoint}", .. flags],
+                new() { [flags.Length == 0 ? "AGLOW_NODE_NAME" : "AGLOW_POSTGRES_PASSWORD"] = PostgresProcess.Password });
+            code.ShouldBe(1);
+            errors.ShouldMatch("^aglow: The nodes that share Redis at .* have user-directory [0-9a-f]{8}, and this node has user-dir.*\n$");
+        }
+    }
+
+    [Fact]
     public async Task While_postgres_is_away_known_users_go_on_and_it_heals_by_itself()
     {
         await One.Http.PostAsJsonAsync("/users", new { user_name = "alice" });
@@ -269,10 +353,10 @@ public sealed class DirectoryNodeTests(PostgresServer postgres) : IAsyncLifetime
         One.Output.Split('\n').Count(line => line.Contains("Calls that need the directory get 503")).ShouldBe(1);
     }
 
-    private async Task<AglowProcess> NodeAsync()
+    private async Task<AglowProcess> NodeAsync(params string[] flags)
     {
         var node = AglowProcess.Run(
-            null, ["--redis", $"{_redis!.Endpoint}", "--drain-seconds", "0", "--postgres", postgres.Process.Address(_database)],
+            null, ["--redis", $"{_redis!.Endpoint}", "--drain-seconds", "0", "--postgres", postgres.Process.Address(_database), .. flags],
             new() { ["AGLOW_POSTGRES_PASSWORD"] = PostgresProcess.Password });
         await node.ReadyAsync();
         return node;

@@ -265,6 +265,24 @@ public sealed class PostgresTests(PostgresServer server)
     }
 
     [Fact]
+    public async Task An_index_that_a_node_has_seen_is_not_given_again_although_the_server_was_restored_to_an_older_state()
+    {
+        await using var node = await OpenAsync(await Process.CreateDatabaseAsync());
+        await node.Directory.RegisterAsync([.. Enumerable.Range(0, 20).Select(static i => $"id-{i}")], new uint[20]);
+        await Process.ExecuteAsync("DELETE FROM aglow.ids; UPDATE aglow.state SET next_index = 2147483648, change = 0", node.Database);
+        await node.Directory.CatchUpAsync();
+        var given = new uint[1];
+        // the reservation follows the read that found the older state
+        await node.Directory.CatchUpAsync();
+        await node.Directory.RegisterAsync(["stranger"], given);
+        given[0].ShouldBe(First + 20);
+        await node.Directory.ReserveAsync(First + 10);
+        await node.Directory.ReserveAsync(First + 40);
+        await node.Directory.RegisterAsync(["another"], given);
+        given[0].ShouldBe(First + 40);
+    }
+
+    [Fact]
     public async Task What_was_taken_back_is_forgotten_when_everybody_has_heard_of_it()
     {
         await using var node = await OpenAsync(await Process.CreateDatabaseAsync());

@@ -27,7 +27,12 @@ internal sealed class FakeDirectory : IUserDirectory
 
     public ValueTask FindIndexesAsync(IReadOnlyList<string> ids, Memory<uint> indexes) => throw new NotSupportedException();
 
-    public ValueTask FindIdsAsync(ReadOnlyMemory<uint> indexes, Memory<string?> ids) => throw new NotSupportedException();
+    public ValueTask FindIdsAsync(ReadOnlyMemory<uint> indexes, Memory<string?> ids)
+    {
+        for (var i = 0; i < indexes.Length; i++)
+            ids.Span[i] = _numbers.FirstOrDefault(pair => pair.Value == indexes.Span[i]).Key;
+        return default;
+    }
 
     public ValueTask<Profile?> FindProfileAsync(uint user) => throw new NotSupportedException();
 

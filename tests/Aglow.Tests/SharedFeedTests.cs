@@ -70,6 +70,91 @@ public sealed class SharedFeedTests
         await rig.UntilAsync(() => rig.Log.Of(1) == "online offline " && rig.Log.Of(2) == "online offline ");
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Who_comes_back_at_once_after_a_deletion_is_deleted_first(bool isOffline)
+    {
+        await using var rig = new Rig(lease: 30, heartbeat: 10);
+        rig.Own();
+        await rig.HeartbeatAsync(1, isArrival: true);
+        await rig.UntilAsync(() => rig.Log.ReasonsOf(1) == "heartbeat ");
+        rig.AdvanceASecond();
+        // the owner looks only after all of it
+        await rig.EraseAsync(1);
+        await rig.HeartbeatAsync(1, isArrival: false);
+        if (isOffline)
+            await rig.LeaveAsync(1);
+        rig.HearDeletion(1, isDeleting: false);
+        await rig.UntilAsync(() => rig.Log.ReasonsOf(1).EndsWith(isOffline ? "deleted " : "deleted heartbeat ", StringComparison.Ordinal));
+        // once, also for the next owner
+        await rig.TakeOverAsync(rig.Owner);
+        await rig.LeaveAsync(1);
+        await rig.HeartbeatAsync(2, isArrival: true);
+        await rig.UntilAsync(() => rig.Log.Of(2) == "online ");
+        rig.Log.ReasonsOf(1).Split(' ').Count(static reason => reason == "deleted").ShouldBe(1);
+    }
+
+    [Fact]
+    public async Task Erased_words_of_which_the_directory_tells_later_are_a_deletion_and_no_lapse()
+    {
+        await using var rig = new Rig(lease: 30, heartbeat: 10);
+        rig.Own();
+        await rig.HeartbeatAsync(1, isArrival: true);
+        await rig.UntilAsync(() => rig.Log.ReasonsOf(1) == "heartbeat ");
+        rig.AdvanceASecond();
+        rig.DeletedOnAnotherNode = 1;
+        await rig.EraseAsync(1);
+        rig.Tell(TransitionKind.Left, 1);
+        await rig.UntilAsync(() => rig.Log.ReasonsOf(1) == "heartbeat deleted ");
+    }
+
+    [Fact]
+    public async Task Words_that_a_deletion_has_yet_to_erase_are_nobody_new()
+    {
+        await using var rig = new Rig(lease: 30, heartbeat: 10);
+        rig.Own();
+        await rig.HeartbeatAsync(1, isArrival: true);
+        await rig.UntilAsync(() => rig.Log.ReasonsOf(1) == "heartbeat ");
+        rig.AdvanceASecond();
+        rig.HearDeletion(1, isDeleting: true);
+        await rig.HeartbeatAsync(2, isArrival: true);
+        await rig.UntilAsync(() => rig.Log.Of(2) == "online ");
+        rig.Log.ReasonsOf(1).ShouldBe("heartbeat ");
+        await rig.EraseAsync(1);
+        rig.HearDeletion(1, isDeleting: false);
+        await rig.UntilAsync(() => rig.Log.ReasonsOf(1) == "heartbeat deleted ");
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(1000)]
+    public async Task Changes_of_users_whose_id_is_unknown_are_left_out_and_do_not_end_the_feed(int limit)
+    {
+        var directory = new FakeDirectory();
+        var known = new uint[2];
+        await directory.RegisterAsync(["ann", "bob"], known);
+        uint[] users = [known[0], 3_000_000_000, 3_000_000_001, 3_000_000_002, 7, 3_000_000_003, known[1], 3_000_000_004, 3_000_000_005];
+        var records = users.Select(static u => new StoredChange(u, 1, PresenceStatus.Online, true, ChangeReason.Heartbeat)).ToArray();
+        List<string> given = [];
+        for (string? after = null; ;)
+        {
+            var page = await ChangeReading.ReadAsync(after, directory, from =>
+            {
+                var part = ChangeReading.After(from, 1, trimmed: 0, records.Length, records.Length, limit, accounts: null);
+                part.Add(records.Length, 1, MemoryMarshal.AsBytes(records.AsSpan()));
+                return new((part, 1u));
+            });
+            after = page.Next;
+            if (page.Changes.Count == 0)
+                break;
+            given.AddRange(page.Changes.Select(static change => $"{change.User}"));
+        }
+
+        given.ShouldBe(["ann", "7", "bob"]);
+    }
+
     [Fact]
     public void Users_are_followed_once_each_and_no_more_than_there_is_room_for()
     {
@@ -103,6 +188,7 @@ public sealed class SharedFeedTests
         private readonly Sweep _sweep;
         private readonly HintHistory _hints = new();
         private readonly List<Owner> _owners = [];
+        private readonly Accounts _accounts = new();
 
         public Rig(int lease, int heartbeat)
         {
@@ -116,10 +202,15 @@ public sealed class SharedFeedTests
 
         public uint Now => _clock.Now;
 
+        public Owner Owner => _owners[^1];
+
+        /// <summary>A user whose deletion this node hears of only when it asks.</summary>
+        public uint? DeletedOnAnotherNode { get; set; }
+
         public Owner Own()
         {
             var recorder = new SharedChangeRecorder(
-                Log, _store, _clock, _beliefs.Default, _sweep, new Claims(), new Accounts(), _hints, _options, static _ => { });
+                Log, _store, _clock, _beliefs.Default, _sweep, new Claims(), _accounts, _hints, _options, static _ => { }, CatchUp);
             var owner = new Owner(recorder);
             _owners.Add(owner);
             return owner;
@@ -150,13 +241,29 @@ public sealed class SharedFeedTests
             Tell(TransitionKind.Left, user);
         }
 
+        public ValueTask EraseAsync(uint user) => _store.EraseAsync(Plane.Pulse, user);
+
+        public void HearDeletion(uint user, bool isDeleting)
+        {
+            var at = Pulse.ToUnix(Now)!.Value;
+            _accounts.Set(user, new Account(RevokedAt: at, DeletedAt: at, IsDeleting: isDeleting));
+            Tell(TransitionKind.Changed, user);
+        }
+
         public async Task UntilAsync(Func<bool> condition)
         {
             for (var began = Stopwatch.GetTimestamp(); !condition(); await Task.Delay(5))
                 Stopwatch.GetElapsedTime(began).ShouldBeLessThan(Patience);
         }
 
-        private void Tell(TransitionKind kind, uint user)
+        private ValueTask CatchUp()
+        {
+            if (DeletedOnAnotherNode is { } user)
+                HearDeletion(user, isDeleting: true);
+            return default;
+        }
+
+        public void Tell(TransitionKind kind, uint user)
         {
             _hints.Add(kind, [user], Now);
             _owners[^1].Recorder.Wake();
@@ -196,6 +303,7 @@ public sealed class SharedFeedTests
     {
         private readonly ConcurrentQueue<StoredChange> _records = new();
         private readonly UserBits _told = new();
+        private readonly ConcurrentDictionary<uint, long> _facts = new();
         private ChangeLogHead? _head;
 
         public IConsumerStore Consumers => throw new NotSupportedException();
@@ -203,6 +311,10 @@ public sealed class SharedFeedTests
         /// <summary>What was recorded of a user.</summary>
         public string Of(uint user) =>
             string.Concat(_records.Where(r => r.User == user).Select(static r => r.Status.ToString().ToLowerInvariant() + " "));
+
+        /// <summary>Why it was recorded.</summary>
+        public string ReasonsOf(uint user) =>
+            string.Concat(_records.Where(r => r.User == user).Select(static r => r.Reason.ToString().ToLowerInvariant() + " "));
 
         public Task RunOwnedAsync(string name, Func<string, CancellationToken, Task> run, CancellationToken stop) => run("token", stop);
 
@@ -217,7 +329,7 @@ public sealed class SharedFeedTests
         }
 
         public ValueTask<IReadOnlyDictionary<uint, long>> ReadFactsAsync() =>
-            new((IReadOnlyDictionary<uint, long>)new Dictionary<uint, long>());
+            new((IReadOnlyDictionary<uint, long>)_facts.ToDictionary());
 
         public ValueTask<bool> BeginAsync(
             string token, ChangeLogHead head, IReadOnlyList<(int Page, ulong[] Groups)> told, IReadOnlyDictionary<uint, long> facts)
@@ -230,6 +342,8 @@ public sealed class SharedFeedTests
         {
             foreach (var (user, online) in write.Flips)
                 _told.Set(user, online);
+            foreach (var (user, value) in write.Facts)
+                _facts[user] = value;
             foreach (var entry in write.Entries)
             {
                 foreach (var record in MemoryMarshal.Cast<byte, StoredChange>(entry.Records.Span))

@@ -72,5 +72,15 @@ public class UserIdTests
     }
 
     [Fact]
+    public void An_index_whose_id_is_unknown_or_wrong_is_nobody()
+    {
+        UserId.OfIndex(42, null).ShouldBe(UserId.Of(42));
+        UserId.OfIndex(UserId.FirstDirectoryNumber - 1, null).ShouldBe(UserId.Of(int.MaxValue));
+        UserId.OfIndex(UserId.FirstDirectoryNumber, "ann").ShouldBe(UserId.Parse("ann"));
+        UserId.OfIndex(UserId.FirstDirectoryNumber, null).ShouldBeNull();
+        UserId.OfIndex(UserId.FirstDirectoryNumber, "\u0001ann").ShouldBeNull();
+    }
+
+    [Fact]
     public void Broken_utf8_is_no_id() => UserId.IsKey([0x62, 0xC0, 0xAF]).ShouldBeFalse();
 }

@@ -15,6 +15,8 @@ internal sealed class Caller
     /// <summary>How long a token is accepted after it has expired, because clocks of servers differ by seconds.</summary>
     public static readonly TimeSpan Skew = TimeSpan.FromSeconds(60);
 
+    // null for a person, whose account ends the credential
+    private readonly CancellationTokenSource? _revoked;
     private volatile bool _isRevoked;
     private volatile uint _index;
     private volatile int _checkedVersion;
@@ -30,6 +32,7 @@ internal sealed class Caller
         Hash = StringComparer.Ordinal.GetHashCode(name);
         Key = user?.Key is { } key ? Encoding.UTF8.GetBytes(key) : [];
         _index = user is { Key: null } number ? number.Number : UserId.Nobody;
+        _revoked = user is null ? new CancellationTokenSource() : null;
     }
 
     /// <summary>The name under which calls are counted together: a user, or a key's name.</summary>
@@ -88,10 +91,14 @@ internal sealed class Caller
     /// <summary>Called at the moment when the credential is revoked.</summary>
     public Action<Caller>? WhenRevoked { get; set; }
 
+    /// <summary>Ends what waits for a backend when its key is revoked.</summary>
+    public CancellationToken Revoked => _revoked?.Token ?? default;
+
     /// <summary>Revokes the credential, and notifies <see cref="WhenRevoked"/>.</summary>
     public void Revoke()
     {
         _isRevoked = true;
+        _ = _revoked?.CancelAsync();
         WhenRevoked?.Invoke(this);
     }
 }

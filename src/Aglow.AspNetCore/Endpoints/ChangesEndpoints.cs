@@ -86,7 +86,8 @@ internal sealed class ChangesEndpoints(PresenceHost host, Callers callers, Gate 
         if (!await EventStream.BeginAsync(context))
             return;
         var (caller, session) = (Callers.Current(context), callers.SessionOf(context));
-        var mayRead = () => session?.Left() != TimeSpan.Zero && caller?.Left(host.Sockets.Tokens!.Now) != TimeSpan.Zero;
+        var left = () => session?.Left() ?? TimeSpan.MaxValue;
+        var mayRead = () => left() != TimeSpan.Zero && caller?.Left(host.Sockets.Tokens!.Now) != TimeSpan.Zero;
         var output = context.Response.BodyWriter;
         while (!context.RequestAborted.IsCancellationRequested && !host.Lifetime.ApplicationStopping.IsCancellationRequested && mayRead())
         {
@@ -106,7 +107,7 @@ internal sealed class ChangesEndpoints(PresenceHost host, Callers callers, Gate 
             if ((await output.FlushAsync(context.RequestAborted)).IsCompleted)
                 return;
             if (page.Changes.Count == 0)
-                await WaitAsync(context, feed, page.Next, CommentInterval);
+                await WaitAsync(context, feed, page.Next, left() is var soon && soon < CommentInterval ? soon : CommentInterval);
             page = await feed.ReadAsync(page.Next, PageDefault, context.RequestAborted);
         }
 
@@ -128,12 +129,12 @@ internal sealed class ChangesEndpoints(PresenceHost host, Callers callers, Gate 
         }
     }
 
-    // Ends early if the client disconnects or the server stops.
+    // Ends early if the client disconnects, the server stops, or the caller's key is revoked.
     private async Task WaitAsync(HttpContext context, IChangeFeed feed, string after, TimeSpan until)
     {
         using var timeout = new CancellationTokenSource(until, host.Presence.Clock.Time);
         using var end = CancellationTokenSource.CreateLinkedTokenSource(
-            timeout.Token, context.RequestAborted, host.Lifetime.ApplicationStopping);
+            [timeout.Token, context.RequestAborted, host.Lifetime.ApplicationStopping, Callers.Current(context)?.Revoked ?? default]);
         try
         {
             await feed.WaitAsync(after, end.Token);

@@ -86,11 +86,11 @@ internal static class DirectoryUsers
         await Answers.JsonAsync(context, new UserIdsDocument(await NameAsync(presence, numbers)), Documents.Sent.UserIdsDocument);
     }
 
-    /// <summary>The IDs of users, for an answer.</summary>
+    /// <summary>The IDs of users, for an answer; without users whose ID is unknown.</summary>
     public static async ValueTask<UserJson[]> NameAsync(PresenceService presence, uint[] numbers)
     {
         var names = new string?[numbers.Length];
         await presence.FindIdsAsync(numbers, names);
-        return [.. numbers.Select((number, i) => UserJson.Of(number, names[i]))];
+        return [.. numbers.Select((number, i) => UserId.OfIndex(number, names[i])).OfType<UserId>().Select(UserJson.Of)];
     }
 }

@@ -322,7 +322,9 @@ internal sealed class SocketHost
             var users = new UserBatch(followed.Length);
             for (var i = 0; i < followed.Length; i++)
             {
-                if (names[i] is not { } name || !users.TryAdd(Encoding.UTF8.GetBytes(name), Presence.KnownKeys))
+                if (UserId.OfIndex(followed[i], names[i]) is not { } id)
+                    continue;
+                if (id.Key is null || !users.TryAdd(Encoding.UTF8.GetBytes(id.Key), Presence.KnownKeys))
                     users.Add(followed[i]);
             }
 

@@ -1,6 +1,7 @@
 using Aglow.Model;
 using Aglow.Redis.Connections;
 using Aglow.Storage;
+using Aglow.Users;
 using StackExchange.Redis;
 
 namespace Aglow.Redis.Agreement;
@@ -15,11 +16,11 @@ namespace Aglow.Redis.Agreement;
 /// the new settings, but its clients use the old lease. It could stop, but then a change of settings would stop every node at once. So an
 /// operator restarts the nodes one after the other.
 /// </remarks>
-internal sealed class NodeAgreement(RedisCluster cluster, AglowOptions options, TimeProvider time, RedisLog log)
+internal sealed class NodeAgreement(RedisCluster cluster, AglowOptions options, IUserDirectory? directory, TimeProvider time, RedisLog log)
 {
     private static readonly TimeSpan SaidEvery = TimeSpan.FromMinutes(1);
 
-    private readonly SharedSettings _mine = SharedSettings.Of(options);
+    private readonly SharedSettings _mine = SharedSettings.Of(options, directory);
     private long _saidAt;
     private volatile bool _isApart;
 
@@ -39,7 +40,12 @@ internal sealed class NodeAgreement(RedisCluster cluster, AglowOptions options, 
             if (stored is null)
                 continue;
             if (_mine.DifferenceFrom(stored) is not { } difference)
+            {
+                if (_mine.AddsTo(stored))
+                    await WriteAsync(When.Always);
                 return;
+            }
+
             if (!adopts)
                 throw new StoreUnavailableException(
                     $"The nodes that share Redis at {where} have {difference.Theirs}, and this node has {difference.Mine}: they must "

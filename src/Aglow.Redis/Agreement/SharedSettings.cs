@@ -1,5 +1,7 @@
 using System.Globalization;
+using System.Security.Cryptography;
 using Aglow.Model;
+using Aglow.Users;
 
 namespace Aglow.Redis.Agreement;
 
@@ -16,7 +18,9 @@ namespace Aglow.Redis.Agreement;
 ///   socket-ping-seconds 10
 ///   lease-seconds 30
 ///   reciprocal-visibility false
+///   user-directory 3fa9c2d1
 /// </code>
+/// <c>user-directory</c> is a hash that identifies the directory, or none: without it, a node shows users who hide in it.
 /// A setting that only one of two nodes knows counts as a difference only if it is a definition. So a newer version may add settings.
 /// Immutable.
 /// </remarks>
@@ -30,8 +34,8 @@ internal sealed class SharedSettings
 
     private readonly SortedDictionary<string, string> _values = new(StringComparer.Ordinal);
 
-    /// <summary>The settings of a node with these options.</summary>
-    public static SharedSettings Of(AglowOptions options)
+    /// <summary>The settings of a node with these options and this directory; null: it has none.</summary>
+    public static SharedSettings Of(AglowOptions options, IUserDirectory? directory = null)
     {
         var settings = new SharedSettings();
         settings.Set("contract", Contract);
@@ -40,6 +44,8 @@ internal sealed class SharedSettings
         settings.Set("socket-ping-seconds", options.PingSeconds);
         settings.Set("away-seconds", options.AwaySeconds);
         settings._values["reciprocal-visibility"] = options.IsVisibilityReciprocal ? "true" : "false";
+        settings._values["user-directory"] =
+            directory is null ? Missing : Convert.ToHexStringLower(SHA256.HashData(directory.CursorSecret.Span)[..4]);
         foreach (var (name, definition) in options.Definitions)
             settings._values[$"{DefinitionPrefix}{name}:"] = Describe(definition, options.LeaseSeconds);
         return settings;
@@ -69,6 +75,9 @@ internal sealed class SharedSettings
             .ToArray();
         return names.Length == 0 ? null : new SettingDifference(Say(names), others.Say(names));
     }
+
+    /// <summary>Whether it has a setting that others, of an older version, do not know.</summary>
+    public bool AddsTo(SharedSettings others) => _values.Keys.Except(others._values.Keys, StringComparer.Ordinal).Any();
 
     public override string ToString() => string.Join('\n', _values.Select(static pair => $"{pair.Key} {pair.Value}"));
 

@@ -2,6 +2,7 @@ using Aglow.Diagnostics;
 using Aglow.Model;
 using Aglow.Redis.Connections;
 using Aglow.Storage;
+using Aglow.Users;
 using StackExchange.Redis;
 
 namespace Aglow.Redis.Agreement;
@@ -15,11 +16,11 @@ namespace Aglow.Redis.Agreement;
 /// deletes only keys that expire, and words do not expire. Replicas are checked too, since each may become a primary. A server that does
 /// not show its policy is trusted.
 /// </remarks>
-internal sealed class StoreWatch(RedisCluster cluster, AglowOptions options, TimeProvider time, RedisLog log)
+internal sealed class StoreWatch(RedisCluster cluster, AglowOptions options, IUserDirectory? directory, TimeProvider time, RedisLog log)
 {
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(5);
 
-    private readonly NodeAgreement _nodes = new(cluster, options, time, log);
+    private readonly NodeAgreement _nodes = new(cluster, options, directory, time, log);
     private string _saidEvicting = "";
     private volatile int _evicting;
 

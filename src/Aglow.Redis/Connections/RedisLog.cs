@@ -50,6 +50,11 @@ internal sealed partial class RedisLog(ILogger logger)
         "Redis cannot keep a feed of changes ({Reason}): it needs streams and scripts. GET /changes and webhooks answer 501.")]
     internal partial void KeepsNoFeed(string reason);
 
+    [LoggerMessage(6021, LogLevel.Warning,
+        "The user directory is older than the words in Redis, by up to {Count} users. These users are unknown now, and nobody who "
+        + "registers gets their words.")]
+    internal partial void DirectoryOlder(uint count);
+
     [LoggerMessage(6011, LogLevel.Warning,
         "Changed for all nodes that share this Redis: {Before} is {Now} now. Restart the other nodes with it.")]
     internal partial void SettingsChanged(string before, string now);

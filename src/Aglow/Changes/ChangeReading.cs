@@ -48,6 +48,22 @@ internal sealed class ChangeReading(long from, int limit, Accounts? accounts)
     }
 
     /// <summary>
+    /// Reads a page, part by part until one has a change to show: only at the end of the feed is a page without changes.
+    /// </summary>
+    public static async ValueTask<ChangePage> ReadAsync(
+        string? after, IUserDirectory? directory, Func<string?, ValueTask<(ChangeReading Part, uint Generation)>> readPart)
+    {
+        while (true)
+        {
+            var (part, generation) = await readPart(after);
+            var page = await part.ToPageAsync(generation, directory);
+            if (page.Changes.Count > 0 || page.IsGap || part.IsEmpty)
+                return page;
+            after = page.Next;
+        }
+    }
+
+    /// <summary>
     /// Takes the records of an entry that ends with this number, until the page is full. Leaves out those of deleted users.
     /// </summary>
     public void Add(long last, uint at, ReadOnlySpan<byte> entry)
@@ -63,14 +79,24 @@ internal sealed class ChangeReading(long from, int limit, Accounts? accounts)
         }
     }
 
-    /// <summary>The page. Looks up IDs in a directory; null: user IDs are numbers.</summary>
-    public async ValueTask<ChangePage> ToPageAsync(uint generation, IUserDirectory? directory)
+    /// <summary>
+    /// The page. Looks up IDs in a directory; null: user IDs are numbers. Leaves out records of users whose ID is unknown.
+    /// </summary>
+    private async ValueTask<ChangePage> ToPageAsync(uint generation, IUserDirectory? directory)
     {
         var ids = new string?[_changes.Count];
         if (directory is not null && _changes.Exists(static c => c.Record.User >= UserId.FirstDirectoryNumber))
             await directory.FindIdsAsync(_changes.Select(static c => c.Record.User).ToArray(), ids);
+        var given = new List<PresenceChange>(ids.Length);
+        for (var i = 0; i < ids.Length; i++)
+        {
+            var (number, at, record) = _changes[i];
+            if (UserId.OfIndex(record.User, ids[i]) is { } id)
+                given.Add(ChangeRule.Given(generation, number, at, record, id));
+        }
+
         return new ChangePage(
-            [.. _changes.Select((c, i) => ChangeRule.Given(generation, c.Number, c.At, c.Record, ids[i]))],
+            given,
             new ChangeCursor(generation, Next).ToString(),
             IsGap);
     }

@@ -40,9 +40,9 @@ internal static class ChangeRule
         && Pulse.EpochUnixSeconds + (long)at < accounts?.Of(record.User).DeletedAt;
 
     /// <summary>A record in the form that consumers get.</summary>
-    public static PresenceChange Given(uint generation, long number, uint at, StoredChange record, string? id) => new(
+    public static PresenceChange Given(uint generation, long number, uint at, StoredChange record, UserId id) => new(
         new ChangeCursor(generation, number).ToString(),
-        id is null ? UserId.Of(record.User) : UserId.Parse(id),
+        id,
         record.Status != PresenceStatus.Offline,
         record.Status,
         Pulse.ToUnix(record.LastSeen),

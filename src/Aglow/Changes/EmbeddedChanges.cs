@@ -83,7 +83,10 @@ internal sealed class EmbeddedChanges : IChangeFeed, IAsyncDisposable
         _ends.Follow(user);
     }
 
-    public async ValueTask<ChangePage> ReadAsync(string? after, int limit, CancellationToken cancel = default)
+    public ValueTask<ChangePage> ReadAsync(string? after, int limit, CancellationToken cancel = default) =>
+        ChangeReading.ReadAsync(after, _directory.OfActs, from => new(ReadPart(from, limit)));
+
+    private (ChangeReading Part, uint Generation) ReadPart(string? after, int limit)
     {
         var head = Volatile.Read(ref _head);
         var (trimmed, last) = (head.Place.Trimmed, head.Place.Last);
@@ -99,7 +102,7 @@ internal sealed class EmbeddedChanges : IChangeFeed, IAsyncDisposable
 
         if (read.IsGap)
             Interlocked.Increment(ref _gaps);
-        return await read.ToPageAsync(head.Generation, _directory.OfActs);
+        return (read, head.Generation);
     }
 
     public Task WaitAsync(string after, CancellationToken cancel)

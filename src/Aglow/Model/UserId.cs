@@ -108,6 +108,13 @@ public readonly record struct UserId : IParsable<UserId>
         return true;
     }
 
+    /// <summary>
+    /// The ID of an index, where <paramref name="id"/> is what <see cref="Users.IUserDirectory.FindIdsAsync"/> says. Null for an index
+    /// whose ID is unknown, because the directory was lost or is older: it is never shown, since its number may be somebody's ID.
+    /// </summary>
+    public static UserId? OfIndex(uint index, string? id) =>
+        index < FirstDirectoryNumber ? new UserId(index, null) : id is not null && TryParse(id, out var user) ? user : null;
+
     /// <summary>The ID as text.</summary>
     public override string ToString() => Key ?? Number.ToString();
 

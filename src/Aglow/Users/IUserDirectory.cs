@@ -52,6 +52,15 @@ public interface IUserDirectory : IAsyncDisposable
     /// </summary>
     ValueTask<int> RegisterAsync(IReadOnlyList<string> ids, Memory<uint> indexes);
 
+    /// <summary>
+    /// Gives no index below this one from now on, because stored words or changes have such indexes: the directory was restored from an
+    /// older state. Otherwise a new ID would get the words of somebody else.
+    /// </summary>
+    /// <exception cref="StoreUnavailableException">This directory cannot do that.</exception>
+    ValueTask ReserveAsync(uint next) => next <= NextIndex
+        ? default
+        : throw new StoreUnavailableException("The user directory is older than the words: restore both of about the same time.");
+
     /// <summary>The indexes of these IDs, in the same order; 0 for an ID that has none.</summary>
     ValueTask FindIndexesAsync(IReadOnlyList<string> ids, Memory<uint> indexes);
 

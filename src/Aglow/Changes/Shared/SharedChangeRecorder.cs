@@ -31,7 +31,7 @@ namespace Aglow.Changes.Shared;
 /// </remarks>
 internal sealed class SharedChangeRecorder(
     IChangeLog log, IPlaneStore store, Clock clock, Belief believed, Sweep sweep, Claims claims, Accounts accounts, HintHistory hints,
-    AglowOptions options, Action<ChangeLogHead> moved) : IDisposable
+    AglowOptions options, Action<ChangeLogHead> moved, Func<ValueTask> catchUpAccounts) : IDisposable
 {
     // the number of hints that are checked together
     private const int AtOnce = 4096;
@@ -272,8 +272,10 @@ internal sealed class SharedChangeRecorder(
 
     private IEnumerable<uint> UsersOfFacts() => claims.Users.Union(accounts.Users);
 
+    private bool IsNews(uint user) => IsNews(accounts.Of(user), FactsOf(user));
+
     private bool IsNews(Account account, ToldFacts told) =>
-        account.DeletedAt > Pulse.ToUnix(_writer.Head.BeganAt) && account.DeletedAt != told.DeletedAt;
+        account.DeletedAt > Pulse.ToUnix(_writer.Head.BeganAt) && account.DeletedAt > told.DeletedAt;
 
     // Call under the lock. If the queue is full, the page's next read finds the user.
     private void Check(uint user)
@@ -313,6 +315,8 @@ internal sealed class SharedChangeRecorder(
         }
 
         uint[] read = [.. users];
+        // Deletions that have ended before the words are read. So the words below are those of somebody new.
+        var deleted = users.Where(user => !accounts.Of(user).IsDeleting && IsNews(user)).ToHashSet();
         Dictionary<uint, (uint Pulse, uint Activity)> words;
         while (true)
         {
@@ -336,10 +340,28 @@ internal sealed class SharedChangeRecorder(
             }
         }
 
+        if (words.Any(word => word.Value.Pulse == Pulse.Never && _told!.Contains(word.Key) && !IsNews(word.Key)))
+            await HearDeletionsAsync();
         foreach (var hint in batch.Span)
         {
-            if (words.TryGetValue(hint.User, out var of))
-                Judge(hint, of.Pulse, of.Activity, hint.Second > recordedUntil);
+            if (!words.TryGetValue(hint.User, out var of))
+                continue;
+            if (IsNews(hint.User) && (of.Pulse == Pulse.Never || deleted.Contains(hint.User)))
+                TellDeletion(hint.User);
+            Judge(hint, of.Pulse, of.Activity, hint.Second > recordedUntil);
+        }
+    }
+
+    // The words of a user who was online are erased, and the directory may report the deletion later than the store.
+    private async ValueTask HearDeletionsAsync()
+    {
+        try
+        {
+            await catchUpAccounts();
+        }
+        catch (StoreUnavailableException)
+        {
+            // the deletion is recorded when the directory is back
         }
     }
 
@@ -392,25 +414,39 @@ internal sealed class SharedChangeRecorder(
     private void Tell(uint user, bool isOnline, uint word, uint activity, Moment at)
     {
         var wasOnline = _told!.Contains(user);
-        var was = _facts.Count == 0 ? default : _facts.GetValueOrDefault(user);
-        var (claim, account) = (claims.Of(user, at.Now), accounts.Of(user));
-        var isDeleted = word == Pulse.Never && IsNews(account, was);
-        var facts = new ToldFacts(claim.Status, isDeleted ? account.DeletedAt : account.DeletedAt != 0 ? was.DeletedAt : 0);
+        var was = FactsOf(user);
+        var claim = claims.Of(user, at.Now);
+        var facts = new ToldFacts(claim.Status, Math.Min(was.DeletedAt, accounts.Of(user).DeletedAt));
         if (isOnline == wasOnline && facts == was)
             return;
-        if (_told.Set(user, isOnline))
-            _writer.Flip(user, isOnline);
-        if (facts != was)
-        {
-            if (facts == default)
-                _facts.Remove(user);
-            else
-                _facts[user] = facts;
-            _writer.Fact(user, facts);
-        }
-
+        Note(user, isOnline, facts);
         var shown = Presence.Of(word, activity, claim, believed.Definition, at, _awaySeconds);
-        if (ChangeRule.Between(user, wasOnline, was.Claim, isOnline, claim.Status, shown, word, isDeleted) is { } record)
+        if (ChangeRule.Between(user, wasOnline, was.Claim, isOnline, claim.Status, shown, word, isDeleted: false) is { } record)
             _writer.Record(record);
     }
+
+    // Whoever has the ID now is somebody new: the deletion is recorded before what they did.
+    private void TellDeletion(uint user)
+    {
+        var (wasOnline, was) = (_told!.Contains(user), FactsOf(user));
+        Note(user, isOnline: false, new ToldFacts(ClaimStatus.Auto, accounts.Of(user).DeletedAt));
+        var shown = new Presence(PresenceStatus.Offline, LastSeen: 0);
+        if (ChangeRule.Between(user, wasOnline, was.Claim, false, ClaimStatus.Auto, shown, Pulse.Never, isDeleted: true) is { } record)
+            _writer.Record(record);
+    }
+
+    private void Note(uint user, bool isOnline, ToldFacts facts)
+    {
+        if (_told!.Set(user, isOnline))
+            _writer.Flip(user, isOnline);
+        if (facts == FactsOf(user))
+            return;
+        if (facts == default)
+            _facts.Remove(user);
+        else
+            _facts[user] = facts;
+        _writer.Fact(user, facts);
+    }
+
+    private ToldFacts FactsOf(uint user) => _facts.Count == 0 ? default : _facts.GetValueOrDefault(user);
 }

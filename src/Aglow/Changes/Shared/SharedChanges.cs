@@ -80,7 +80,8 @@ public sealed class SharedChanges : IChangeFeed, IAsyncDisposable
     public async Task RunAsync(Sweep sweep, Belief believed)
     {
         _recorder = new SharedChangeRecorder(
-            _log, _store, _clock, believed, sweep, _claims!, _accounts!, _hints, _options, Move);
+            _log, _store, _clock, believed, sweep, _claims!, _accounts!, _hints, _options, Move,
+            () => _directory?.CatchUpAsync() ?? default);
         _owning = RunOwnedAsync(IChangeLog.Feed, OwnAsync, _stop.Token);
         var began = _clock.Time.GetTimestamp();
         while (!await HasBegunAsync() && _clock.Time.GetElapsedTime(began) < BeginsWithin)
@@ -101,7 +102,10 @@ public sealed class SharedChanges : IChangeFeed, IAsyncDisposable
     }
 
     /// <inheritdoc/>
-    public async ValueTask<ChangePage> ReadAsync(string? after, int limit, CancellationToken cancel = default)
+    public ValueTask<ChangePage> ReadAsync(string? after, int limit, CancellationToken cancel = default) =>
+        ChangeReading.ReadAsync(after, _directory, from => ReadPartAsync(from, limit, cancel));
+
+    private async ValueTask<(ChangeReading Part, uint Generation)> ReadPartAsync(string? after, int limit, CancellationToken cancel)
     {
         var head = await ReadHeadAsync() ?? throw new StoreUnavailableException("No node has begun the feed of changes yet.");
         // A cursor beyond the end belongs to records that Redis lost in a failover. Later records have higher numbers.
@@ -125,7 +129,7 @@ public sealed class SharedChanges : IChangeFeed, IAsyncDisposable
 
         if (read.IsGap)
             Interlocked.Increment(ref _gaps);
-        return await read.ToPageAsync(head.Generation, _directory);
+        return (read, head.Generation);
     }
 
     /// <inheritdoc/>
