@@ -1,10 +1,14 @@
 using System.Security.Cryptography;
 using System.Text;
+using Aglow.Changes;
+using Aglow.Durable;
 using Aglow.Model;
 using Aglow.Repair;
+using Aglow.Sqlite;
 using Aglow.Storage;
 using Aglow.Users;
 using Microsoft.Extensions.Logging.Abstractions;
+using Plane = Aglow.Model.Plane;
 
 namespace Aglow.Tests;
 
@@ -62,6 +66,91 @@ public sealed class RepairTests : IDisposable
         var found = await store.Presence.SearchUsersAsync("person 2999", 10, null);
         found.Users.Select(static user => user.Id).ShouldBe(["user-2999"]);
         (await store.Presence.RegisterAsync(UserId.Parse("newcomer"))).ShouldBeGreaterThan(UserId.FirstDirectoryNumber + People - 1);
+    }
+
+    [Theory]
+    [InlineData("a page")]
+    [InlineData("half of the WAL")]
+    [InlineData("the WAL")]
+    [InlineData("the file")]
+    public async Task After_a_repair_nobody_takes_over_another_users_words_and_no_index_is_shown(string lost)
+    {
+        await WriteKilledAsync();
+        switch (lost)
+        {
+            case "a page":
+                Flip("users.db", (LeafOf("users.db", "user-1500"u8) * 2048) + 1000);
+                break;
+            case "half of the WAL":
+                Flip("users.db-wal", (int)new FileInfo(Path.Combine(Folder, "users.db-wal")).Length / 2);
+                break;
+            case "the WAL":
+                File.Delete(Path.Combine(Folder, "users.db-wal"));
+                break;
+            default:
+                File.Delete(Path.Combine(Folder, "users.db"));
+                break;
+        }
+
+        FolderRepair.Run(Folder, Now).Files.Single(static file => file.File == "users.db").Lost.ShouldNotBeNull()
+            .ShouldContain("users whose IDs are lost");
+        for (var time = 0; time < 2; time++)
+        {
+            await using var store = await OpenAsync();
+            for (var i = 0; i < 25; i++)
+            {
+                var stranger = await store.Presence.RegisterAsync(UserId.Parse($"stranger-{i}"));
+                (await store.Presence.StatusAsync(stranger)).LastSeen.ShouldBe(0u);
+            }
+
+            var online = (await store.Presence.ListOnlineAsync(store.Presence.Definitions.Default, 10_000, null)).Users;
+            var ids = new string?[online.Count];
+            await store.Presence.FindIdsAsync(online.ToArray(), ids);
+            online.Where((user, i) => user >= UserId.FirstDirectoryNumber && ids[i] is null).ShouldBeEmpty();
+            online.ShouldContain(7u);
+            var changes = (await store.Presence.Changes!.ReadAsync(null, 10_000)).Changes;
+            changes.ShouldAllBe(static change => change.User.Key == null || change.User.Key.StartsWith("user-")
+                || change.User.Key.StartsWith("late-"));
+        }
+
+        FolderRepair.Check(Folder).ShouldAllBe(static file => file.Damage == null);
+    }
+
+    [Fact]
+    public void Users_whose_IDs_are_lost_leave_images_rows_and_the_feed()
+    {
+        Directory.CreateDirectory(Folder);
+        const uint first = UserId.FirstDirectoryNumber;
+        var page = PageLayout.Page(first);
+        var words = new uint[PageLayout.Slot(first) + 2];
+        // indexes of one page are 256 apart
+        (words[^2], words[^1]) = (1000, 1001);
+        using (var file = PresenceFile.Open(Path.Combine(Folder, "presence.db")))
+        {
+            using var known = new UserBits();
+            known.Set(first, present: true);
+            file.Write(() =>
+            {
+                file.WriteImage(Plane.Pulse, page, 1, 900, words);
+                file.WriteState(file.State with { Images = 1 });
+                file.Append(1, RowKind.Activity, 1000, 900, [first, 1000, first + 256, 1000, 5, 1000]);
+                file.Append(2, RowKind.Resumed, 1000, 900, [uint.MaxValue - 1, 3]);
+                using var feed = ChangeFile.Open(file.Connection);
+                feed.Append(1000, [new StoredChange(first + 256, 1000, PresenceStatus.Online, true, ChangeReason.Heartbeat)]);
+            });
+            using var lost = new LostUsers(file, known);
+            lost.Remove();
+            (lost.Count, lost.Highest, lost.DropsFeed).ShouldBe((1, first + 256, true));
+            ChangeFile.ReadUsers(file.Connection).ShouldBeEmpty();
+            var rows = new List<uint[]>();
+            file.ReadRows((_, _, _, entries) => rows.Add(entries.ToArray()));
+            rows.ShouldBe([[first, 1000, 5, 1000], [uint.MaxValue - 1, 3]]);
+        }
+
+        var images = new List<uint[]>();
+        PresenceFile.ReadImages(
+            Path.Combine(Folder, "presence.db"), [(Plane.Pulse, page, page + 1)], (_, _, _, _, image) => images.Add(image[^2..].ToArray()));
+        images.ShouldBe([[1000, 0]]);
     }
 
     [Theory]
@@ -166,6 +255,23 @@ public sealed class RepairTests : IDisposable
             [.. indexes.Select((user, i) => new ProfileWrite(user, $"person {i}", $"Person number {i}"))], create: false);
         foreach (var user in indexes[..20])
             await store.Presence.RelateAsync(user, Relation.Blocked, [1, 2, 3], add: true);
+    }
+
+    // the folder as a kill leaves it: the last changes are in WALs
+    private async Task WriteKilledAsync()
+    {
+        await WriteAsync();
+        var killed = Path.Combine(_root, "killed");
+        await using (var store = await OpenAsync())
+        {
+            for (var i = 0; i < 20; i++)
+                await store.Presence.HeartbeatAsync(UserId.Parse($"late-{i}"));
+            await store.Presence.Changes!.Consumers.WriteAsync("some", "{}");
+            Copy(Folder, killed);
+        }
+
+        Directory.Delete(Folder, recursive: true);
+        Directory.Move(killed, Folder);
     }
 
     private Task<EmbeddedPresence> OpenAsync(string? folder = null) => EmbeddedPresence.OpenAsync(

@@ -96,6 +96,21 @@ internal sealed class ChangeFile : IDisposable
         SqliteFile.Execute(connection,
             "DROP TABLE IF EXISTS changes; DROP TABLE IF EXISTS changes_state; DROP TABLE IF EXISTS changes_told");
 
+    /// <summary>The users that the feed of a folder names, some of them several times; none if there is no feed.</summary>
+    public static IEnumerable<uint> ReadUsers(SqliteConnection connection)
+    {
+        if (SqliteFile.Ask(connection, "SELECT count(*) FROM sqlite_schema WHERE name = 'changes_told'") == 0)
+            yield break;
+        foreach (var user in ReadTold(connection).Keys)
+            yield return user;
+        using var rows = new SqliteStatement(connection, "SELECT records FROM changes");
+        while (rows.Step())
+        {
+            foreach (var record in MemoryMarshal.Cast<byte, StoredChange>(rows.Blob(0)).ToArray())
+                yield return record.User;
+        }
+    }
+
     /// <summary>
     /// What the feed has reported of users besides the online state: the claim, and whether one device left while another may be alive.
     /// </summary>

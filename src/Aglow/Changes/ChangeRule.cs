@@ -1,4 +1,5 @@
 using Aglow.Model;
+using Aglow.Storage;
 using Aglow.Users;
 
 namespace Aglow.Changes;
@@ -43,13 +44,18 @@ internal static class ChangeRule
     /// <summary>A record in the form that consumers get.</summary>
     public static PresenceChange Given(uint generation, long number, uint at, StoredChange record, string? id) => new(
         new ChangeCursor(generation, number).ToString(),
-        id is null ? UserId.Of(record.User) : UserId.Parse(id),
+        id is null ? UserId.Of(record.User) : IdOf(id),
         record.Status != PresenceStatus.Offline,
         record.Status,
         Pulse.ToUnix(record.LastSeen),
         record.Reason,
         Pulse.EpochUnixSeconds + (long)at,
         record.IsTransition);
+
+    // an ID that is none is the directory's fault, not that of the caller's cursor
+    private static UserId IdOf(string id) => UserId.TryParse(id, out var user)
+        ? user
+        : throw new StoreUnavailableException("The user directory has an ID that is none: check the data folder, or restore a backup.");
 
     private static PresenceStatus Shown(bool online, ClaimStatus kind) => !online ? PresenceStatus.Offline : kind switch
     {

@@ -28,6 +28,9 @@ namespace Aglow.Durable;
 /// </remarks>
 internal sealed class PresenceFile : IDisposable
 {
+    /// <summary>The file's name.</summary>
+    public const string FileName = "presence.db";
+
     /// <summary>The most entries in a row.</summary>
     public const int EntriesPerRow = 64 * 1024;
 
@@ -322,6 +325,9 @@ internal sealed class PresenceFile : IDisposable
         return bytes.Length % 4 == 0 && words.Length <= PageLayout.Slots
             && image.Int64(3) == Checksum(bytes, (ulong)id, (ulong)image.Int64(1), (ulong)image.Int64(2), 0);
     }
+
+    /// <summary>The plane of an image, by its id.</summary>
+    internal static Plane PlaneOf(long id) => (Plane)(id >> PlaneShift);
 
     /// <summary>Reads the state; null: it is missing, or its checksum is wrong.</summary>
     internal FileState? FindState()

@@ -19,8 +19,8 @@ public sealed record FileReport(string File, string? Damage, string? Lost);
 /// </summary>
 public static class FolderRepair
 {
-    private const string Presence = "presence.db";
-    private const string Users = "users.db";
+    private const string Presence = PresenceFile.FileName;
+    private const string Users = SqliteUserDirectory.FileName;
 
     /// <summary>Checks every byte of the databases, and says what a repair would lose.</summary>
     /// <exception cref="DataFolderException">It is not a data folder, or it is in use.</exception>
@@ -87,18 +87,14 @@ public static class FolderRepair
 
     private static List<FileReport> Make(string folder, string to)
     {
-        var highest = 0u;
         var files = new List<FileReport>
         {
             MakeOne(Presence, () => PresenceFile.Open(Path.Combine(to, Presence)).Dispose(), damaged =>
             {
                 using var file = PresenceFile.Open(Path.Combine(to, Presence));
-                var salvage = new PresenceSalvage(damaged, file);
-                var lost = salvage.Run();
-                highest = salvage.HighestIndex;
-                return lost;
+                return new PresenceSalvage(damaged, file).Run();
             }),
-            MakeOne(Users, () => SqliteUserDirectory.OpenFile(to).Dispose(), damaged => UsersSalvage.Run(damaged, to, highest)),
+            MakeOne(Users, () => SqliteUserDirectory.OpenFile(to).Dispose(), damaged => UsersSalvage.Run(damaged, to)),
         };
         if (File.Exists(Path.Combine(folder, SqliteConsumerStore.FileName)))
         {
