@@ -195,6 +195,26 @@ public sealed class RepairTests : IDisposable
             (await store.Presence.StatusAsync(5)).IsOnline.ShouldBeTrue();
     }
 
+    [Theory]
+    [InlineData("users.db", "gone")]
+    [InlineData("users.db", "cut")]
+    [InlineData("presence.db", "gone")]
+    [InlineData("presence.db", "cut")]
+    [InlineData("consumers.db", "gone")]
+    [InlineData("consumers.db", "cut")]
+    public async Task A_check_says_that_the_last_changes_are_lost_with_a_wal(string file, string how)
+    {
+        await WriteKilledAsync();
+        FolderRepair.Check(Folder).ShouldAllBe(static one => one.Damage == null);
+        var wal = Path.Combine(Folder, file + "-wal");
+        if (how == "cut")
+            File.WriteAllBytes(wal, File.ReadAllBytes(wal)[..^1]);
+        else
+            File.Delete(wal);
+        FolderRepair.Check(Folder).Single(one => one.File == file).Lost.ShouldNotBeNull().ShouldMatch(
+            $"(^|; )the last changes, up to [1-9][0-9]* pages of {file}-wal");
+    }
+
     [Fact]
     public async Task A_wal_that_is_cut_by_damage_is_told_from_one_that_is_cut_by_a_crash()
     {

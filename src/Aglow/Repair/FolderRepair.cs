@@ -106,10 +106,10 @@ public static class FolderRepair
 
         return files;
 
-        FileReport MakeOne(string name, Action makeNew, Func<SqliteConnection, string> salvage)
+        FileReport MakeOne(string name, Action makeNew, Func<SqliteConnection, string?> salvage)
         {
             var (path, target) = (Path.Combine(folder, name), Path.Combine(to, name));
-            var damage = DamagedDatabase.Inspect(path);
+            var (damage, lost) = DamagedDatabase.Inspect(path);
             if (damage is null)
             {
                 DataBackup.CopyDatabase(path, target);
@@ -122,11 +122,12 @@ public static class FolderRepair
 
             makeNew();
             using var database = DamagedDatabase.Open(path, Path.Combine(to, name + ".damaged"), target);
-            return new FileReport(name, damage, salvage(database.Connection));
+            string?[] all = [salvage(database.Connection), lost];
+            return new FileReport(name, damage, string.Join("; ", all.Where(static one => one is not null).DefaultIfEmpty("nothing")));
         }
     }
 
-    private static string SalvageConsumers(SqliteConnection from, string folder)
+    private static string? SalvageConsumers(SqliteConnection from, string folder)
     {
         using var file = SqliteConsumerStore.OpenFile(folder);
         using var connection = file.ConnectToWrite(cacheKibibytes: 256);
@@ -134,7 +135,7 @@ public static class FolderRepair
         // deletes documents that were read only in part
         SqliteFile.Execute(connection, "DELETE FROM document WHERE NOT json_valid(json)");
         file.Seal.Finish(connection);
-        return isWhole ? "no webhook, and no consumer's position" : $"some webhooks or consumers' positions ({kept} documents are kept)";
+        return isWhole ? null : $"some webhooks or consumers' positions ({kept} documents are kept)";
     }
 
     // finds pages that SQLite itself wrote wrongly, which have correct sums

@@ -31,10 +31,10 @@ internal static class UsersSalvage
         ("visibility", "user"), ("relation", "user"), ("relation", "other"),
     ];
 
-    /// <summary>Copies the good data; returns what is lost, in a few words.</summary>
+    /// <summary>Copies the good data; returns what is lost, in a few words; null: nothing that was read.</summary>
     /// <param name="from">The damaged file.</param>
     /// <param name="folder">The folder of the new file, which already has the new <c>presence.db</c>.</param>
-    public static string Run(SqliteConnection from, string folder)
+    public static string? Run(SqliteConnection from, string folder)
     {
         var file = SqliteUserDirectory.OpenFile(folder);
         using var connection = file.ConnectToWrite(cacheKibibytes: 64 * 1024);
@@ -69,7 +69,7 @@ internal static class UsersSalvage
         file.Seal.Finish(connection);
         connection.Dispose();
         file.Dispose();
-        return lost.Count > 0 ? string.Join(", ", lost) : "no row of a table";
+        return lost.Count > 0 ? string.Join(", ", lost) : null;
     }
 
     // returns the highest index that the words or the feed named
