@@ -215,6 +215,35 @@ public sealed class RepairTests : IDisposable
             $"(^|; )the last changes, up to [1-9][0-9]* pages of {file}-wal");
     }
 
+    [Theory]
+    [InlineData("users.db")]
+    [InlineData("presence.db")]
+    [InlineData("consumers.db")]
+    public async Task A_database_that_is_gone_is_not_begun_anew_in_silence(string file)
+    {
+        await WriteKilledAsync();
+        File.Delete(Path.Combine(Folder, file));
+        await ShouldBeRefusedAsync();
+        // each of its other files alone shows that it was there
+        var sums = Path.Combine(Folder, file + "-sums");
+        File.Move(sums, sums + ".kept");
+        await ShouldBeRefusedAsync();
+        File.Move(sums + ".kept", sums);
+        File.Delete(Path.Combine(Folder, file + "-wal"));
+        await ShouldBeRefusedAsync();
+
+        FolderRepair.Run(Folder, Now).Damaged.ShouldNotBeNull();
+        await using var store = await OpenAsync();
+        (await store.Presence.StatusAsync(5)).IsOnline.ShouldBe(file != "presence.db");
+
+        async Task ShouldBeRefusedAsync()
+        {
+            (await RefusedAsync()).ShouldContain($"{file} is damaged (it is missing)");
+            FolderRepair.Check(Folder).Single(one => one.File == file).Lost.ShouldNotBeNull().ShouldContain("all that is not in");
+            Should.Throw<DataFolderException>(() => DataBackup.Copy(Folder, Path.Combine(_root, "backup")));
+        }
+    }
+
     [Fact]
     public async Task A_wal_that_is_cut_by_damage_is_told_from_one_that_is_cut_by_a_crash()
     {

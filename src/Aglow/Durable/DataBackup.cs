@@ -25,7 +25,7 @@ public static class DataBackup
     private static readonly string[] Files = ["presence.db", "users.db"];
 
     // how far each consumer of the feed of changes has read; may be missing
-    private const string Consumers = "consumers.db";
+    private const string Consumers = DataFolder.ConsumersName;
 
     // the keys of backends; a small file that is always replaced as a whole; may be missing
     private const string Keys = "keys.json";
@@ -46,6 +46,9 @@ public static class DataBackup
         {
             PrivateFile.CreateFolder(partial);
             using var alone = Wait(folder);
+            var consumers = Path.Combine(folder, Consumers);
+            if (!File.Exists(consumers) && SqliteFile.Had(consumers))
+                throw FileProblem.Damaged(consumers, "it is missing");
             foreach (var name in Files.Append(Consumers).Where(name => File.Exists(Path.Combine(folder, name))))
                 CopyDatabase(Path.Combine(folder, name), Path.Combine(partial, name));
             if (File.Exists(Path.Combine(folder, Keys)))

@@ -22,6 +22,9 @@ namespace Aglow.Durable;
 /// </remarks>
 public sealed class DataFolder : IDisposable
 {
+    /// <summary>The name of the database of consumers.</summary>
+    internal const string ConsumersName = "consumers.db";
+
     private const int LockedOnLinux = 11, LockedOnMac = 35, LockedOnWindows = unchecked((int)0x80070020);
     private readonly FileStream _lock;
 
@@ -39,6 +42,9 @@ public sealed class DataFolder : IDisposable
 
     /// <summary>The path of the database of users.</summary>
     public string UsersPath => Path.Combine(FullPath, "users.db");
+
+    /// <summary>The path of the database of consumers.</summary>
+    internal string ConsumersPath => Path.Combine(FullPath, ConsumersName);
 
     /// <summary>Locks a folder for this process, and creates it if it is missing.</summary>
     /// <exception cref="DataFolderException">The folder cannot be created or written, or another server uses it.</exception>
@@ -66,16 +72,22 @@ public sealed class DataFolder : IDisposable
     }
 
     /// <summary>
-    /// Checks that the folder has both databases or none. Call it before the journal is opened.
+    /// Checks that the folder has both databases or none, and each database of which there are other files. Call it before the journal is
+    /// opened.
     /// </summary>
     /// <exception cref="DataFolderException">A database is missing.</exception>
-    internal void EnsureHasBoth()
+    internal void EnsureComplete()
     {
         // an interrupted first start leaves a presence.db without users
         if (File.Exists(PresencePath) && !File.Exists(UsersPath) && PresenceFile.WasStarted(PresencePath))
             throw FileProblem.Damaged(UsersPath, "it is missing");
         if (File.Exists(PageSums.PathOf(UsersPath)) && !File.Exists(PresencePath))
             throw FileProblem.Damaged(PresencePath, "it is missing");
+        foreach (var path in new[] { PresencePath, UsersPath, ConsumersPath })
+        {
+            if (!File.Exists(path) && SqliteFile.Had(path))
+                throw FileProblem.Damaged(path, "it is missing");
+        }
     }
 
     /// <summary>Unlocks the folder.</summary>

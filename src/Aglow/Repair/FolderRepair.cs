@@ -96,7 +96,7 @@ public static class FolderRepair
             }),
             MakeOne(Users, () => SqliteUserDirectory.OpenFile(to).Dispose(), damaged => UsersSalvage.Run(damaged, to)),
         };
-        if (File.Exists(Path.Combine(folder, SqliteConsumerStore.FileName)))
+        if (SqliteFile.Had(Path.Combine(folder, SqliteConsumerStore.FileName)))
         {
             files.Add(MakeOne(
                 SqliteConsumerStore.FileName,

@@ -146,6 +146,10 @@ internal sealed class SqliteFile : IDisposable
         return length == header.Length && header.StartsWith("SQLite format 3\0"u8) ? BinaryPrimitives.ReadInt32BigEndian(header[68..]) : -1;
     }
 
+    /// <summary>Whether a database is there, or was: without it, its sums and its WAL stay.</summary>
+    public static bool Had(string path) =>
+        File.Exists(path) || File.Exists(PageSums.PathOf(path)) || new FileInfo(path + "-wal") is { Exists: true, Length: > 0 };
+
     private static bool IsEmptyElseOurs(string path, int applicationId)
     {
         var found = FindApplicationId(path);
