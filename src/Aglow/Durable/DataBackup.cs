@@ -12,7 +12,8 @@ namespace Aglow.Durable;
 /// <code>
 ///   presence.db ─► TO.partial/presence.db ─┐
 ///   users.db    ─► TO.partial/users.db    ─┼► every page checked ─► renamed to TO
-///   consumers.db, keys.json, if any        ─┘
+///   consumers.db, keys.json, if any        ─┤
+///   from-backup, an empty mark             ─┘
 /// </code>
 /// While the <see cref="CheckpointLock"/> is held, a server only appends to the WALs. So a database and the committed beginning of its WAL
 /// show the same moment. <c>presence.db</c> is copied first, so that <c>users.db</c> contains every index in it.
@@ -53,6 +54,7 @@ public static class DataBackup
                 CopyDatabase(Path.Combine(folder, name), Path.Combine(partial, name));
             if (File.Exists(Path.Combine(folder, Keys)))
                 CopyFile(Path.Combine(folder, Keys), Path.Combine(partial, Keys), long.MaxValue);
+            PrivateFile.Prepare(Path.Combine(partial, DataFolder.BackupMark));
             Directory.Move(partial, to);
             return Directory.GetFiles(to).Sum(static file => new FileInfo(file).Length);
         }

@@ -14,6 +14,7 @@ namespace Aglow.Durable;
 ///   users.db      users, subscriptions, claims (<c>SqliteUserDirectory</c>)
 ///   consumers.db  how far each consumer of the feed of changes has read; may be missing
 ///   NAME-sums     a checksum of each page of the database NAME, see <see cref="PageSums"/>
+///   from-backup   a backup made this folder: the first start begins a new generation of the feed, and deletes the file
 ///   checkpoint.lock  locked by a checkpoint or a backup
 ///   lock          locked while a server runs; the kernel unlocks it even after kill -9
 ///   pid           the process of that server, for the error message of a second one
@@ -24,6 +25,9 @@ public sealed class DataFolder : IDisposable
 {
     /// <summary>The name of the database of consumers.</summary>
     internal const string ConsumersName = "consumers.db";
+
+    /// <summary>The name of the file that marks a folder which a backup made.</summary>
+    internal const string BackupMark = "from-backup";
 
     private const int LockedOnLinux = 11, LockedOnMac = 35, LockedOnWindows = unchecked((int)0x80070020);
     private readonly FileStream _lock;
