@@ -45,6 +45,27 @@ public sealed class FolderTests
     }
 
     [Fact]
+    public async Task A_limit_of_file_sizes_counts_as_a_full_disk_until_it_is_raised()
+    {
+        // the runtime maps its code from a file that is larger than the limit, unless this is off
+        var environment = new Dictionary<string, string> { ["DOTNET_EnableWriteXorExecute"] = "0" };
+        await using var server = AglowProcess.Run(
+            null, ["--lease-seconds", "3600"], environment, through: ["prlimit", $"--fsize={1 << 20}:"]);
+        await server.ReadyAsync();
+        var i = 0;
+        while (await SendAsync(server, Arrival()) == 200)
+            i.ShouldBeLessThan(5000);
+        (await SendAsync(server, Arrival())).ShouldBe(503);
+        (await server.Http.GetAsync("/health/live")).IsSuccessStatusCode.ShouldBeTrue();
+        using (var raise = System.Diagnostics.Process.Start("prlimit", ["--pid", $"{server.Id}", "--fsize=unlimited:"]))
+            await raise.WaitForExitAsync();
+        await Eventually.TrueAsync(async () => await SendAsync(server, Arrival()) == 200, 20, "it takes them");
+        (await server.StopAsync()).ShouldBe(0);
+
+        (HttpMethod, string, string) Arrival() => (HttpMethod.Post, "/heartbeat", $$"""{"user_id":"user-{{i++}}"}""");
+    }
+
+    [Fact]
     public async Task A_folder_that_comes_back_goes_on_with_everything_that_was_acknowledged()
     {
         var parent = AglowProcess.NewFolder();
