@@ -4,7 +4,7 @@ namespace Aglow.Server.Tests;
 public sealed class FolderTests
 {
     // makes a server that runs as root respect permissions
-    private static readonly string[] WithoutPrivilege = Environment.IsPrivilegedProcess
+    internal static readonly string[] WithoutPrivilege = Environment.IsPrivilegedProcess
         ? ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override"]
         : ["env"];
 
@@ -141,7 +141,7 @@ public sealed class FolderTests
     private static void Permit(string folder) =>
         SetMode(folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
 
-    private static void SetMode(string folder, UnixFileMode mode)
+    internal static void SetMode(string folder, UnixFileMode mode)
     {
         if (OperatingSystem.IsWindows())
             throw new PlatformNotSupportedException();

@@ -47,7 +47,7 @@ public sealed class RepairTests : IDisposable
 
         var (files, damaged) = FolderRepair.Run(Folder, Now);
         files.Single(static file => file.File == "users.db").Lost.ShouldNotBeNull().ShouldContain("are kept");
-        damaged.ShouldBe($"{Folder}.damaged-20261129-120000");
+        damaged.ShouldBe($"{Folder}/damaged-20261129-120000");
         File.Exists(Path.Combine(damaged!, "users.db")).ShouldBeTrue();
 
         await using var store = await OpenAsync();
@@ -245,6 +245,66 @@ public sealed class RepairTests : IDisposable
     }
 
     [Fact]
+    public async Task A_repair_that_is_interrupted_at_any_place_is_ended_by_the_next_one()
+    {
+        await WriteKilledAsync();
+        Flip("users.db-wal", (int)new FileInfo(Path.Combine(Folder, "users.db-wal")).Length / 2);
+        var before = Path.Combine(_root, "before");
+        Copy(Folder, before);
+        var damaged = FolderRepair.Run(Folder, Now).Damaged.ShouldNotBeNull();
+        var made = Path.Combine(_root, "made");
+        Copy(Folder, made);
+        var old = Directory.GetFiles(damaged).Select(Path.GetFileName).ToHashSet();
+        old.Count.ShouldBe(6);
+        var moves = new List<(bool IsNew, string File)>();
+        foreach (var name in new[] { "presence.db", "users.db" })
+            moves.AddRange([(false, name), (false, name + "-wal"), (false, name + "-sums"), (true, name + "-sums"), (true, name)]);
+        for (var done = 0; done <= moves.Count; done++)
+        {
+            Directory.Delete(Folder, recursive: true);
+            Copy(before, Folder);
+            var (from, to) = (Path.Combine(Folder, "repaired-20261129-120000"), Path.Combine(Folder, "damaged-20261129-120000"));
+            Directory.CreateDirectory(from);
+            Directory.CreateDirectory(to);
+            foreach (var (_, file) in moves.Where(static move => move.IsNew))
+                File.Copy(Path.Combine(made, file), Path.Combine(from, file));
+            foreach (var (isNew, file) in moves.Take(done))
+                File.Move(Path.Combine(isNew ? from : Folder, file), Path.Combine(isNew ? Folder : to, file));
+
+            (await RefusedAsync()).ShouldContain("was interrupted");
+            Should.Throw<DataFolderException>(() => FolderRepair.Check(Folder)).Message.ShouldContain("was interrupted");
+            var (files, kept) = FolderRepair.Run(Folder, Now);
+            files.ShouldAllBe(static file => file.Damage == null);
+            kept.ShouldBe(to);
+            Directory.GetFiles(to).Select(Path.GetFileName).ToHashSet().SetEquals(old).ShouldBeTrue();
+            Directory.GetDirectories(Folder).ShouldBe([to]);
+            await using var store = await OpenAsync();
+            (await store.Presence.StatusAsync(5)).IsOnline.ShouldBeTrue();
+        }
+    }
+
+    [Fact]
+    public async Task What_a_repair_makes_is_inside_the_folder_and_belongs_to_its_owner()
+    {
+        await WriteKilledAsync();
+        if (Environment.IsPrivilegedProcess)
+            Shell($"chown -R 12345:12346 {Folder}");
+        // a folder that was copied has no locks
+        File.Delete(Path.Combine(Folder, "lock"));
+        File.Delete(Path.Combine(Folder, "checkpoint.lock"));
+        Flip("presence.db", 20_000);
+        var around = Directory.GetFileSystemEntries(_root);
+        FolderRepair.Check(Folder);
+        Directory.GetDirectories(Folder).ShouldBeEmpty();
+        FolderRepair.Run(Folder, Now).Damaged.ShouldNotBeNull();
+        Directory.GetFileSystemEntries(_root).ShouldBe(around, ignoreOrder: true);
+        File.Exists(Path.Combine(Folder, "lock")).ShouldBeTrue();
+        var owners = Shell($"stat -c %u:%g {Folder} {Folder}/lock {Folder}/*.*").Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        owners.Length.ShouldBeGreaterThan(6);
+        owners.Distinct().ShouldBe([Shell($"stat -c %u:%g {Folder}").Trim()]);
+    }
+
+    [Fact]
     public async Task A_wal_that_is_cut_by_damage_is_told_from_one_that_is_cut_by_a_crash()
     {
         await WriteAsync();
@@ -355,6 +415,16 @@ public sealed class RepairTests : IDisposable
         }
 
         throw new InvalidOperationException("no leaf has it");
+    }
+
+    private static string Shell(string command)
+    {
+        using var process = System.Diagnostics.Process.Start(
+            new System.Diagnostics.ProcessStartInfo("sh", ["-c", command]) { RedirectStandardOutput = true, UseShellExecute = false })!;
+        var output = process.StandardOutput.ReadToEnd();
+        process.WaitForExit();
+        process.ExitCode.ShouldBe(0);
+        return output;
     }
 
     private string Contents() => string.Join(

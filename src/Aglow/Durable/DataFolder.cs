@@ -29,6 +29,9 @@ public sealed class DataFolder : IDisposable
     /// <summary>The name of the file that marks a folder which a backup made.</summary>
     internal const string BackupMark = "from-backup";
 
+    /// <summary>How the name of a folder with the complete databases of a repair begins.</summary>
+    internal const string RepairedPrefix = "repaired-";
+
     private const int LockedOnLinux = 11, LockedOnMac = 35, LockedOnWindows = unchecked((int)0x80070020);
     private readonly FileStream _lock;
 
@@ -82,6 +85,7 @@ public sealed class DataFolder : IDisposable
     /// <exception cref="DataFolderException">A database is missing.</exception>
     internal void EnsureComplete()
     {
+        EnsureRepaired();
         // an interrupted first start leaves a presence.db without users
         if (File.Exists(PresencePath) && !File.Exists(UsersPath) && PresenceFile.WasStarted(PresencePath))
             throw FileProblem.Damaged(UsersPath, "it is missing");
@@ -92,6 +96,20 @@ public sealed class DataFolder : IDisposable
             if (!File.Exists(path) && SqliteFile.Had(path))
                 throw FileProblem.Damaged(path, "it is missing");
         }
+    }
+
+    /// <summary>The folders of new databases whose repair was interrupted before they were installed.</summary>
+    internal static string[] FindUnfinishedRepairs(string folder) =>
+        Directory.Exists(folder) ? Directory.GetDirectories(folder, RepairedPrefix + "*") : [];
+
+    /// <summary>Checks that no repair of the folder was interrupted.</summary>
+    /// <exception cref="DataFolderException">One was.</exception>
+    internal void EnsureRepaired()
+    {
+        if (FindUnfinishedRepairs(FullPath).Length > 0)
+            throw new DataFolderException(
+                $"A repair of {FullPath} was interrupted: run \"aglow repair --keep-what-is-good\" with --data {FullPath} again, which "
+                    + "ends it.");
     }
 
     /// <summary>Unlocks the folder.</summary>
