@@ -1,11 +1,12 @@
 using Aglow.Changes;
 using Aglow.Durable;
 using Aglow.Model;
+using Aglow.Sqlite;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Tests;
 
-/// <summary>The feed of changes in its folder, after a backup is restored.</summary>
+/// <summary>The feed of changes in its folder: after a backup is restored, and what a deletion leaves on disk.</summary>
 public sealed class FeedFolderTests : IDisposable
 {
     private readonly string _root = Directory.CreateTempSubdirectory("aglow-tests-").FullName;
@@ -58,13 +59,76 @@ public sealed class FeedFolderTests : IDisposable
         }
     }
 
+    [Fact]
+    public async Task A_feed_that_is_turned_off_leaves_nothing_on_disk()
+    {
+        await using (var store = await OpenAsync(Folder))
+        {
+            // above all flags, because the journal has indexes after words
+            for (uint user = 1001; user < 1200; user++)
+                await store.Presence.HeartbeatAsync(user);
+        }
+
+        var records = new List<byte[]>();
+        using (var connection = PresenceFile.ConnectToRead(Path.Combine(Folder, "presence.db")))
+        {
+            using var rows = new SqliteStatement(connection, "SELECT records FROM changes");
+            while (rows.Step())
+                records.Add(rows.Blob(0).ToArray());
+        }
+
+        records.Sum(static row => row.Length).ShouldBe(199 * StoredChange.Bytes);
+        CountOnDisk(records).ShouldBe(records.Count);
+        // also while the server runs
+        await using (await OpenAsync(Folder, changesHours: 0))
+            CountOnDisk(records).ShouldBe(0);
+        CountOnDisk(records).ShouldBe(0);
+    }
+
+    [Fact]
+    public void Records_leave_the_disk_with_the_retention()
+    {
+        Directory.CreateDirectory(Folder);
+        var path = Path.Combine(Folder, "presence.db");
+        var records = new List<byte[]>();
+        using (var file = PresenceFile.Open(path))
+        {
+            ChangeFile feed = null!;
+            file.Write(() =>
+            {
+                feed = ChangeFile.Open(file.Connection);
+                for (uint at = 1000; at < 1100; at++)
+                {
+                    // from a record in a page of many to a row with pages of its own
+                    var row = new StoredChange[1 + ((at - 1000) * 41)];
+                    Array.Fill(row, new StoredChange(at * 7919, at, PresenceStatus.Online, true, ChangeReason.Heartbeat));
+                    feed.Append(at, row);
+                    records.Add(System.Runtime.InteropServices.MemoryMarshal.AsBytes(row.AsSpan(0, 1)).ToArray());
+                }
+            });
+            file.FoldWal();
+            CountOnDisk(records).ShouldBe(100);
+            file.Write(() => feed.Trim(1050, long.MaxValue));
+            feed.Dispose();
+        }
+
+        CountOnDisk(records[..50]).ShouldBe(0);
+        CountOnDisk(records[50..]).ShouldBe(50);
+    }
+
+    private int CountOnDisk(List<byte[]> records)
+    {
+        var file = File.ReadAllBytes(Path.Combine(Folder, "presence.db"));
+        return records.Count(record => file.AsSpan().IndexOf(record) >= 0);
+    }
+
     private static async Task<ChangePage> ReadAsync(EmbeddedPresence store, string? after) =>
         await store.Presence.Changes!.ReadAsync(after, 1000);
 
     private static string Users(ChangePage page) => string.Join(' ', page.Changes.Select(static change => change.User.Number));
 
-    private static Task<EmbeddedPresence> OpenAsync(string folder) => EmbeddedPresence.OpenAsync(
-        new AglowOptions { DataDirectory = folder, LeaseSeconds = 3600 },
+    private static Task<EmbeddedPresence> OpenAsync(string folder, int changesHours = 24) => EmbeddedPresence.OpenAsync(
+        new AglowOptions { DataDirectory = folder, LeaseSeconds = 3600, ChangesHours = changesHours },
         TimeProvider.System,
         NullLoggerFactory.Instance);
 }

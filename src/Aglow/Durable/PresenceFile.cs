@@ -100,7 +100,8 @@ internal sealed class PresenceFile : IDisposable
             }
 
             Tell(connection, "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0");
-            Tell(connection, "PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -8192");
+            // what leaves the feed of changes is overwritten, because it says who came and went
+            Tell(connection, "PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -8192; PRAGMA secure_delete = ON");
             file = new PresenceFile(path, connection, seal);
             file.ReadState();
             file.Upgrade(version);
@@ -196,7 +197,17 @@ internal sealed class PresenceFile : IDisposable
     /// <summary>Deletes the rows up to a position, at most a few hundred in one call. Call it in a transaction.</summary>
     public void Trim(long position)
     {
-        _sql["DELETE FROM journal WHERE position <= ?"].Bind(1, position).Run();
+        // rows of the journal are not overwritten: that would double what a checkpoint writes
+        Tell(_connection, "PRAGMA secure_delete = OFF");
+        try
+        {
+            _sql["DELETE FROM journal WHERE position <= ?"].Bind(1, position).Run();
+        }
+        finally
+        {
+            Tell(_connection, "PRAGMA secure_delete = ON");
+        }
+
         WriteState(State with { Trimmed = position });
     }
 
