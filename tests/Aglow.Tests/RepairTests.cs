@@ -304,6 +304,34 @@ public sealed class RepairTests : IDisposable
         owners.Distinct().ShouldBe([Shell($"stat -c %u:%g {Folder}").Trim()]);
     }
 
+    [Theory]
+    [InlineData("presence.db", "")]
+    [InlineData("presence.db", "-wal")]
+    [InlineData("presence.db", "-sums")]
+    [InlineData("users.db", "")]
+    [InlineData("users.db", "-wal")]
+    [InlineData("users.db", "-sums")]
+    [InlineData("consumers.db", "")]
+    [InlineData("consumers.db", "-wal")]
+    [InlineData("consumers.db", "-sums")]
+    public async Task A_link_in_the_place_of_a_file_is_refused(string file, string beside)
+    {
+        await WriteKilledAsync();
+        var (path, elsewhere) = (Path.Combine(Folder, file + beside), Path.Combine(_root, "elsewhere"));
+        File.Move(path, elsewhere);
+        File.CreateSymbolicLink(path, elsewhere);
+        var refused = Should.Throw<DataFolderException>(() =>
+        {
+            using var opened = file switch
+            {
+                "presence.db" => PresenceFile.Open(path[..^beside.Length]),
+                "users.db" => SqliteUserDirectory.OpenFile(Folder),
+                _ => (IDisposable)SqliteConsumerStore.OpenFile(Folder),
+            };
+        });
+        refused.Message.ShouldContain($"{path} is a link to {elsewhere}: remove it");
+    }
+
     [Fact]
     public async Task A_wal_that_is_cut_by_damage_is_told_from_one_that_is_cut_by_a_crash()
     {

@@ -285,7 +285,7 @@ internal sealed class PresenceFile : IDisposable
     {
         try
         {
-            PrivateFile.Prepare(path);
+            SqliteFile.Prepare(path);
             if (SqliteFile.FindApplicationId(path) is not (null or ApplicationId))
             {
                 throw new DataFolderException(

@@ -59,7 +59,8 @@ public static class PrivateFile
         return file;
     }
 
-    private static void RefuseLink(string path)
+    /// <summary>Throws if the path is a symbolic link.</summary>
+    internal static void RefuseLink(string path)
     {
         if (new FileInfo(path).LinkTarget is { } target)
             throw new IOException($"{path} is a link to {target}: remove it, or put the file itself in its place");

@@ -50,7 +50,7 @@ internal sealed class SqliteFile : IDisposable
         try
         {
             PrivateFile.CreateFolder(folder);
-            PrivateFile.Prepare(path);
+            Prepare(path);
             var isNew = IsEmptyElseOurs(path, applicationId);
             seal = PageSeal.Open(path);
             using var connection = Connect(path, isNew ? SqliteOpenMode.ReadWriteCreate : SqliteOpenMode.ReadWrite, 1024);
@@ -149,6 +149,14 @@ internal sealed class SqliteFile : IDisposable
     /// <summary>Whether a database is there, or was: without it, its sums and its WAL stay.</summary>
     public static bool Had(string path) =>
         File.Exists(path) || File.Exists(PageSums.PathOf(path)) || new FileInfo(path + "-wal") is { Exists: true, Length: > 0 };
+
+    /// <summary>Refuses links in the place of a database and the files beside it, and creates the database if it is missing.</summary>
+    public static void Prepare(string path)
+    {
+        foreach (var beside in new[] { PageSums.PathOf(path), path + "-wal", path + "-shm", path + "-journal" })
+            PrivateFile.RefuseLink(beside);
+        PrivateFile.Prepare(path);
+    }
 
     private static bool IsEmptyElseOurs(string path, int applicationId)
     {
