@@ -333,6 +333,23 @@ public sealed class RepairTests : IDisposable
     }
 
     [Fact]
+    public void Only_a_lock_that_somebody_holds_counts_as_held()
+    {
+        var folder = Directory.CreateDirectory(Folder).FullName;
+        using (CheckpointLock.TryTake(folder).ShouldNotBeNull())
+        {
+            CheckpointLock.TryTake(folder).ShouldBeNull();
+            CheckpointLock.TryTakeToRead(folder).ShouldBeNull();
+        }
+
+        using (CheckpointLock.TryTakeToRead(folder).ShouldNotBeNull())
+            CheckpointLock.TryTake(folder).ShouldBeNull();
+        Directory.Delete(Folder, recursive: true);
+        Should.Throw<IOException>(() => CheckpointLock.TryTake(folder));
+        Should.Throw<IOException>(() => CheckpointLock.TryTakeToRead(folder));
+    }
+
+    [Fact]
     public async Task A_wal_that_is_cut_by_damage_is_told_from_one_that_is_cut_by_a_crash()
     {
         await WriteAsync();

@@ -117,8 +117,10 @@ public static class DataBackup
     private static FileStream? Wait(string folder)
     {
         FileStream? taken = null;
-        if (!CheckpointLock.Exists(folder) || SpinWait.SpinUntil(() => (taken = CheckpointLock.TryTake(folder)) is not null, Patience))
+        if (!CheckpointLock.Exists(folder) || SpinWait.SpinUntil(TryTake, Patience))
             return taken;
         throw new DataFolderException($"{folder} is held by another backup: wait for its end.");
+
+        bool TryTake() => (taken = CheckpointLock.TryTakeToRead(folder)) is not null;
     }
 }

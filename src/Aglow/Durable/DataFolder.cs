@@ -32,7 +32,6 @@ public sealed class DataFolder : IDisposable
     /// <summary>How the name of a folder with the complete databases of a repair begins.</summary>
     internal const string RepairedPrefix = "repaired-";
 
-    private const int LockedOnLinux = 11, LockedOnMac = 35, LockedOnWindows = unchecked((int)0x80070020);
     private readonly FileStream _lock;
 
     private DataFolder(string path, FileStream @lock)
@@ -142,7 +141,7 @@ public sealed class DataFolder : IDisposable
         {
             return PrivateFile.Open(path);
         }
-        catch (IOException e) when (e.HResult is LockedOnLinux or LockedOnMac or LockedOnWindows)
+        catch (IOException e) when (PrivateFile.IsHeld(e))
         {
             var holder = File.Exists(pid) ? $"process {File.ReadAllText(pid).Trim()}" : "another process";
             throw new DataFolderException(

@@ -10,6 +10,7 @@ namespace Aglow.Files;
 /// </remarks>
 public static class PrivateFile
 {
+    private const int LockedOnLinux = 11, LockedOnMac = 35, LockedOnWindows = unchecked((int)0x80070020);
     private const UnixFileMode File600 = UnixFileMode.UserRead | UnixFileMode.UserWrite;
     private const UnixFileMode Folder700 = File600 | UnixFileMode.UserExecute;
 
@@ -35,6 +36,9 @@ public static class PrivateFile
         File.Delete(path);
         return Create(path, FileShare.None);
     }
+
+    /// <summary>Whether a file could not be opened because another process has locked it.</summary>
+    internal static bool IsHeld(IOException e) => e.HResult is LockedOnLinux or LockedOnMac or LockedOnWindows;
 
     /// <summary>Creates an empty file if it is missing, for a library that would create it with another mode.</summary>
     public static void Prepare(string path)
