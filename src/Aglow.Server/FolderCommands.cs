@@ -34,7 +34,7 @@ internal static class FolderCommands
         var data = CommandLine.Data();
         var keep = new Option<bool>(KeepFlag)
         {
-            Description = "Replaces the damaged folder by one with all good data, and keeps the damaged one beside it under another name.",
+            Description = "Replaces damaged databases by new ones with all good data, and keeps the damaged ones in a folder below.",
         };
         var repair = new Command(
             "repair", "Saves the good data of a damaged folder that has no backup. No server may run on it.") { data, keep };
@@ -47,8 +47,8 @@ internal static class FolderCommands
             Report(files);
             Console.WriteLine(damaged is null
                 ? "The databases are whole, so nothing was changed."
-                : $"{Path.GetFullPath(folder)} can be served again. The damaged folder is {damaged}: "
-                    + "keep it until you are sure that nothing is missing.");
+                : $"{Path.GetFullPath(folder)} can be served again. The damaged databases are in {damaged}: "
+                    + "keep them until you are sure that nothing is missing.");
             return CheckKeys(folder) ? CommandLine.Fine : CommandLine.Failed;
         });
         return repair;

@@ -4,6 +4,7 @@ using Aglow.Server;
 
 // aglow-server serve [--urls …] [--data …] …     aglow-server backup DIR
 EmbeddedSqlite.Use();
+using var tooLarge = FileSizeLimit.Ignore();
 // no RootCommand, which has the name of the file: aglow-server in one package, another in the tool
 var commands = new Command("aglow", "Aglow: who is online, and when were they last seen.")
 {

@@ -70,7 +70,7 @@ public sealed class EmbeddedPresence : IOpenPresence
         var watch = new FolderWatch(folder.FullPath, log);
         try
         {
-            folder.EnsureHasBoth();
+            folder.EnsureComplete();
             var journal = Journal.Open(folder.PresencePath, log, watch);
             store = new JournaledPlaneStore(PageBudget.Of(options), journal);
             var guard = new StallGuard((uint)(2 * options.LongestIntervalSeconds));

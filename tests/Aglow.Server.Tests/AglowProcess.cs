@@ -148,7 +148,7 @@ internal sealed partial class AglowProcess : IAsyncDisposable
     }
 
     // The program under test: ./aglow, or the native file that ./test names in TEST_SERVER. That file is only the server.
-    private static string ProgramOf(string[] arguments) => arguments is ["swarm", ..] ? Aglow : Native ?? Aglow;
+    public static string ProgramOf(string[] arguments) => arguments is ["swarm", ..] ? Aglow : Native ?? Aglow;
 
     private static Process Launch(string program, string[] arguments, Dictionary<string, string>? environment, string? workingFolder)
     {

@@ -36,7 +36,7 @@ public sealed class DamageTests
 
         (code, output, errors) = await AglowProcess.RunToEndAsync(["repair", "--keep-what-is-good", "--data", folder]);
         code.ShouldBe(0, errors);
-        output.ShouldContain($"The damaged folder is {folder}.damaged-");
+        output.ShouldContain($"The damaged databases are in {folder}/damaged-");
         await using (var server = await AglowProcess.StartAsync(folder))
         {
             (await server.Http.GetAsync("/users/ann")).IsSuccessStatusCode.ShouldBeTrue();
@@ -44,6 +44,42 @@ public sealed class DamageTests
         }
 
         Directory.Delete(parent, recursive: true);
+    }
+
+    [Fact]
+    public async Task A_check_and_a_repair_need_no_right_to_the_parent_and_say_how_much_room_they_need()
+    {
+        var parent = AglowProcess.NewFolder();
+        var folder = Path.Combine(parent, "data");
+        await using (var server = await AglowProcess.StartAsync(folder))
+        {
+            (await server.PostAsync("/heartbeat", """{"user_ids":[7,"bob"]}""")).Status.ShouldBe(200);
+            (await server.StopAsync()).ShouldBe(0);
+        }
+
+        Flip(Path.Combine(folder, "presence.db"), 20_000);
+        FolderTests.SetMode(parent, UnixFileMode.UserRead | UnixFileMode.UserExecute);
+        var (code, output, errors) = await RunAsync(["prlimit", "--fsize=20000"], "check");
+        code.ShouldBe(1);
+        errors.ShouldContain("a check and a repair copy the databases, and need as much free room as these take, 0.");
+        errors.TrimEnd('\n').ShouldNotContain("\n");
+        (code, output, errors) = await RunAsync([], "check");
+        (code, errors).ShouldBe((1, ""));
+        output.ShouldContain("presence.db: damaged");
+        (code, output, errors) = await RunAsync([], "repair", "--keep-what-is-good");
+        code.ShouldBe(0, errors);
+        output.ShouldContain($"The damaged databases are in {folder}/damaged-");
+        await using (var server = await AglowProcess.StartAsync(folder))
+            (await server.StopAsync()).ShouldBe(0);
+        FolderTests.SetMode(parent, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        Directory.Delete(parent, recursive: true);
+
+        Task<(int Code, string Output, string Errors)> RunAsync(string[] through, params string[] command)
+        {
+            string[] all = [.. FolderTests.WithoutPrivilege, .. through, AglowProcess.ProgramOf(command), .. command, "--data", folder];
+            return AglowProcess.RunToEndAsync(
+                all[1..], new Dictionary<string, string> { ["DOTNET_EnableWriteXorExecute"] = "0" }, program: all[0]);
+        }
     }
 
     [Fact]

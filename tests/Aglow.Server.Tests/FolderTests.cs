@@ -4,7 +4,7 @@ namespace Aglow.Server.Tests;
 public sealed class FolderTests
 {
     // makes a server that runs as root respect permissions
-    private static readonly string[] WithoutPrivilege = Environment.IsPrivilegedProcess
+    internal static readonly string[] WithoutPrivilege = Environment.IsPrivilegedProcess
         ? ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override"]
         : ["env"];
 
@@ -42,6 +42,27 @@ public sealed class FolderTests
         if (Directory.Exists(folder))
             Permit(folder);
         Directory.Delete(parent, recursive: true);
+    }
+
+    [Fact]
+    public async Task A_limit_of_file_sizes_counts_as_a_full_disk_until_it_is_raised()
+    {
+        // the runtime maps its code from a file that is larger than the limit, unless this is off
+        var environment = new Dictionary<string, string> { ["DOTNET_EnableWriteXorExecute"] = "0" };
+        await using var server = AglowProcess.Run(
+            null, ["--lease-seconds", "3600"], environment, through: ["prlimit", $"--fsize={1 << 20}:"]);
+        await server.ReadyAsync();
+        var i = 0;
+        while (await SendAsync(server, Arrival()) == 200)
+            i.ShouldBeLessThan(5000);
+        (await SendAsync(server, Arrival())).ShouldBe(503);
+        (await server.Http.GetAsync("/health/live")).IsSuccessStatusCode.ShouldBeTrue();
+        using (var raise = System.Diagnostics.Process.Start("prlimit", ["--pid", $"{server.Id}", "--fsize=unlimited:"]))
+            await raise.WaitForExitAsync();
+        await Eventually.TrueAsync(async () => await SendAsync(server, Arrival()) == 200, 20, "it takes them");
+        (await server.StopAsync()).ShouldBe(0);
+
+        (HttpMethod, string, string) Arrival() => (HttpMethod.Post, "/heartbeat", $$"""{"user_id":"user-{{i++}}"}""");
     }
 
     [Fact]
@@ -120,7 +141,7 @@ public sealed class FolderTests
     private static void Permit(string folder) =>
         SetMode(folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
 
-    private static void SetMode(string folder, UnixFileMode mode)
+    internal static void SetMode(string folder, UnixFileMode mode)
     {
         if (OperatingSystem.IsWindows())
             throw new PlatformNotSupportedException();

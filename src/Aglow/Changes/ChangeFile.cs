@@ -39,6 +39,7 @@ internal readonly record struct Told(ClaimStatus Claim, bool DeviceLeft);
 ///   changes        last -> at, crc, records     last: the number of the row's last record
 ///                                               records: user u32, last seen u32, flags u32, …; little endian, 4,096 at most
 ///   changes_state  one row: generation, last and bytes as of the newest trim
+///   changes_before generation -> last: earlier generations, and their last record when a backup was restored
 ///   changes_told   user -> kind: the claimed status that was reported, and 16 if one device had left
 /// </code>
 /// A row holds a commit of the journal, not a single change: a row of 200 changes costs as much as a row of one. Threading: one thread at a
@@ -63,6 +64,7 @@ internal sealed class ChangeFile : IDisposable
             last INTEGER PRIMARY KEY, at INTEGER NOT NULL, crc INTEGER NOT NULL, records BLOB NOT NULL) STRICT;
         CREATE TABLE IF NOT EXISTS changes_state (
             id INTEGER PRIMARY KEY CHECK (id = 0), generation INTEGER NOT NULL, last INTEGER NOT NULL, bytes INTEGER NOT NULL) STRICT;
+        CREATE TABLE IF NOT EXISTS changes_before (generation INTEGER PRIMARY KEY, last INTEGER NOT NULL) STRICT;
         CREATE TABLE IF NOT EXISTS changes_told (user INTEGER PRIMARY KEY, kind INTEGER NOT NULL) STRICT;
         """;
 
@@ -90,9 +92,49 @@ internal sealed class ChangeFile : IDisposable
     /// Deletes the feed of a folder, because the feed is turned off. No changes are recorded while it is off, so a later feed must be a new
     /// one.
     /// </summary>
-    public static void Drop(SqliteConnection connection) =>
-        SqliteFile.Execute(connection,
-            "DROP TABLE IF EXISTS changes; DROP TABLE IF EXISTS changes_state; DROP TABLE IF EXISTS changes_told");
+    public static void Drop(SqliteConnection connection) => SqliteFile.Execute(connection,
+            """
+            DROP TABLE IF EXISTS changes; DROP TABLE IF EXISTS changes_state; DROP TABLE IF EXISTS changes_before;
+            DROP TABLE IF EXISTS changes_told
+            """);
+
+    /// <summary>
+    /// Begins a new generation in a folder that a backup made: records after the backup are not in it, and new ones get their numbers.
+    /// </summary>
+    public static void BeginGeneration(SqliteConnection connection) => SqliteFile.Execute(
+        connection,
+        $"""
+        BEGIN IMMEDIATE; {Schema}
+        INSERT OR REPLACE INTO changes_before SELECT generation, max(last, ifnull((SELECT max(last) FROM changes), 0)) FROM changes_state;
+        UPDATE changes_state SET generation = {NewGeneration()};
+        COMMIT
+        """);
+
+    /// <summary>Earlier generations, and the last record that each shares with this one.</summary>
+    public static Dictionary<uint, long> ReadEarlier(SqliteConnection connection)
+    {
+        var earlier = new Dictionary<uint, long>();
+        SqliteFile.Execute(connection, Schema);
+        using var rows = new SqliteStatement(connection, "SELECT generation, last FROM changes_before");
+        while (rows.Step())
+            earlier[(uint)rows.Int64(0)] = rows.Int64(1);
+        return earlier;
+    }
+
+    /// <summary>The users that the feed of a folder names, some of them several times; none if there is no feed.</summary>
+    public static IEnumerable<uint> ReadUsers(SqliteConnection connection)
+    {
+        if (SqliteFile.Ask(connection, "SELECT count(*) FROM sqlite_schema WHERE name = 'changes_told'") == 0)
+            yield break;
+        foreach (var user in ReadTold(connection).Keys)
+            yield return user;
+        using var rows = new SqliteStatement(connection, "SELECT records FROM changes");
+        while (rows.Step())
+        {
+            foreach (var record in MemoryMarshal.Cast<byte, StoredChange>(rows.Blob(0)).ToArray())
+                yield return record.User;
+        }
+    }
 
     /// <summary>
     /// What the feed has reported of users besides the online state: the claim, and whether one device left while another may be alive.
@@ -183,7 +225,7 @@ internal sealed class ChangeFile : IDisposable
         var state = _sql["SELECT generation, last, bytes FROM changes_state"];
         IsNew = !state.Step();
         if (IsNew)
-            Generation = (uint)Random.Shared.Next();
+            Generation = NewGeneration();
         else
             (Generation, last, bytes) = ((uint)state.Int64(0), state.Int64(1), state.Int64(2));
         state.Reset();
@@ -199,6 +241,8 @@ internal sealed class ChangeFile : IDisposable
         Now = _committed = new Place(last, trimmed, bytes);
         WriteState();
     }
+
+    private static uint NewGeneration() => (uint)Random.Shared.Next();
 
     private void WriteState() => _sql["REPLACE INTO changes_state (id, generation, last, bytes) VALUES (0, ?, ?, ?)"]
         .Bind(1, Generation).Bind(2, Now.Last).Bind(3, Now.Bytes).Run();

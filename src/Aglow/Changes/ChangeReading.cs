@@ -29,9 +29,13 @@ internal sealed class ChangeReading(long from, int limit, Accounts? accounts)
     /// <param name="highest">The highest number that a cursor of this feed may have.</param>
     /// <param name="limit">The most changes.</param>
     /// <param name="accounts">The users who were deleted.</param>
+    /// <param name="earlier">
+    /// Earlier generations, and the last number that each shares with this one. A cursor of them reports a gap, and goes on from its place.
+    /// </param>
     /// <exception cref="FormatException">The text is not a cursor.</exception>
     public static ChangeReading After(
-        string? after, uint generation, long trimmed, long last, long highest, int limit, Accounts? accounts)
+        string? after, uint generation, long trimmed, long last, long highest, int limit, Accounts? accounts,
+        Dictionary<uint, long>? earlier = null)
     {
         switch (after)
         {
@@ -42,6 +46,12 @@ internal sealed class ChangeReading(long from, int limit, Accounts? accounts)
         }
 
         var cursor = ChangeCursor.Parse(after);
+        if (earlier?.TryGetValue(cursor.Generation, out var shared) == true)
+        {
+            var place = Math.Max(trimmed, Math.Min(cursor.Number, shared));
+            return new ChangeReading(place, limit, accounts) { IsGap = true };
+        }
+
         return cursor.Generation == generation && cursor.Number >= trimmed && cursor.Number <= highest
             ? new ChangeReading(cursor.Number, limit, accounts)
             : new ChangeReading(trimmed, limit, accounts) { IsGap = true };

@@ -22,6 +22,7 @@ internal sealed class EmbeddedChanges : IChangeFeed, IAsyncDisposable
     private readonly Journal _journal;
     private readonly ChangeRecorder _recorder;
     private readonly ClaimTimer _ends;
+    private Dictionary<uint, long> _earlier = [];
     private readonly Lock _gate = new();
     private readonly Lock _waiting = new();
     private SqliteConnection? _connection;
@@ -49,21 +50,26 @@ internal sealed class EmbeddedChanges : IChangeFeed, IAsyncDisposable
         string path, IUserDirectory directory, Journal journal, MemoryPlaneStore store, Clock clock, AglowOptions options,
         FolderWatch? watch = null)
     {
-        if (options.ChangesHours == 0)
+        var earlier = new Dictionary<uint, long>();
+        var mark = Path.Combine(Path.GetDirectoryName(path)!, DataFolder.BackupMark);
+        try
         {
-            try
-            {
-                journal.DropChanges(ChangeFile.Drop);
-            }
-            catch (SqliteException e)
-            {
-                throw FileProblem.Explain(path, e);
-            }
-
-            return null;
+            if (options.ChangesHours == 0)
+                journal.PrepareChanges(ChangeFile.Drop);
+            else if (File.Exists(mark))
+                journal.PrepareChanges(ChangeFile.BeginGeneration);
+            if (options.ChangesHours != 0)
+                journal.PrepareChanges(connection => earlier = ChangeFile.ReadEarlier(connection));
+            File.Delete(mark);
+        }
+        catch (Exception e) when (e is SqliteException or StoreUnavailableException or IOException)
+        {
+            throw FileProblem.Explain(path, e)!;
         }
 
-        var changes = new EmbeddedChanges(path, directory, journal, store, clock, options, watch);
+        if (options.ChangesHours == 0)
+            return null;
+        var changes = new EmbeddedChanges(path, directory, journal, store, clock, options, watch) { _earlier = earlier };
         journal.Follow(changes._recorder);
         return changes;
     }
@@ -90,7 +96,7 @@ internal sealed class EmbeddedChanges : IChangeFeed, IAsyncDisposable
     {
         var head = Volatile.Read(ref _head);
         var (trimmed, last) = (head.Place.Trimmed, head.Place.Last);
-        var read = ChangeReading.After(after, head.Generation, trimmed, last, highest: last, limit, _accounts);
+        var read = ChangeReading.After(after, head.Generation, trimmed, last, highest: last, limit, _accounts, _earlier);
         try
         {
             Read(read, last);

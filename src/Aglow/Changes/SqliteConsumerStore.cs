@@ -1,3 +1,4 @@
+using Aglow.Durable;
 using Aglow.Sqlite;
 using Microsoft.Data.Sqlite;
 
@@ -11,7 +12,7 @@ namespace Aglow.Changes;
 internal sealed class SqliteConsumerStore(string folder, FolderWatch? watch) : IConsumerStore
 {
     /// <summary>The file's name.</summary>
-    public const string FileName = "consumers.db";
+    public const string FileName = DataFolder.ConsumersName;
 
     private const int ApplicationId = 0x4147636F; // "AGco"
     private const int SchemaVersion = 2;

@@ -11,7 +11,8 @@ namespace Aglow.Durable;
 /// <code>
 ///   presence.db ─► TO.partial/presence.db ─┐
 ///   users.db    ─► TO.partial/users.db    ─┼► every page checked ─► renamed to TO
-///   consumers.db, keys.json, if any        ─┘
+///   consumers.db, keys.json, if any        ─┤
+///   from-backup, an empty mark             ─┘
 /// </code>
 /// While the <see cref="CheckpointLock"/> is held, a server only appends to the WALs. So a database and the committed beginning of its WAL
 /// show the same moment. <c>presence.db</c> is copied first, so that <c>users.db</c> contains every index in it.
@@ -24,7 +25,7 @@ public static class DataBackup
     private static readonly string[] Files = ["presence.db", "users.db"];
 
     // how far each consumer of the feed of changes has read; may be missing
-    private const string Consumers = "consumers.db";
+    private const string Consumers = DataFolder.ConsumersName;
 
     // the keys of backends; a small file that is always replaced as a whole; may be missing
     private const string Keys = "keys.json";
@@ -45,10 +46,14 @@ public static class DataBackup
         {
             PrivateFile.CreateFolder(partial);
             using var alone = Wait(folder);
+            var consumers = Path.Combine(folder, Consumers);
+            if (!File.Exists(consumers) && SqliteFile.Had(consumers))
+                throw FileProblem.Damaged(consumers, "it is missing");
             foreach (var name in Files.Append(Consumers).Where(name => File.Exists(Path.Combine(folder, name))))
                 CopyDatabase(Path.Combine(folder, name), Path.Combine(partial, name));
             if (File.Exists(Path.Combine(folder, Keys)))
                 CopyFile(Path.Combine(folder, Keys), Path.Combine(partial, Keys), long.MaxValue);
+            PrivateFile.Prepare(Path.Combine(partial, DataFolder.BackupMark));
             Directory.Move(partial, to);
             return Directory.GetFiles(to).Sum(static file => new FileInfo(file).Length);
         }
@@ -111,8 +116,10 @@ public static class DataBackup
     private static FileStream? Wait(string folder)
     {
         FileStream? taken = null;
-        if (!CheckpointLock.Exists(folder) || SpinWait.SpinUntil(() => (taken = CheckpointLock.TryTake(folder)) is not null, Patience))
+        if (!CheckpointLock.Exists(folder) || SpinWait.SpinUntil(TryTake, Patience))
             return taken;
         throw new DataFolderException($"{folder} is held by another backup: wait for its end.");
+
+        bool TryTake() => (taken = CheckpointLock.TryTakeToRead(folder)) is not null;
     }
 }

@@ -13,6 +13,7 @@ namespace Aglow.Durable;
 ///   users.db      users, subscriptions, claims (<c>SqliteUserDirectory</c>)
 ///   consumers.db  how far each consumer of the feed of changes has read; may be missing
 ///   NAME-sums     a checksum of each page of the database NAME, see <see cref="PageSums"/>
+///   from-backup   a backup made this folder: the first start begins a new generation of the feed, and deletes the file
 ///   checkpoint.lock  locked by a checkpoint or a backup
 ///   lock          locked while a server runs; the kernel unlocks it even after kill -9
 ///   pid           the process of that server, for the error message of a second one
@@ -21,7 +22,15 @@ namespace Aglow.Durable;
 /// </remarks>
 public sealed class DataFolder : IDisposable
 {
-    private const int LockedOnLinux = 11, LockedOnMac = 35, LockedOnWindows = unchecked((int)0x80070020);
+    /// <summary>The name of the database of consumers.</summary>
+    internal const string ConsumersName = "consumers.db";
+
+    /// <summary>The name of the file that marks a folder which a backup made.</summary>
+    internal const string BackupMark = "from-backup";
+
+    /// <summary>How the name of a folder with the complete databases of a repair begins.</summary>
+    internal const string RepairedPrefix = "repaired-";
+
     private readonly FileStream _lock;
 
     private DataFolder(string path, FileStream @lock)
@@ -38,6 +47,9 @@ public sealed class DataFolder : IDisposable
 
     /// <summary>The path of the database of users.</summary>
     public string UsersPath => Path.Combine(FullPath, "users.db");
+
+    /// <summary>The path of the database of consumers.</summary>
+    internal string ConsumersPath => Path.Combine(FullPath, ConsumersName);
 
     /// <summary>Locks a folder for this process, and creates it if it is missing.</summary>
     /// <exception cref="DataFolderException">The folder cannot be created or written, or another server uses it.</exception>
@@ -65,16 +77,37 @@ public sealed class DataFolder : IDisposable
     }
 
     /// <summary>
-    /// Checks that the folder has both databases or none. Call it before the journal is opened.
+    /// Checks that the folder has both databases or none, and each database of which there are other files. Call it before the journal is
+    /// opened.
     /// </summary>
     /// <exception cref="DataFolderException">A database is missing.</exception>
-    internal void EnsureHasBoth()
+    internal void EnsureComplete()
     {
+        EnsureRepaired();
         // an interrupted first start leaves a presence.db without users
         if (File.Exists(PresencePath) && !File.Exists(UsersPath) && PresenceFile.WasStarted(PresencePath))
             throw FileProblem.Damaged(UsersPath, "it is missing");
         if (File.Exists(PageSums.PathOf(UsersPath)) && !File.Exists(PresencePath))
             throw FileProblem.Damaged(PresencePath, "it is missing");
+        foreach (var path in new[] { PresencePath, UsersPath, ConsumersPath })
+        {
+            if (!File.Exists(path) && SqliteFile.Had(path))
+                throw FileProblem.Damaged(path, "it is missing");
+        }
+    }
+
+    /// <summary>The folders of new databases whose repair was interrupted before they were installed.</summary>
+    internal static string[] FindUnfinishedRepairs(string folder) =>
+        Directory.Exists(folder) ? Directory.GetDirectories(folder, RepairedPrefix + "*") : [];
+
+    /// <summary>Checks that no repair of the folder was interrupted.</summary>
+    /// <exception cref="DataFolderException">One was.</exception>
+    internal void EnsureRepaired()
+    {
+        if (FindUnfinishedRepairs(FullPath).Length > 0)
+            throw new DataFolderException(
+                $"A repair of {FullPath} was interrupted: run \"aglow repair --keep-what-is-good\" with --data {FullPath} again, which "
+                    + "ends it.");
     }
 
     /// <summary>Unlocks the folder.</summary>
@@ -107,7 +140,7 @@ public sealed class DataFolder : IDisposable
         {
             return PrivateFile.Open(path);
         }
-        catch (IOException e) when (e.HResult is LockedOnLinux or LockedOnMac or LockedOnWindows)
+        catch (IOException e) when (PrivateFile.IsHeld(e))
         {
             var holder = File.Exists(pid) ? $"process {File.ReadAllText(pid).Trim()}" : "another process";
             throw new DataFolderException(

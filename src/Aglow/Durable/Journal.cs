@@ -122,8 +122,13 @@ public sealed class Journal : IAsyncDisposable
     /// <summary>Passes all words to this reader as they are written. Call it before <see cref="Load"/>.</summary>
     internal void Follow(JournalReader reader) => _reader = reader;
 
-    /// <summary>Drops the tables of the feed of changes when it is off. Call it before <see cref="Load"/>.</summary>
-    internal void DropChanges(Action<Microsoft.Data.Sqlite.SqliteConnection> drop) => drop(_file.Connection);
+    /// <summary>Prepares the tables of the feed of changes. Call it before <see cref="Load"/>.</summary>
+    internal void PrepareChanges(Action<Microsoft.Data.Sqlite.SqliteConnection> prepare)
+    {
+        prepare(_file.Connection);
+        // so that nothing of a dropped feed stays in the file
+        _file.FoldWal();
+    }
 
     /// <summary>
     /// Reads all durable words into an empty store, and notes this start in the file. Call it once, before <see cref="Start"/>. It takes

@@ -25,6 +25,9 @@ namespace Aglow.Durable;
 /// </remarks>
 internal sealed class PresenceFile(string path, SqliteConnection connection, PageSeal? seal) : IDisposable
 {
+    /// <summary>The file's name.</summary>
+    public const string FileName = "presence.db";
+
     /// <summary>The most entries in a row.</summary>
     public const int EntriesPerRow = 64 * 1024;
 
@@ -84,7 +87,8 @@ internal sealed class PresenceFile(string path, SqliteConnection connection, Pag
             }
 
             Tell(connection, "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0");
-            Tell(connection, "PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -8192");
+            // what leaves the feed of changes is overwritten, because it says who came and went
+            Tell(connection, "PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -8192; PRAGMA secure_delete = ON");
             file = new PresenceFile(path, connection, seal);
             file.ReadState();
             file.Upgrade(version);
@@ -179,7 +183,17 @@ internal sealed class PresenceFile(string path, SqliteConnection connection, Pag
     /// <summary>Deletes the rows up to a position, at most a few hundred in one call. Call it in a transaction.</summary>
     public void Trim(long position)
     {
-        _sql["DELETE FROM journal WHERE position <= ?"].Bind(1, position).Run();
+        // rows of the journal are not overwritten: that would double what a checkpoint writes
+        Tell(_connection, "PRAGMA secure_delete = OFF");
+        try
+        {
+            _sql["DELETE FROM journal WHERE position <= ?"].Bind(1, position).Run();
+        }
+        finally
+        {
+            Tell(_connection, "PRAGMA secure_delete = ON");
+        }
+
         WriteState(State with { Trimmed = position });
     }
 
@@ -255,7 +269,7 @@ internal sealed class PresenceFile(string path, SqliteConnection connection, Pag
     {
         try
         {
-            PrivateFile.Prepare(path);
+            SqliteFile.Prepare(path);
             if (SqliteFile.FindApplicationId(path) is not (null or ApplicationId))
             {
                 throw new DataFolderException(
@@ -306,6 +320,9 @@ internal sealed class PresenceFile(string path, SqliteConnection connection, Pag
         return bytes.Length % 4 == 0 && words.Length <= PageLayout.Slots
             && image.Int64(3) == Checksum(bytes, (ulong)id, (ulong)image.Int64(1), (ulong)image.Int64(2), 0);
     }
+
+    /// <summary>The plane of an image, by its id.</summary>
+    internal static Plane PlaneOf(long id) => (Plane)(id >> PlaneShift);
 
     /// <summary>Reads the state; null: it is missing, or its checksum is wrong.</summary>
     internal FileState? FindState()

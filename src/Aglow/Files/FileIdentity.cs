@@ -11,9 +11,12 @@ internal readonly partial record struct FileIdentity(ulong Device, ulong Inode)
 {
     private const int WorkingFolder = -100;
     private const uint AskForInode = 0x100;
+    private const uint AskForOwner = 0x18;
     private const int Write = 2;
 
     // offsets of struct statx, which are the same on every processor
+    private const int UserAt = 20;
+    private const int GroupAt = 24;
     private const int InodeAt = 32;
     private const int DeviceAt = 136;
 
@@ -28,6 +31,15 @@ internal readonly partial record struct FileIdentity(ulong Device, ulong Inode)
         return Statx(path, answer) != 0
             ? null
             : new(BinaryPrimitives.ReadUInt64LittleEndian(answer[DeviceAt..]), BinaryPrimitives.ReadUInt64LittleEndian(answer[InodeAt..]));
+    }
+
+    /// <summary>The user and group that own the file or folder at a path; null: unknown.</summary>
+    public static (uint User, uint Group)? OwnerOf(string path)
+    {
+        Span<byte> answer = stackalloc byte[256];
+        return !HasStatx || statx(WorkingFolder, path, 0, AskForOwner, ref MemoryMarshal.GetReference(answer)) != 0
+            ? null
+            : (BinaryPrimitives.ReadUInt32LittleEndian(answer[UserAt..]), BinaryPrimitives.ReadUInt32LittleEndian(answer[GroupAt..]));
     }
 
     /// <summary>Whether this process may write the file or folder, and the reason if not. Does not open it.</summary>

@@ -2,7 +2,7 @@ namespace Aglow.Files;
 
 /// <summary>
 /// Creates files and folders that only their owner can read: mode 0600 in 0700, whatever the umask is. Refuses symbolic links, because
-/// their creator chose the target.
+/// their creator chose the target. What root creates belongs to the owner of the folder, because the server does not run as root.
 /// </summary>
 /// <remarks>
 /// The modes of existing files are left to the operator. SQLite gives a WAL the mode of its database. On Windows the permissions of the
@@ -10,6 +10,7 @@ namespace Aglow.Files;
 /// </remarks>
 public static class PrivateFile
 {
+    private const int LockedOnLinux = 11, LockedOnMac = 35, LockedOnWindows = unchecked((int)0x80070020);
     private const UnixFileMode File600 = UnixFileMode.UserRead | UnixFileMode.UserWrite;
     private const UnixFileMode Folder700 = File600 | UnixFileMode.UserExecute;
 
@@ -25,7 +26,7 @@ public static class PrivateFile
     /// <summary>Opens a file for writing, and creates it if it is missing.</summary>
     public static FileStream Open(string path, FileShare share = FileShare.None)
     {
-        RefuseLink(path);
+        Prepare(path);
         return new FileStream(path, Options(FileMode.OpenOrCreate, share));
     }
 
@@ -33,18 +34,37 @@ public static class PrivateFile
     public static FileStream Replace(string path)
     {
         File.Delete(path);
-        return new FileStream(path, Options(FileMode.CreateNew, FileShare.None));
+        return Create(path, FileShare.None);
     }
+
+    /// <summary>Whether a file could not be opened because another process has locked it.</summary>
+    internal static bool IsHeld(IOException e) => e.HResult is LockedOnLinux or LockedOnMac or LockedOnWindows;
 
     /// <summary>Creates an empty file if it is missing, for a library that would create it with another mode.</summary>
     public static void Prepare(string path)
     {
         RefuseLink(path);
-        if (!File.Exists(path))
-            new FileStream(path, Options(FileMode.CreateNew, FileShare.ReadWrite)).Dispose();
+        if (File.Exists(path))
+            return;
+        try
+        {
+            Create(path, FileShare.ReadWrite).Dispose();
+        }
+        catch (IOException) when (File.Exists(path))
+        {
+            // another process was faster
+        }
     }
 
-    private static void RefuseLink(string path)
+    private static FileStream Create(string path, FileShare share)
+    {
+        var file = new FileStream(path, Options(FileMode.CreateNew, share));
+        FileOwner.Give(file.SafeFileHandle, Path.GetDirectoryName(Path.GetFullPath(path))!);
+        return file;
+    }
+
+    /// <summary>Throws if the path is a symbolic link.</summary>
+    internal static void RefuseLink(string path)
     {
         if (new FileInfo(path).LinkTarget is { } target)
             throw new IOException($"{path} is a link to {target}: remove it, or put the file itself in its place");

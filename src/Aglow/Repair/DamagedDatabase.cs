@@ -11,24 +11,31 @@ internal sealed class DamagedDatabase(string path, SqliteConnection connection) 
     /// <summary>A connection to the copy, for reading.</summary>
     public SqliteConnection Connection { get; } = connection;
 
-    /// <summary>Returns what is wrong with a database that nobody has open; null: nothing. Changes nothing.</summary>
-    public static string? Inspect(string path)
+    /// <summary>
+    /// Returns what is wrong with a database that nobody has open, and what is lost besides the rows of its damaged pages. Changes nothing.
+    /// </summary>
+    /// <returns>Null: nothing is wrong, or nothing else is lost.</returns>
+    public static (string? Damage, string? Lost) Inspect(string path)
     {
+        var (name, sumsName) = (Path.GetFileName(path), Path.GetFileName(PageSums.PathOf(path)));
         try
         {
             if (!File.Exists(path))
-                return "it is missing";
+                return ("it is missing", $"all that is not in {name}-wal");
             using var sums = PageSums.Open(path, FileAccess.Read);
             if (sums is null)
-                return $"{Path.GetFileName(PageSums.PathOf(path))} is missing, or the folder is of an older version";
+                return ($"{sumsName} is missing, or the folder is of an older version", Unchecked());
             using var pages = PageSeal.OpenPages(path);
             using var wal = new WalReader(path + "-wal");
-            return SealInspection.Of(pages, sums, wal).Line;
+            var found = SealInspection.Of(pages, sums, wal);
+            return (found.Line, found.LostChanges);
         }
         catch (DataFolderException)
         {
-            return $"{Path.GetFileName(PageSums.PathOf(path))} is damaged, so the database cannot be checked";
+            return ($"{sumsName} is damaged, so the database cannot be checked", Unchecked());
         }
+
+        string Unchecked() => $"the last changes, unless {name}-wal is whole, which nothing shows now";
     }
 
     /// <summary>Makes the copy.</summary>

@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using Aglow.Durable;
 using Aglow.Sqlite;
 using Microsoft.Data.Sqlite;
@@ -15,9 +14,6 @@ internal sealed class PresenceSalvage(SqliteConnection from, PresenceFile to)
     private long _lostImages;
     private long _lostRows;
     private long _lastPosition;
-
-    /// <summary>The highest index of all users that were read.</summary>
-    public uint HighestIndex { get; private set; }
 
     /// <summary>Copies the good data in one transaction; returns what is lost, in a few words.</summary>
     public string Run()
@@ -58,8 +54,8 @@ internal sealed class PresenceSalvage(SqliteConnection from, PresenceFile to)
         {
             while (images.Step())
             {
-                if (PresenceFile.IsRightImage(images, out var page, out var words))
-                    (count, HighestIndex) = (count + 1, Math.Max(HighestIndex, Highest(page, words)));
+                if (PresenceFile.IsRightImage(images, out _, out _))
+                    count++;
                 else
                     wrong.Add(images.Int64(0));
                 if (wrong.Count == 0 || wrong[^1] != images.Int64(0))
@@ -87,11 +83,6 @@ internal sealed class PresenceSalvage(SqliteConnection from, PresenceFile to)
                 }
 
                 _lastPosition = Math.Max(_lastPosition, rows.Int64(0));
-                if ((RowKind)rows.Int64(1) > RowKind.Activity)
-                    continue;
-                var entries = MemoryMarshal.Cast<byte, uint>(rows.Blob(5));
-                for (var i = 0; i < entries.Length; i += 2)
-                    HighestIndex = Math.Max(HighestIndex, entries[i]);
             }
         }
 
@@ -134,11 +125,5 @@ internal sealed class PresenceSalvage(SqliteConnection from, PresenceFile to)
         foreach (var position in missing)
             to.Append(position, RowKind.Pulse, 0, 0, []);
         _lostRows = Math.Max(_lostRows, missing.Count);
-    }
-
-    private static uint Highest(int page, ReadOnlySpan<uint> words)
-    {
-        var slot = words.LastIndexOfAnyExcept(Pulse.Never);
-        return slot < 0 || (page >> 8) * (long)PageLayout.Slots >= 1L << 24 ? 0 : PageLayout.User(page, slot);
     }
 }

@@ -29,20 +29,43 @@ internal sealed class TableSalvage(SqliteConnection from, SqliteConnection to)
     // returns whether it read to the end
     private bool Read(string table, string order, SqliteStatement insert, int columns)
     {
+        using var rows = Prepare($"SELECT * FROM {table} NOT INDEXED ORDER BY {order}");
+        bool? more = null;
+        while (rows is not null && (more = Step(rows)) == true)
+        {
+            if (rows.CopyTo(insert, columns))
+                insert.Run();
+        }
+
+        return more == false;
+    }
+
+    private SqliteStatement? Prepare(string sql)
+    {
         try
         {
-            using var rows = new SqliteStatement(from, $"SELECT * FROM {table} NOT INDEXED ORDER BY {order}");
-            while (rows.Step())
-            {
-                if (rows.CopyTo(insert, columns))
-                    insert.Run();
-            }
-
-            return true;
+            return new SqliteStatement(from, sql);
         }
-        catch (SqliteException e) when (e.SqliteErrorCode is raw.SQLITE_CORRUPT or raw.SQLITE_ERROR or raw.SQLITE_NOTADB)
+        catch (SqliteException e) when (IsOfDamage(e))
         {
-            return false;
+            return null;
         }
     }
+
+    // null: the next row cannot be read
+    private static bool? Step(SqliteStatement rows)
+    {
+        try
+        {
+            return rows.Step();
+        }
+        catch (SqliteException e) when (IsOfDamage(e))
+        {
+            return null;
+        }
+    }
+
+    // an I/O error: the file ends before a page that the WAL names
+    private static bool IsOfDamage(SqliteException e) =>
+        e.SqliteErrorCode is raw.SQLITE_CORRUPT or raw.SQLITE_ERROR or raw.SQLITE_NOTADB or raw.SQLITE_IOERR;
 }

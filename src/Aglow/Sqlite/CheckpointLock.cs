@@ -15,13 +15,19 @@ internal static class CheckpointLock
     public static bool Exists(string folder) => File.Exists(Path.Combine(folder, FileName));
 
     /// <summary>Takes the lock; null: another process has it. The kernel releases it when a process ends.</summary>
-    public static FileStream? TryTake(string folder)
+    public static FileStream? TryTake(string folder) => TryTake(() => PrivateFile.Open(Path.Combine(folder, FileName)));
+
+    /// <summary>The same for a process that may not write the folder, or whose disk takes no writes.</summary>
+    public static FileStream? TryTakeToRead(string folder) =>
+        TryTake(() => new FileStream(Path.Combine(folder, FileName), FileMode.Open, FileAccess.Read, FileShare.None));
+
+    private static FileStream? TryTake(Func<FileStream> open)
     {
         try
         {
-            return PrivateFile.Open(Path.Combine(folder, FileName));
+            return open();
         }
-        catch (IOException)
+        catch (IOException e) when (PrivateFile.IsHeld(e))
         {
             return null;
         }

@@ -5,9 +5,10 @@ namespace Aglow.Sqlite;
 
 /// <summary>The result of checking each page of a database that has no writer.</summary>
 /// <param name="WalDamage">What is wrong with the WAL; null: nothing.</param>
+/// <param name="LostChanges">What is lost with the damaged part of the WAL; null: nothing.</param>
 /// <param name="BadPages">The pages that differ from what was written, ascending.</param>
 /// <param name="Pages">The number of pages.</param>
-internal sealed record SealInspection(string? WalDamage, IReadOnlyList<uint> BadPages, uint Pages)
+internal sealed record SealInspection(string? WalDamage, string? LostChanges, IReadOnlyList<uint> BadPages, uint Pages)
 {
     // 256 pages of 4 KiB, or 64 of 16 KiB
     private const int BlockBytes = 1 << 20;
@@ -23,14 +24,14 @@ internal sealed record SealInspection(string? WalDamage, IReadOnlyList<uint> Bad
     /// <param name="wal">Its WAL, already read to its last commit.</param>
     public static SealInspection Of(SafeFileHandle database, PageSums sums, WalReader wal)
     {
-        var damage = FindWalDamage(sums, wal);
+        var (damage, lost) = FindWalDamage(sums, wal) ?? default;
         var pages = (uint)((RandomAccess.GetLength(database) + sums.PageSize - 1) / sums.PageSize);
         // the WAL has the number of pages, or else page 1; if page 1 is damaged, the length of the file decides
         if (wal.DatabasePages != 0)
             pages = wal.DatabasePages;
         else if (FindBadPages(database, sums, wal, 1).Count == 0)
             pages = SizeInHeader(database);
-        return new SealInspection(damage, FindBadPages(database, sums, wal, pages), pages);
+        return new SealInspection(damage, lost, FindBadPages(database, sums, wal, pages), pages);
     }
 
     private static uint SizeInHeader(SafeFileHandle database)
@@ -40,23 +41,30 @@ internal sealed record SealInspection(string? WalDamage, IReadOnlyList<uint> Bad
         return BinaryPrimitives.ReadUInt32BigEndian(size);
     }
 
-    private static string? FindWalDamage(PageSums sums, WalReader wal)
+    private static (string? Damage, string? Lost)? FindWalDamage(PageSums sums, WalReader wal)
     {
         var name = Path.GetFileName(wal.FilePath);
         var note = sums.Note;
         if (!wal.ReadAll())
         {
             return note.Frames > 0
-                ? $"{name} is missing, or its beginning is damaged: up to {note.Frames} pages of the last changes are lost"
-                : wal.WasBegunAfter(note.Salt) ? $"the beginning of {name} is damaged: the last changes are lost"
+                ? ($"{name} is missing, or its beginning is damaged: up to {note.Frames} pages of the last changes are lost",
+                    UpTo(note.Frames))
+                : wal.WasBegunAfter(note.Salt) ? ($"the beginning of {name} is damaged: the last changes are lost", "the last changes")
                 : null;
         }
 
         if (wal.PageSize != sums.PageSize)
-            return $"{name} has another page size than the database";
+            return ($"{name} has another page size than the database", UpTo(note.Frames));
         if (wal.Salt == note.Salt && wal.Frames < note.Frames)
-            return $"only the first {wal.Frames} of {note.Frames} pages of {name} are intact: later changes are lost";
-        return wal.IsCut() ? $"only the first {wal.Frames} pages of {name} are intact: later changes are lost" : null;
+        {
+            return ($"only the first {wal.Frames} of {note.Frames} pages of {name} are intact: later changes are lost",
+                UpTo(note.Frames - wal.Frames));
+        }
+
+        return wal.IsCut() ? ($"only the first {wal.Frames} pages of {name} are intact: later changes are lost", "the last changes") : null;
+
+        string UpTo(uint frames) => $"the last changes, up to {frames} pages of {name}";
     }
 
     private static List<uint> FindBadPages(SafeFileHandle database, PageSums sums, WalReader wal, uint pages)

@@ -43,7 +43,7 @@ internal sealed class SqliteFile(string path, PageSeal seal) : IDisposable
         try
         {
             PrivateFile.CreateFolder(folder);
-            PrivateFile.Prepare(path);
+            Prepare(path);
             var isNew = IsEmptyElseOurs(path, applicationId);
             seal = PageSeal.Open(path);
             using var connection = Connect(path, isNew ? SqliteOpenMode.ReadWriteCreate : SqliteOpenMode.ReadWrite, 1024);
@@ -136,6 +136,18 @@ internal sealed class SqliteFile(string path, PageSeal seal) : IDisposable
         if (length == 0)
             return null;
         return length == header.Length && header.StartsWith("SQLite format 3\0"u8) ? BinaryPrimitives.ReadInt32BigEndian(header[68..]) : -1;
+    }
+
+    /// <summary>Whether a database is there, or was: without it, its sums and its WAL stay.</summary>
+    public static bool Had(string path) =>
+        File.Exists(path) || File.Exists(PageSums.PathOf(path)) || new FileInfo(path + "-wal") is { Exists: true, Length: > 0 };
+
+    /// <summary>Refuses links in the place of a database and the files beside it, and creates the database if it is missing.</summary>
+    public static void Prepare(string path)
+    {
+        foreach (var beside in new[] { PageSums.PathOf(path), path + "-wal", path + "-shm", path + "-journal" })
+            PrivateFile.RefuseLink(beside);
+        PrivateFile.Prepare(path);
     }
 
     private static bool IsEmptyElseOurs(string path, int applicationId)
