@@ -1,8 +1,8 @@
 using System.Collections.Concurrent;
 using Aglow.AspNetCore.Access;
+using Aglow.Hubs.Tests;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Identity;
-using Microsoft.AspNetCore.SignalR;
 
 namespace Aglow.Client.Tests;
 
@@ -12,8 +12,8 @@ internal static class IdentityApp
     public static Task<OwnApp> StartAsync(Action<HttpContext>? after = null) => OwnApp.StartAsync(
         (builder, folder) =>
         {
-            builder.Services.AddAglow(o => (o.DataDirectory, o.HeartbeatSeconds, o.LeaseSeconds) = (folder, 1, 30));
-            builder.Services.AddSignalR().AddAglowPresence();
+            builder.Services.AddAglow(o => (o.DataDirectory, o.HeartbeatSeconds, o.LeaseSeconds) = (folder, 1, 4));
+            builder.Services.AddSignalR(static o => o.ClientTimeoutInterval = TimeSpan.FromSeconds(4)).AddAglowPresence();
             builder.Services.AddAuthorizationBuilder().AddPolicy(AglowPolicies.Backend, static policy => policy.RequireAuthenticatedUser());
             builder.Services.AddAuthentication(IdentityConstants.ApplicationScheme).AddIdentityCookies();
             builder.Services.AddSingleton<IUserStore<Member>, Members>();
@@ -30,7 +30,7 @@ internal static class IdentityApp
             app.UseAuthentication();
             app.UseAuthorization();
             app.MapAglow().RequireAuthorization();
-            app.MapHub<Hub>("/hub").RequireAuthorization();
+            app.MapHub<Room>("/hub").RequireAuthorization();
             app.MapGet("/page", static () => "a page").RequireAuthorization();
             app.MapPost("/sign-in/{name}", TakeInAsync);
             app.MapPost("/stamp/{name}", ChangeStampAsync);

@@ -25,7 +25,8 @@ public sealed class IdentityAppTests
         using (await bob.PostAsync("/stamp/ann", null))
             (await ClosedAsync(annsSocket)).ShouldBe(4401);
         await hubClosed.WaitAsync(Watching.Patience);
-        (await streamEnded.WaitAsync(Watching.Patience)).ShouldContain("retry: ");
+        // a stream starts a check with a comment, every 15 s, and hears of it with the next one
+        (await streamEnded.WaitAsync(2 * Watching.Patience)).ShouldContain("retry: ");
         (await ann.GetAsync("/status/bob")).StatusCode.ShouldBe(HttpStatusCode.Unauthorized);
 
         // the checks of others go on, and find nothing wrong
@@ -88,7 +89,10 @@ public sealed class IdentityAppTests
         var hub = new HubConnectionBuilder()
             .WithUrl(new Uri(app.Address, "/hub"), o => o.Headers["Cookie"] = CookieOf(person))
             .Build();
+        hub.KeepAliveInterval = TimeSpan.FromSeconds(1);
         await hub.StartAsync();
+        // StartAsync may return before the hub runs OnConnectedAsync; a call completes after that
+        (await hub.InvokeAsync<string>("Say", "hello")).ShouldBe("hello");
         return hub;
     }
 
