@@ -1,6 +1,5 @@
 using Aglow.Changes;
 using Aglow.Durable;
-using Aglow.Model;
 using Aglow.Sqlite;
 using Microsoft.Extensions.Logging.Abstractions;
 

@@ -1,4 +1,3 @@
-using Aglow.Model;
 using Microsoft.Extensions.Time.Testing;
 
 namespace Aglow.Tests;

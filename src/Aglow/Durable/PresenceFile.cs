@@ -184,14 +184,14 @@ internal sealed class PresenceFile(string path, SqliteConnection connection, Pag
     public void Trim(long position)
     {
         // rows of the journal are not overwritten: that would double what a checkpoint writes
-        Tell(_connection, "PRAGMA secure_delete = OFF");
+        Tell(Connection, "PRAGMA secure_delete = OFF");
         try
         {
             _sql["DELETE FROM journal WHERE position <= ?"].Bind(1, position).Run();
         }
         finally
         {
-            Tell(_connection, "PRAGMA secure_delete = ON");
+            Tell(Connection, "PRAGMA secure_delete = ON");
         }
 
         WriteState(State with { Trimmed = position });

@@ -1,10 +1,8 @@
 using System.Runtime.InteropServices;
 using Aglow.Changes;
 using Aglow.Durable;
-using Aglow.Model;
 using Aglow.Sqlite;
 using Microsoft.Data.Sqlite;
-using Plane = Aglow.Model.Plane;
 
 namespace Aglow.Repair;
 
