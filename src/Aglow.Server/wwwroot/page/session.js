@@ -3,6 +3,7 @@ const byId = (id) => document.getElementById(id);
 
 let credential;
 let signingIn;
+let isArriveHidden;
 const listeners = [];
 
 /** The token or key; undefined if the server asked for none. */
@@ -21,11 +22,10 @@ export const onSignedIn = (callback) => listeners.push(callback);
 export function signIn(why) {
     signingIn ??= new Promise((resolve) => {
         const form = byId('sign-in');
-        const arriving = byId('arrive').hidden;
+        isArriveHidden = byId('arrive').hidden;
         byId('arrive').hidden = true;
         form.hidden = false;
-        byId('sign-in-problem').textContent = why ?? '';
-        byId('sign-in-problem').hidden = why === undefined;
+        byId('sign-in-problem').hidden = true;
         byId('token').focus();
         form.addEventListener('submit', async function submitted(submit) {
             submit.preventDefault();
@@ -37,12 +37,20 @@ export function signIn(why) {
             form.removeEventListener('submit', submitted);
             byId('token').value = '';
             form.hidden = true;
-            byId('arrive').hidden = arriving;
+            byId('arrive').hidden = isArriveHidden;
             signingIn = undefined;
             resolve();
             listeners.forEach((callback) => callback(subjectOf(credential)));
         });
     });
+    // also where a call asked before the reason was known
+    if (why !== undefined) {
+        byId('sign-in-problem').textContent = why;
+        byId('sign-in-problem').hidden = false;
+        isArriveHidden &&= byId('arrive').hidden;
+        byId('arrive').hidden = true;
+    }
+
     return signingIn;
 }
 
