@@ -1,3 +1,4 @@
+using Aglow.Model;
 using Microsoft.Extensions.Time.Testing;
 
 namespace Aglow.Tests;
