@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+
 namespace Aglow.Server.Tests;
 
 /// <summary>A damaged data folder from the operator's view: a start, <c>aglow check</c>, <c>aglow repair</c>.</summary>
@@ -54,14 +56,18 @@ public sealed class DamageTests
         await using (var server = await AglowProcess.StartAsync(folder))
         {
             (await server.PostAsync("/heartbeat", """{"user_ids":[7,"bob"]}""")).Status.ShouldBe(200);
+            // more than the limit below
+            using var many = new ByteArrayContent(MemoryMarshal.AsBytes<int>([.. Enumerable.Range(0, 500_000)]).ToArray());
+            many.Headers.ContentType = new(Calling.Packed);
+            (await server.Http.PostAsync("/heartbeat", many)).IsSuccessStatusCode.ShouldBeTrue();
             (await server.StopAsync()).ShouldBe(0);
         }
 
         Flip(Path.Combine(folder, "presence.db"), 20_000);
         FolderTests.SetMode(parent, UnixFileMode.UserRead | UnixFileMode.UserExecute);
-        var (code, output, errors) = await RunAsync(["prlimit", "--fsize=20000"], "check");
+        var (code, output, errors) = await RunAsync(["prlimit", "--fsize=2000000"], "check");
         code.ShouldBe(1);
-        errors.ShouldContain("a check and a repair copy the databases, and need as much free room as these take, 0.");
+        errors.ShouldContain("a check and a repair copy the databases, and need as much free room as these take, ");
         errors.TrimEnd('\n').ShouldNotContain("\n");
         (code, output, errors) = await RunAsync([], "check");
         (code, errors).ShouldBe((1, ""));

@@ -377,7 +377,7 @@ public class ProcessTests
                     [
                         "presence.db", "presence.db-wal", "presence.db-sums", "users.db", "users.db-wal", "users.db-sums",
                         "keys.json", "keys.lock",
-                        "checkpoint.lock", "lock", "pid",
+                        "checkpoint.lock", "lock", "pid", "from-backup",
                     ]);
                 foreach (var file in files)
                     ModeOf(file).ShouldBe(UnixFileMode.UserRead | UnixFileMode.UserWrite, file);

@@ -57,7 +57,8 @@ public static class DataBackup
             Directory.Move(partial, to);
             return Directory.GetFiles(to).Sum(static file => new FileInfo(file).Length);
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        // .NET reports a limit of file sizes as an argument that is out of range
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentOutOfRangeException)
         {
             throw new DataFolderException(
                 $"{partial} cannot be written ({e.Message}): name a folder that this user may make, with room on its disk.", e);

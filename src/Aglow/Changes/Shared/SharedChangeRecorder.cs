@@ -275,7 +275,7 @@ internal sealed class SharedChangeRecorder(
     private bool IsNews(uint user) => IsNews(accounts.Of(user), FactsOf(user));
 
     private bool IsNews(Account account, ToldFacts told) =>
-        account.DeletedAt > Pulse.ToUnix(_writer.Head.BeganAt) && account.DeletedAt > told.DeletedAt;
+        account.DeletedAt >= Pulse.ToUnix(_writer.Head.BeganAt) && account.DeletedAt > told.DeletedAt;
 
     // Call under the lock. If the queue is full, the page's next read finds the user.
     private void Check(uint user)
