@@ -129,7 +129,7 @@ public sealed class EndTests
             await watch.DisposeAsync();
         }
 
-        // whoever connects wants to be back
+        // an application that connects again wants to be online
         var accepted = _server.AcceptAsync();
         await PassUntilAsync(() => again.IsCompleted, "it is back");
         await again;

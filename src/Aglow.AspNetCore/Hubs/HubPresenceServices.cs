@@ -22,7 +22,7 @@ public static class HubPresenceServices
         services.AddSingleton(options);
         // factories, because in Development the container checks types before this class can say that AddAglow() is missing
         services.TryAddSingleton(static services => ActivatorUtilities.CreateInstance<HubPresence>(services));
-        // once, whoever calls this again: a second filter would make each connection two devices
+        // A second call adds no second filter, because each filter counts a connection as a device.
         if (isAdded)
             return builder;
         services.AddHostedService<HubPresenceCheck>();

@@ -57,8 +57,7 @@ public static class DataBackup
             Directory.Move(partial, to);
             return Directory.GetFiles(to).Sum(static file => new FileInfo(file).Length);
         }
-        // .NET reports a limit of file sizes as an argument that is out of range
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentOutOfRangeException)
+        catch (Exception e) when (PrivateFile.IsWriteFailure(e))
         {
             throw new DataFolderException(
                 $"{partial} cannot be written ({e.Message}): name a folder that this user may make, with room on its disk.", e);

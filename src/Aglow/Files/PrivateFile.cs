@@ -14,6 +14,12 @@ public static class PrivateFile
     private const UnixFileMode File600 = UnixFileMode.UserRead | UnixFileMode.UserWrite;
     private const UnixFileMode Folder700 = File600 | UnixFileMode.UserExecute;
 
+    /// <summary>
+    /// Whether a file could not be written, or a folder not made. .NET reports a limit of file sizes as an argument that is out of range.
+    /// </summary>
+    internal static bool IsWriteFailure(Exception? e) =>
+        e is IOException or UnauthorizedAccessException or ArgumentOutOfRangeException;
+
     /// <summary>Creates a folder and its parents, if they are missing.</summary>
     public static void CreateFolder(string path)
     {

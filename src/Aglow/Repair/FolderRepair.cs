@@ -118,9 +118,7 @@ public static class FolderRepair
             PrivateFile.CreateFolder(partial);
             return use(partial, Make(held.FullPath, partial));
         }
-        // .NET reports a limit of file sizes as an argument that is out of range
-        catch (Exception e) when (
-            CauseOf(e) is IOException or UnauthorizedAccessException or SqliteException or ArgumentOutOfRangeException)
+        catch (Exception e) when (CauseOf(e) is SqliteException || PrivateFile.IsWriteFailure(CauseOf(e)))
         {
             var why = CauseOf(e)!.Message;
             var bytes = Directory.GetFiles(held.FullPath, "*.db*").Sum(static file => new FileInfo(file).Length);

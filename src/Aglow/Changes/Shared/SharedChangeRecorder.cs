@@ -425,7 +425,7 @@ internal sealed class SharedChangeRecorder(
             _writer.Record(record);
     }
 
-    // Whoever has the ID now is somebody new: the deletion is recorded before what they did.
+    // Records the deletion first, because later words of this ID belong to a new user.
     private void TellDeletion(uint user)
     {
         var (wasOnline, was) = (_told!.Contains(user), FactsOf(user));
