@@ -274,6 +274,7 @@ internal sealed class SharedChangeRecorder(
 
     private bool IsNews(uint user) => IsNews(accounts.Of(user), FactsOf(user));
 
+    // A deletion earlier in the second in which the feed began is reported, too: the clock cannot tell it from a later one.
     private bool IsNews(Account account, ToldFacts told) =>
         account.DeletedAt >= Pulse.ToUnix(_writer.Head.BeganAt) && account.DeletedAt > told.DeletedAt;
 
