@@ -46,7 +46,8 @@ internal sealed class RemoteServer : IDisposable
             throw new UsageException($"{options.Url.Name} is \"{url}\": set http://HOST:PORT or https://HOST:PORT");
         var key = parsed.GetValue(options.Key) ?? Environment.GetEnvironmentVariable(KeyVariable);
         if (key?.Any(static c => c is <= ' ' or > '~') == true)
-            throw new UsageException($"the key has a character that no key has, as a line break: set {options.Key.Name} or {KeyVariable}");
+            throw new UsageException(
+                $"the key contains a character that no key has, such as a line break: set {options.Key.Name} or {KeyVariable}");
         return new RemoteServer(address, key, options.Url.Name);
     }
 

@@ -304,8 +304,8 @@ public class ProcessTests
         { "--settings is empty: name a file", ["serve", "--settings", ""] },
         { "--file is empty: name a file", ["keys", "add", "--name", "a", "--scope", "read", "--data", "/nowhere/aglow", "--file", ""] },
         { "DIR is empty: name a folder", ["backup", ""] },
-        { "the key has a character that no key has", ["changes", "--key", "a\nb"] },
-        { "the key has a character that no key has", ["webhooks", "list", "--key", "ü"] },
+        { "the key contains a character that no key has", ["changes", "--key", "a\nb"] },
+        { "the key contains a character that no key has", ["webhooks", "list", "--key", "ü"] },
         { "\"frobnicate\" is not a command", ["frobnicate"] },
         { "\"--frobnicate\" is not a command. See aglow webhooks --help.", ["webhooks", "--frobnicate"] },
     };
