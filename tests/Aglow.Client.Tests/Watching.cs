@@ -14,21 +14,8 @@ internal sealed class Watching : IAsyncDisposable
     private readonly SemaphoreSlim _news = new(0);
     private readonly Task _loop;
 
-    private Watching(IAsyncEnumerable<PresenceRecord> records) => _loop = Task.Run(async () =>
-    {
-        try
-        {
-            await foreach (var record in records.WithCancellation(_stop.Token))
-            {
-                _heard.Enqueue(record);
-                _news.Release();
-            }
-        }
-        finally
-        {
-            _news.Release();
-        }
-    });
+    // it has begun when this returns, so that a test knows what comes before and what after
+    private Watching(IAsyncEnumerable<PresenceRecord> records) => _loop = ReadAsync(records);
 
     /// <summary>The loop: completes when the watch ends, with why.</summary>
     public Task Ended => _loop;
@@ -75,6 +62,22 @@ internal sealed class Watching : IAsyncDisposable
         await _loop.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         _stop.Dispose();
         _news.Dispose();
+    }
+
+    private async Task ReadAsync(IAsyncEnumerable<PresenceRecord> records)
+    {
+        try
+        {
+            await foreach (var record in records.WithCancellation(_stop.Token).ConfigureAwait(false))
+            {
+                _heard.Enqueue(record);
+                _news.Release();
+            }
+        }
+        finally
+        {
+            _news.Release();
+        }
     }
 }
 
