@@ -47,7 +47,9 @@ internal sealed class ScenarioRun : IAsyncDisposable
         };
     }
 
-    public void Run()
+    public void Run() => WithoutContext(PlaySteps);
+
+    private void PlaySteps()
     {
         var number = 0;
         foreach (var step in _scenario["steps"]!.AsArray())
@@ -72,7 +74,7 @@ internal sealed class ScenarioRun : IAsyncDisposable
             await _client.DisposeAsync();
             return true;
         });
-        Until(() => closed.IsCompleted, 60_000, "the client ends");
+        WithoutContext(() => Until(() => closed.IsCompleted, 60_000, "the client ends"));
         await closed;
         _http.Dispose();
     }
@@ -156,7 +158,8 @@ internal sealed class ScenarioRun : IAsyncDisposable
         {
             var rest = TimeSpan.FromMilliseconds(milliseconds) - passed;
             _time.Advance(rest < Slice ? rest : Slice);
-            _scheduler.Run();
+            if (_scheduler.Run())
+                Settle();
         }
     }
 
@@ -173,21 +176,28 @@ internal sealed class ScenarioRun : IAsyncDisposable
             }
 
             Pass((int)Slice.TotalMilliseconds);
-            Thread.Sleep(1);
-            _scheduler.Run();
+            Settle();
         }
     }
 
-    // The framework hands a few completions to other threads; they come back within moments.
+    // The framework hands a few completions to the thread pool. Time must not pass before they are back, or a timeout would come first.
     private void Settle()
     {
-        for (var i = 0; i < 2; i++)
+        for (var quiet = 0; quiet < 3; quiet++)
         {
-            _scheduler.Run();
-            Thread.Yield();
+            GoThroughPool();
+            if (_scheduler.Run())
+                quiet = 0;
         }
+    }
 
-        _scheduler.Run();
+    // The pool's queue is first in, first out: all that was handed to it before has begun when this returns.
+    private static void GoThroughPool()
+    {
+        var reached = new TaskCompletionSource();
+        ThreadPool.UnsafeQueueUserWorkItem(static reached => reached.SetResult(), reached, preferLocal: false);
+        reached.Task.Wait();
+        Thread.Yield();
     }
 
     private void Eventually(Action check)
@@ -199,11 +209,26 @@ internal sealed class ScenarioRun : IAsyncDisposable
                 check();
                 return;
             }
-            catch (ShouldAssertException) when (i < 1000)
+            catch (ShouldAssertException) when (i < 5000)
             {
-                Thread.Sleep(2);
-                _scheduler.Run();
+                Thread.Sleep(4);
+                Settle();
             }
+        }
+    }
+
+    // With the context of a test, more completions would go to other threads.
+    private static void WithoutContext(Action work)
+    {
+        var context = SynchronizationContext.Current;
+        SynchronizationContext.SetSynchronizationContext(null);
+        try
+        {
+            work();
+        }
+        finally
+        {
+            SynchronizationContext.SetSynchronizationContext(context);
         }
     }
 

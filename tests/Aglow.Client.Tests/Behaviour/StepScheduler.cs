@@ -8,21 +8,24 @@ internal sealed class StepScheduler : TaskScheduler
 {
     private readonly Queue<Task> _tasks = [];
 
-    /// <summary>Runs what is there, and what comes of it, until nothing is left.</summary>
-    public void Run()
+    /// <summary>Runs what is there, and what comes of it, until nothing is left. Returns whether there was anything.</summary>
+    public bool Run()
     {
+        var ran = false;
         // the test's own context would take what follows to another thread
         var context = SynchronizationContext.Current;
         SynchronizationContext.SetSynchronizationContext(null);
         try
         {
             while (TryTake(out var task))
-                TryExecuteTask(task);
+                ran |= TryExecuteTask(task);
         }
         finally
         {
             SynchronizationContext.SetSynchronizationContext(context);
         }
+
+        return ran;
     }
 
     /// <summary>Starts work on this scheduler, and runs it as far as it gets.</summary>

@@ -43,8 +43,9 @@ internal sealed class StepServer : HttpMessageHandler
             throw new HttpRequestException("The network is unreachable.");
         if (Network == "back")
             Calls.Enqueue(call);
-        await using (cancellationToken.Register(() => call.Answer.TrySetCanceled(cancellationToken)))
-            return await call.Answer.Task;
+        // the answer of a step goes on at once, on the step's thread
+        await using (cancellationToken.Register(() => call.Answer.TrySetCanceled(cancellationToken)).ConfigureAwait(false))
+            return await call.Answer.Task.ConfigureAwait(false);
     }
 
     /// <summary>An answer with this body, or with a page of HTML.</summary>
