@@ -64,8 +64,8 @@ public class HubAccessTests
 
         // a hub that fails as its client connects keeps no place
         for (var i = 0; i < 3; i++)
-            (await app.RefusedAsync("ann", "/failing")).ShouldContain("Connection closed with an error");
-        await using var again = await app.ConnectAsync("ann", "/other");
+            (await app.RefusedWhenThereIsRoomAsync("ann", "/failing")).ShouldContain("Connection closed with an error");
+        await using var again = await app.ConnectWhenThereIsRoomAsync("ann", "/other");
         (await again.InvokeAsync<string>("Say", "hello")).ShouldBe("hello");
         (await app.RefusedAsync("ann", "/room?device_kind=toaster")).ShouldContain("device_kind is \"toaster\"");
         foreach (var (query, detail) in new[]
@@ -90,7 +90,7 @@ public class HubAccessTests
     [Theory]
     [InlineData("presence", "call builder.Services.AddAglow()")]
     [InlineData("users", "Connections to the hubs have no user")]
-    [InlineData("silence", "ClientTimeoutInterval of SignalR (30 s) is longer than LeaseSeconds (4 s)")]
+    [InlineData("silence", "ClientTimeoutInterval of SignalR (30 s) is longer than LeaseSeconds (8 s)")]
     [InlineData("feed", "set AglowOptions.ChangesHours to 1 or more")]
     public async Task An_app_in_which_hubs_cannot_be_presence_does_not_start(string lacks, string says)
     {

@@ -16,7 +16,7 @@ namespace Aglow.Hubs.Tests;
 /// <summary>Somebody's own app with hubs, and what tests ask of it over and over.</summary>
 internal static class HubApp
 {
-    public const int Lease = 4;
+    public const int Lease = 8;
     public static readonly TimeSpan Patience = Aglow.Client.Tests.Watching.Patience;
 
     public static ValueTask<Presence> StatusAsync(this OwnApp app, string user) => app.Presence.StatusAsync(UserId.Parse(user));
@@ -68,6 +68,42 @@ internal static class HubApp
                 o.Headers[SignedIn.User] = user;
         }).Build();
 
+    // Connects when there is room: the server frees a place a moment after the client of the last connection has heard of its end.
+    public static async Task<HubConnection> ConnectWhenThereIsRoomAsync(this OwnApp app, string user, string hub)
+    {
+        HubConnection? connection = null;
+        await Eventually.TrueAsync(
+            async () =>
+            {
+                try
+                {
+                    connection = await app.ConnectAsync(user, hub);
+                }
+                catch (Exception refused) when (refused is HubException or InvalidOperationException or OperationCanceledException)
+                {
+                    // no room yet
+                }
+
+                return connection is not null;
+            },
+            "there is room");
+        return connection!;
+    }
+
+    // Why a connection is closed as it begins, when there is room.
+    public static async Task<string> RefusedWhenThereIsRoomAsync(this OwnApp app, string user, string hub)
+    {
+        var why = "";
+        await Eventually.TrueAsync(
+            async () =>
+            {
+                why = await app.RefusedAsync(user, hub);
+                return !why.Contains("Too many connections", StringComparison.Ordinal);
+            },
+            "there is room");
+        return why;
+    }
+
     // Why a connection is closed as it begins.
     public static async Task<string> RefusedAsync(this OwnApp app, string user, string hub = "/room")
     {
@@ -105,18 +141,21 @@ internal static class HubApp
     public static Task OfflineAsync(this OwnApp app, string user) =>
         Eventually.TrueAsync(async () => !(await app.StatusAsync(user)).IsOnline, $"{user} is offline");
 
+    // The changes of a user from now on: the enumeration has begun when this returns.
     public static ConcurrentQueue<PresenceChange> Hear(this OwnApp app, string user)
     {
         var heard = new ConcurrentQueue<PresenceChange>();
-        _ = Task.Run(async () =>
-        {
-            await foreach (var change in app.Services.GetRequiredService<IPresenceEvents>())
-            {
-                if (change.User == UserId.Parse(user))
-                    heard.Enqueue(change);
-            }
-        });
+        _ = HearAsync(app.Services.GetRequiredService<IPresenceEvents>(), UserId.Parse(user), heard);
         return heard;
+    }
+
+    private static async Task HearAsync(IPresenceEvents events, UserId user, ConcurrentQueue<PresenceChange> heard)
+    {
+        await foreach (var change in events.ConfigureAwait(false))
+        {
+            if (change.User == user)
+                heard.Enqueue(change);
+        }
     }
 }
 

@@ -58,7 +58,8 @@ public class HubTests
     [Fact]
     public async Task A_page_that_is_loaded_again_is_never_shown_offline()
     {
-        await using var app = await HubApp.StartAsync();
+        // it has a heartbeat interval and two seconds to come back
+        await using var app = await HubApp.StartAsync(static o => o.HeartbeatSeconds = HubApp.Lease / 2);
         var changes = app.Hear("ann");
         await using (var before = await app.ConnectAsync("ann"))
             await before.StopAsync();
