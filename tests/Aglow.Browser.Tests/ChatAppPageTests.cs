@@ -11,7 +11,7 @@ public sealed class ChatAppPageTests(Browser browser)
     [Fact]
     public async Task Two_people_talk_and_their_dots_come_and_go()
     {
-        await using var app = await ChatAppProcess.StartAsync();
+        await using var app = await ChatAppProcess.StartAsync(leaseSeconds: 8);
         var ann = await ArriveAsync(app, "Ann");
         var ben = await ArriveAsync(app, "Ben <b>");
         await Expect(Dot(ann, "Ben <b>")).ToHaveAttributeAsync("data-status", "online");

@@ -14,7 +14,7 @@ internal sealed class ChatAppProcess : IAsyncDisposable
 
     public Uri Address => _app.Address;
 
-    public static async Task<ChatAppProcess> StartAsync()
+    public static async Task<ChatAppProcess> StartAsync(int leaseSeconds)
     {
         var program = typeof(ChatAppProcess).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>()
             .Single(static a => a.Key == "ChatApp").Value!;
@@ -23,7 +23,7 @@ internal sealed class ChatAppProcess : IAsyncDisposable
         var project = Path.GetFullPath(Path.Combine(Path.GetDirectoryName(program)!, "..", "..", ".."));
         return new ChatAppProcess(folder, await Listening.StartAsync(
             project, ReadOnlyDictionary<string, string>.Empty, "Now listening on: ", "dotnet", program, "--urls", "http://127.0.0.1:0",
-            $"--Aglow:DataDirectory={folder}", "--Aglow:LeaseSeconds=6", "--Aglow:HeartbeatSeconds=2"));
+            $"--Aglow:DataDirectory={folder}", $"--Aglow:LeaseSeconds={leaseSeconds}", "--Aglow:HeartbeatSeconds=2"));
     }
 
     public async ValueTask DisposeAsync()

@@ -10,7 +10,8 @@ public sealed class ChatAppTests : IAsyncLifetime
 {
     private ChatAppProcess _app = null!;
 
-    public async Task InitializeAsync() => _app = await ChatAppProcess.StartAsync();
+    // the lease is longer than a test, so that nobody goes offline because the machine is busy
+    public async Task InitializeAsync() => _app = await ChatAppProcess.StartAsync(leaseSeconds: 120);
 
     public async Task DisposeAsync() => await _app.DisposeAsync();
 

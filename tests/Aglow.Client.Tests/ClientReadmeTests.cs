@@ -71,7 +71,7 @@ public sealed class ClientReadmeTests(ServerFixture server) : IClassFixture<Serv
     public async Task A_mobile_app_keeps_its_device_looks_again_when_it_is_back_and_leaves()
     {
         await using var guarded = await AglowProcess.StartAsync(
-            null, [.. Token.ServerFlags, "--lease-seconds", "4", "--heartbeat-seconds", "2"]);
+            null, [.. Token.ServerFlags, "--lease-seconds", "120"]);
         await using var watcher = new AglowClient(new AglowClientOptions(guarded.Address) { Token = Token.Of("watcher") });
         await using var seen = Watching.Of(watcher, "ann");
         var session = new AppSession();

@@ -12,8 +12,8 @@ internal static class IdentityApp
     public static Task<OwnApp> StartAsync(Action<HttpContext>? after = null) => OwnApp.StartAsync(
         (builder, folder) =>
         {
-            builder.Services.AddAglow(o => (o.DataDirectory, o.HeartbeatSeconds, o.LeaseSeconds) = (folder, 1, 4));
-            builder.Services.AddSignalR(static o => o.ClientTimeoutInterval = TimeSpan.FromSeconds(4)).AddAglowPresence();
+            builder.Services.AddAglow(o => (o.DataDirectory, o.HeartbeatSeconds, o.LeaseSeconds) = (folder, 1, 30));
+            builder.Services.AddSignalR(static o => o.ClientTimeoutInterval = TimeSpan.FromSeconds(30)).AddAglowPresence();
             builder.Services.AddAuthorizationBuilder().AddPolicy(AglowPolicies.Backend, static policy => policy.RequireAuthenticatedUser());
             builder.Services.AddAuthentication(IdentityConstants.ApplicationScheme).AddIdentityCookies();
             builder.Services.AddSingleton<IUserStore<Member>, Members>();

@@ -30,7 +30,7 @@ public class PipelineTests
         (online.User, online.Status).ShouldBe((UserId.Parse("bob"), PresenceStatus.Online));
         // longer than a lease
         await Eventually.TrueAsync(
-            async () => (await ann.StatusOfAsync("bob")).LastSeen >= online.LastSeen + TimeSpan.FromSeconds(5), "bob is heard");
+            async () => (await ann.StatusOfAsync("bob")).LastSeen >= online.LastSeen + TimeSpan.FromSeconds(9), "bob is heard");
         seen.HasNews.ShouldBeFalse();
         await bob.LeaveAsync();
         (await seen.NextTextAsync()).ShouldBe("bob:Offline");
@@ -189,7 +189,7 @@ public class PipelineTests
     {
         var builder = WebApplication.CreateSlimBuilder();
         builder.WebHost.UseTestServer();
-        builder.Services.AddAglow(o => (o.OpenMode, o.DataDirectory, o.HeartbeatSeconds, o.LeaseSeconds) = (true, folder.Path, 1, 3));
+        builder.Services.AddAglow(o => (o.OpenMode, o.DataDirectory, o.HeartbeatSeconds, o.LeaseSeconds) = (true, folder.Path, 3, 8));
         var app = builder.Build();
         app.MapAglow();
         await app.StartAsync();

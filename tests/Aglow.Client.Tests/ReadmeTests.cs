@@ -63,9 +63,13 @@ public sealed partial class ReadmeTests(ServerFixture server) : IClassFixture<Se
     {
         var client = new Uri(Path.Combine(AglowProcess.Root, "clients", "js", "src", "index.js")).AbsoluteUri;
         var program = Block("js").Replace("@aglow/client", client).Replace(ExampleUrl, server.Process.Address.AbsoluteUri);
-        await server.Process.Http.PostAsync(
-            "/heartbeat",
-            new StringContent("{\"user_id\": \"bob\"}", new System.Net.Http.Headers.MediaTypeHeaderValue("application/json")));
+        // the calls with curl bring 7 online
+        foreach (var (path, user) in new[] { ("/heartbeat", "\"bob\""), ("/offline", "7") })
+        {
+            using var body = new StringContent($"{{\"user_id\": {user}}}", Encoding.UTF8, "application/json");
+            (await server.Process.Http.PostAsync(path, body)).EnsureSuccessStatusCode();
+        }
+
         var output = await ProgramTests.RunAsync("node", "--experimental-websocket", "--no-warnings", "--input-type=module", "-e", $$"""
             const seen = new Map();
             function paint(user, status) {

@@ -2,7 +2,8 @@ using Aglow.Model;
 
 namespace Aglow.Client.Tests;
 
-/// <summary>A real server for all tests of a class: a tick every two seconds, a lease of four. Each test takes users of its own.</summary>
+/// <summary>A real server for all tests of a class: a tick every four seconds. Each test takes users of its own.</summary>
+/// <remarks>The lease is longer than any test, so that nobody goes offline because the machine is busy.</remarks>
 public sealed class ServerFixture : IAsyncLifetime
 {
     private static int _nextUser = 1000;
@@ -25,7 +26,7 @@ public sealed class ServerFixture : IAsyncLifetime
     }
 
     public async Task InitializeAsync() =>
-        Process = await AglowProcess.StartAsync(null, "--lease-seconds", "4", "--heartbeat-seconds", "2");
+        Process = await AglowProcess.StartAsync(null, "--lease-seconds", "120", "--heartbeat-seconds", "4");
 
     public async Task DisposeAsync() => await Process.DisposeAsync();
 }
