@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Text.Json;
 using Microsoft.Playwright;
 using static Microsoft.Playwright.Assertions;
@@ -198,13 +199,13 @@ public sealed class AccessibilityTests(Browser browser)
     public async Task All_files_of_the_page_together_are_light()
     {
         await using var window = await browser.OpenAsync();
-        List<IResponse> files = [];
+        ConcurrentQueue<IResponse> files = [];
         var tab = await window.OpenTabAsync(page =>
         {
             page.Response += (_, response) =>
             {
                 if (response.Request.ResourceType is "document" or "script" or "stylesheet" or "image")
-                    files.Add(response);
+                    files.Enqueue(response);
             };
             return Task.CompletedTask;
         });
@@ -215,7 +216,7 @@ public sealed class AccessibilityTests(Browser browser)
         files.Count.ShouldBeGreaterThan(20);
         // as they are sent: compressed
         bytes.ShouldBeInRange(20_000, 70_000);
-        (await files[0].HeaderValueAsync("content-security-policy")).ShouldNotBeNull();
+        (await files.First().HeaderValueAsync("content-security-policy")).ShouldNotBeNull();
     }
 
     [Fact]

@@ -22,7 +22,7 @@ public sealed class BlazorTests(Browser browser)
         });
         await page.GotoAsync(new Uri(browser.Server.Address, "/blazor/").AbsoluteUri);
         await Assertions.Expect(page.Locator("#seen")).ToHaveTextAsync(
-            "Online Saved Busy Busy Left Offline", new() { Timeout = 60_000 });
+            "Online Saved Busy Busy Left Offline", new() { Timeout = 2 * Browser.WaitsMs });
         (await page.Locator("#failures").TextContentAsync()).ShouldBe("");
         await page.Context.CloseAsync();
     }

@@ -8,6 +8,10 @@ namespace Aglow.Browser.Tests;
 /// </summary>
 public sealed class Browser : IAsyncLifetime
 {
+    /// <summary>How many milliseconds a test waits for what a page must do or show.</summary>
+    /// <remarks>Long, because a machine that builds at the same time is slow.</remarks>
+    public const int WaitsMs = 60_000;
+
     private IPlaywright _playwright = null!;
     private IBrowser _browser = null!;
 
@@ -27,8 +31,8 @@ public sealed class Browser : IAsyncLifetime
             ExecutablePath = Find("chromium", "chromium-browser"),
             Args = ["--no-sandbox", "--disable-features=LocalNetworkAccessChecks"],
         });
-        // as long as a lease that runs out on a busy machine
-        Assertions.SetDefaultExpectTimeout(30_000);
+        // longer than a lease that runs out on a busy machine
+        Assertions.SetDefaultExpectTimeout(WaitsMs);
         Directory.CreateDirectory(Screenshots);
     }
 
@@ -45,14 +49,16 @@ public sealed class Browser : IAsyncLifetime
     {
         var context = await _browser.NewContextAsync(
             new() { ColorScheme = scheme, ViewportSize = new() { Width = width, Height = height } });
-        context.SetDefaultTimeout(20_000);
+        context.SetDefaultTimeout(WaitsMs);
         return new Window(context, server ?? Server);
     }
 
     /// <summary>Somebody else's page, with cookies of its own.</summary>
     internal async Task<IPage> OpenAsync(Uri address)
     {
-        var page = await (await _browser.NewContextAsync()).NewPageAsync();
+        var context = await _browser.NewContextAsync();
+        context.SetDefaultTimeout(WaitsMs);
+        var page = await context.NewPageAsync();
         await page.GotoAsync(address.AbsoluteUri);
         return page;
     }

@@ -12,7 +12,7 @@ public sealed class CrossOriginTests(Browser browser)
     {
         // the page and the client's files are the first server's, the calls go to the second
         var home = browser.Server.Address.GetLeftPart(UriPartial.Authority);
-        await using var server = await AglowProcess.StartAsync(null, "--allowed-origins", home);
+        await using var server = await AglowProcess.StartAsync(null, "--allowed-origins", home, "--lease-seconds", "120");
         var page = await OpenBlankAsync();
         var seen = await page.EvaluateAsync<string[]>(
             """
@@ -22,7 +22,7 @@ public sealed class CrossOriginTests(Browser browser)
                 const { connect, http } = await import('/client/index.js');
                 const { shareTabs } = await import('/client/tabs.js');
                 const heard = [];
-                const late = new Promise((resolve) => setTimeout(() => resolve([...heard, 'no more']), 20_000));
+                const late = new Promise((resolve) => setTimeout(() => resolve([...heard, 'no more']), 60_000));
                 const everything = async () => {
                     const calls = http({ url, user: 41 });
                     await calls.heartbeat();

@@ -1,6 +1,7 @@
 using System.Text;
 using System.Text.RegularExpressions;
 using Aglow.Server.Tests;
+using Aglow.Tests;
 using Microsoft.Playwright;
 using static Microsoft.Playwright.Assertions;
 
@@ -42,11 +43,9 @@ public sealed partial class PageTests(Browser browser)
         await using var window = await browser.OpenAsync();
         var tab = await window.OpenTabAsync();
         await Expect(tab.People).ToHaveCountAsync(40 + await RegisteredAsync());
-        await HeartbeatAsync(name);
-        await Expect(tab.Seen(name)).ToHaveTextAsync("Online");
+        await OnlineUntilAsync(name, () => Expect(tab.Seen(name)).ToHaveTextAsync("Online"));
         await Expect(tab.Seen(name)).ToHaveTextAsync("Last seen just now");
-        await HeartbeatAsync(name);
-        await Expect(tab.Seen(name)).ToHaveTextAsync("Online");
+        await OnlineUntilAsync(name, () => Expect(tab.Seen(name)).ToHaveTextAsync("Online"));
         await Expect(tab.Row(name).Locator(".follow")).ToBeHiddenAsync();
     }
 
@@ -178,8 +177,7 @@ public sealed partial class PageTests(Browser browser)
 
         // told to a screen reader, since it is somebody they follow
         await Expect(tab.Seen(ben)).ToHaveTextAsync("Last seen just now");
-        await HeartbeatAsync(ben);
-        await Expect(tab.Page.Locator("#announcer")).ToContainTextAsync($"{ben} came online");
+        await OnlineUntilAsync(ben, () => Expect(tab.Page.Locator("#announcer")).ToContainTextAsync($"{ben} came online"));
 
         await star.ClickAsync();
         await Expect(star).ToHaveAttributeAsync("aria-pressed", "false");
@@ -204,7 +202,7 @@ public sealed partial class PageTests(Browser browser)
         await Expect(bens.Seen(ann)).ToHaveTextAsync("Never seen");
 
         await bens.Page.GetByRole(AriaRole.Button, new() { Name = $"Follow {ann}" }).ClickAsync();
-        await Expect(anns.Page.Locator("#waiting-count")).ToHaveTextAsync("1 waiting", new() { Timeout = 20_000 });
+        await Expect(anns.Page.Locator("#waiting-count")).ToHaveTextAsync("1 waiting");
         await anns.ScreenshotAsync("waiting");
         await anns.Page.GetByRole(AriaRole.Button, new() { Name = $"Approve {ben}" }).ClickAsync();
         await Expect(anns.Page.Locator("#waiting-count")).ToBeHiddenAsync();
@@ -214,7 +212,7 @@ public sealed partial class PageTests(Browser browser)
         await bens.LeaveAsync();
         await bens.ArriveAsync(cat);
         await bens.Page.GetByRole(AriaRole.Button, new() { Name = $"Follow {ann}" }).ClickAsync();
-        await anns.Page.GetByRole(AriaRole.Button, new() { Name = $"Block {cat}" }).ClickAsync(new() { Timeout = 20_000 });
+        await anns.Page.GetByRole(AriaRole.Button, new() { Name = $"Block {cat}" }).ClickAsync();
         await anns.Page.GetByLabel("Whether I am online is seen by").SelectOptionAsync("everyone");
         await Expect(anns.Page.GetByText("Seen by everyone")).ToBeVisibleAsync();
         await Expect(bens.Seen(ann)).ToHaveTextAsync("Never seen");
@@ -271,17 +269,18 @@ public sealed partial class PageTests(Browser browser)
         await Expect(tab.Page.Locator("#link-words")).ToHaveTextAsync("Live");
         // and sees others come and go
         await tab.SearchAsync(other);
-        await HeartbeatAsync(other);
-        await Expect(tab.Seen(other)).ToHaveTextAsync("Online");
+        await OnlineUntilAsync(other, () => Expect(tab.Seen(other)).ToHaveTextAsync("Online"));
     }
 
     [Fact]
     public async Task A_lost_connection_is_said_and_comes_back_by_itself()
     {
-        var folder = AglowProcess.NewFolder();
-        var server = await AglowProcess.StartAsync(folder, "--demo", "12");
-        await using (var window = await browser.OpenAsync(server))
+        using var folder = new TemporaryFolder();
+        await using var server = await AglowProcess.StartAsync(folder.Path, "--demo", "12");
+        AglowProcess? again = null;
+        try
         {
+            await using var window = await browser.OpenAsync(server);
             window.MayBeRefused = true;
             var member = await (await window.OpenTabAsync()).ArriveAsync("Ann");
             var visitor = await window.OpenTabAsync();
@@ -297,11 +296,11 @@ public sealed partial class PageTests(Browser browser)
             }
 
             await member.ScreenshotAsync("lost");
-            server = AglowProcess.Run(folder, ["--demo", "12"], urls: address);
-            await server.ReadyAsync();
+            again = AglowProcess.Run(folder.Path, ["--demo", "12"], urls: address);
+            await again.ReadyAsync();
             foreach (var tab in new[] { member, visitor })
             {
-                await Expect(tab.Page.Locator("#lost")).ToBeHiddenAsync(new() { Timeout = 60_000 });
+                await Expect(tab.Page.Locator("#lost")).ToBeHiddenAsync();
                 await Expect(tab.Page.Locator(".person[data-status=unknown]")).ToHaveCountAsync(0);
                 await Expect(tab.Page.Locator("#link-words")).ToHaveTextAsync("Live");
             }
@@ -309,9 +308,11 @@ public sealed partial class PageTests(Browser browser)
             await Expect(visitor.Seen("Ann")).ToHaveTextAsync("Online");
             await Expect(member.Me).ToHaveTextAsync("Online");
         }
-
-        await server.DisposeAsync();
-        Directory.Delete(folder, recursive: true);
+        finally
+        {
+            if (again is not null)
+                await again.DisposeAsync();
+        }
     }
 
     [Fact]
@@ -394,11 +395,13 @@ public sealed partial class PageTests(Browser browser)
         var (ann, ben) = (NewName("Ann"), NewName("Ben"));
         await using var window = await browser.OpenAsync();
         var tab = await (await window.OpenTabAsync()).ArriveAsync(ann);
-        await HeartbeatAsync(ben);
-        await tab.SearchAsync(ben);
         var (why, reason) = (tab.Page.GetByRole(AriaRole.Button, new() { Name = $"Why? {ben}" }), tab.Page.Locator("#why-reason"));
-        await why.ClickAsync();
-        await Expect(tab.Page.GetByRole(AriaRole.Dialog, new() { Name = $"Why is {ben} shown as online?" })).ToBeVisibleAsync();
+        await OnlineUntilAsync(ben, async () =>
+        {
+            await tab.SearchAsync(ben);
+            await why.ClickAsync();
+            await Expect(tab.Page.GetByRole(AriaRole.Dialog, new() { Name = $"Why is {ben} shown as online?" })).ToBeVisibleAsync();
+        });
         await Expect(reason).ToContainTextAsync("A sign of life lasts 6 s, and the last sign of life came");
         await tab.ScreenshotAsync("why");
         await tab.Page.GetByRole(AriaRole.Button, new() { Name = "Close" }).ClickAsync();
@@ -458,6 +461,37 @@ public sealed partial class PageTests(Browser browser)
     {
         await CallAsync(HttpMethod.Put, $"/users/{Uri.EscapeDataString(name)}", $$"""{"user_name":"{{name}}"}""");
         await CallAsync(HttpMethod.Post, "/heartbeat", $$"""{"user_ids":["{{name}}"]}""");
+    }
+
+    // A heartbeat keeps somebody online for six seconds, and a busy machine may take longer to show it. So it is sent again and again.
+    private async Task OnlineUntilAsync(string name, Func<Task> seen)
+    {
+        await HeartbeatAsync(name);
+        using var stop = new CancellationTokenSource();
+        var beating = BeatAsync(name, stop.Token);
+        try
+        {
+            await seen();
+        }
+        finally
+        {
+            await stop.CancelAsync();
+            await beating;
+        }
+    }
+
+    private async Task BeatAsync(string name, CancellationToken stop)
+    {
+        using var seconds = new PeriodicTimer(TimeSpan.FromSeconds(1));
+        try
+        {
+            while (await seconds.WaitForNextTickAsync(stop))
+                await CallAsync(HttpMethod.Post, "/heartbeat", $$"""{"user_ids":["{{name}}"]}""");
+        }
+        catch (OperationCanceledException)
+        {
+            // it was seen
+        }
     }
 
     private async Task<int> RegisteredAsync() =>

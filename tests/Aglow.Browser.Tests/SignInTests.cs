@@ -18,7 +18,7 @@ public sealed class SignInTests(Browser browser)
         await using var window = await browser.OpenAsync(server);
         window.MayBeRefused = true;
         var page = (await window.OpenTabAsync()).Page;
-        var token = Token.Of("ann", isRevoked ? 600 : 12);
+        var token = Token.Of("ann", isRevoked ? 600 : 20);
         await page.GetByLabel("Token or key").FillAsync(token);
         await page.GetByRole(AriaRole.Button, new() { Name = "Sign in" }).ClickAsync();
         await Expect(page.Locator("#me-seen")).ToHaveTextAsync("Online");
