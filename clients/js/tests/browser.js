@@ -4,6 +4,9 @@ import puppeteer from 'puppeteer-core';
 
 const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
 
+// long, because a machine that builds at the same time is slow
+export const WAITS_MS = 60_000;
+
 export async function startBrowser() {
     const executablePath = CHROMIUM.find((path) => existsSync(path));
     if (!executablePath)
@@ -11,6 +14,7 @@ export async function startBrowser() {
     return puppeteer.launch({
         executablePath,
         args: ['--no-sandbox', '--disable-quic'],
+        timeout: WAITS_MS,
         // the tests need the back-forward cache
         ignoreDefaultArgs: ['--disable-back-forward-cache'],
     });
@@ -19,7 +23,13 @@ export async function startBrowser() {
 /** A page of the server's origin, in which `connect`, `http` and `shareTabs` are global. */
 export async function openPage(context, url, { without = [] } = {}) {
     const page = await context.newPage();
-    await page.evaluateOnNewDocument((names) => names.forEach((name) => delete globalThis[name]), without);
+    page.setDefaultTimeout(WAITS_MS);
+    await page.evaluateOnNewDocument((names, waitsMs) => {
+        names.forEach((name) => delete globalThis[name]);
+        // tabs wait 3 s for their SharedWorker, and a busy machine may need longer to start it
+        const { setTimeout } = globalThis;
+        globalThis.setTimeout = (callback, ms, ...given) => setTimeout(callback, ms === 3000 ? waitsMs : ms, ...given);
+    }, without, WAITS_MS);
     await page.goto(`${url}/health/live`);
     await load(page);
     return page;

@@ -20,7 +20,7 @@ before(async () => {
     url = await until(() => {
         assert.equal(app.exitCode, null, log);
         return /Now listening on: (\S+)/.exec(log)?.[1];
-    }, 'the sample listens');
+    }, 'the sample listens', 180_000);
 });
 
 after(async () => {
@@ -76,6 +76,8 @@ test('Signing out closes the connections of every tab, and the client does not c
     for (const one of [ann, tab]) {
         one.connection.onclose(() => closed.push(one));
         await one.connection.start();
+        // as above: the hub knows the connection then
+        await one.connection.invoke('Say', 'hello');
     }
 
     await bob.connection.start();

@@ -2,12 +2,12 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { connect, http } from '@aglow/client';
-import { AglowServer, Proxy, QUICK, reach, until } from './server.js';
+import { AglowServer, CALM, Proxy, QUICK, reach, until } from './server.js';
 
 const SOON = { minBackoffMs: 20, maxBackoffMs: 200 };
 let server;
 const connections = [];
-before(async () => (server = await AglowServer.start(...QUICK)));
+before(async () => (server = await AglowServer.start(...CALM)));
 after(async () => {
     connections.forEach((connection) => connection.close());
     await server.dispose();
@@ -89,23 +89,37 @@ test('A page that is shown again does not wait for the next try', async (t) => {
     assert.equal(patient.state, 'open');
 });
 
-test('A connection that went silent is made anew', async () => {
-    const proxy = await Proxy.start(server.url);
-    const person = join(40, { url: proxy.url });
+test('A connection that went silent is made anew', async (t) => {
+    const quick = await AglowServer.start(...QUICK);
+    t.after(() => quick.dispose());
+    const proxy = await Proxy.start(quick.url);
+    t.after(() => proxy.dispose());
+    let heardAt;
+    const person = join(40, {
+        url: proxy.url,
+        WebSocket: class extends WebSocket {
+            constructor(url) {
+                super(url);
+                this.addEventListener('message', () => (heardAt = performance.now()));
+            }
+        },
+    });
     const watch = person.watch(41);
     await until(() => watch.get(41).status === 'offline');
     const states = [];
-    person.onState((state) => states.push([state, watch.get(41).status]));
+    let silentMs;
+    person.onState((state) => {
+        silentMs ??= performance.now() - heardAt;
+        states.push([state, watch.get(41).status]);
+    });
     proxy.swallow();
-    const silentAt = performance.now();
     // the new connection may be there before the next look at the state
-    await until(() => states.length > 0);
+    await until(() => states.length > 1 && watch.get(41).status === 'offline');
     // the client waits 2.5 ticks, of a second each here, after the last message
-    assert.ok(performance.now() - silentAt > 1000, 'it waited for more than one tick');
-    await until(() => person.state === 'open' && watch.get(41).status === 'offline');
-    assert.deepEqual(states, [['connecting', 'unknown'], ['open', 'unknown']]);
+    assert.ok(silentMs > 2400, `it waited for ${silentMs} ms`);
+    // on a busy machine it may become silent again
+    assert.deepEqual(states.slice(0, 2), [['connecting', 'unknown'], ['open', 'unknown']]);
     person.close();
-    await proxy.dispose();
 });
 
 test('A missing server is reported once, and tried until there is one', async () => {
@@ -164,7 +178,7 @@ test('A failure before a try is reported once, and the try is made again', async
 
 for (const how of ['kill', 'stop']) {
     test(`When one of two addresses is gone (${how}), connections and calls go on at the other`, async (t) => {
-        const servers = await Promise.all([AglowServer.start(...QUICK), AglowServer.start(...QUICK)]);
+        const servers = await Promise.all([AglowServer.start(...CALM), AglowServer.start(...CALM)]);
         t.after(() => Promise.all(servers.map((one) => one.dispose())));
         const [one, two] = servers;
         const url = [one.url, two.url];

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { AglowServer, QUICK } from './server.js';
+import { AglowServer, CALM } from './server.js';
 
 const FOLDER = fileURLToPath(new URL('runtimes/', import.meta.url));
 const module = (...path) => join(FOLDER, 'node_modules', ...path);
@@ -27,7 +27,7 @@ before(() => {
 
 for (const [name, program, ...flags] of RUNTIMES) {
     test(`${name} comes online, watches and leaves`, async (t) => {
-        const server = await AglowServer.start(...QUICK);
+        const server = await AglowServer.start(...CALM);
         t.after(() => server.dispose());
         const env = { ...process.env, NODE_NO_WARNINGS: '1', DENO_NO_UPDATE_CHECK: '1', NO_COLOR: '1' };
         const { stdout } = await promisify(execFile)(program, [...flags, join(FOLDER, 'program.js'), server.url], { cwd: FOLDER, env });

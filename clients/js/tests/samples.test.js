@@ -43,7 +43,8 @@ test('The Node sample shows friends come, choose a status, and go', async (t) =>
 
 test('The Node sample says how it is used', async (t) => {
     const program = dots(t, 'ann');
-    const [code] = await once(program, 'exit');
+    // when all of its output is there
+    const [code] = await once(program, 'close');
     assert.deepEqual([code, program.output], [2, 'usage: node dots.js ME FRIEND…\n']);
 });
 

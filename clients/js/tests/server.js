@@ -20,8 +20,14 @@ const PROGRAM = process.env.TEST_SERVER ?? join(ROOT, 'aglow');
 const STARTS_WITHIN_MS = 180_000;
 const HAPPENS_WITHIN_MS = 30_000;
 
-/** Heartbeats each second, so the client's timeout of 25 s takes 2.5 s. */
-export const QUICK = ['--heartbeat-seconds', '1', '--lease-seconds', '3'];
+/**
+ * Heartbeats each second, so the client's timeout of 25 s takes 2.5 s: for tests that wait for it. A busy machine may be silent for as
+ * long, so all others use {@link CALM}.
+ */
+export const QUICK = ['--heartbeat-seconds', '1', '--lease-seconds', '60'];
+
+/** A timeout of 10 s, and a lease that a test can wait for. */
+export const CALM = ['--heartbeat-seconds', '4', '--lease-seconds', '12'];
 
 export class AglowServer {
     #process;
@@ -72,18 +78,26 @@ export class AglowServer {
         const environment = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('AGLOW_')));
         this.#process = spawn(PROGRAM, ['serve', '--urls', urls, '--data', this.#folder, ...this.#flags], { env: environment });
         this.#process.stderr.on('data', (text) => (this.#log += text));
-        this.url = await new Promise((resolve, reject) => {
-            const late = setTimeout(() => reject(new Error(`The server did not start: ${this.#log}`)), STARTS_WITHIN_MS);
-            this.#process.on('exit', () => reject(new Error(`The server ended: ${this.#log}`)));
-            this.#process.stdout.on('data', (text) => {
-                this.#log += text;
-                const ready = /Ready on (https?:\/\/[^ ,]+?)(,|: data)/.exec(this.#log);
-                if (!ready)
-                    return;
-                clearTimeout(late);
-                resolve(ready[1]);
+        let late;
+        try {
+            this.url = await new Promise((resolve, reject) => {
+                late = setTimeout(() => reject(new Error(`The server did not start: ${this.#log}`)), STARTS_WITHIN_MS);
+                this.#process.on('exit', () => reject(new Error(`The server ended: ${this.#log}`)));
+                this.#process.stdout.on('data', (text) => {
+                    this.#log += text;
+                    const ready = /Ready on (https?:\/\/[^ ,]+?)(,|: data)/.exec(this.#log);
+                    if (ready)
+                        resolve(ready[1]);
+                });
             });
-        });
+        } catch (failure) {
+            // what is left would keep the tests from ending
+            this.#process.kill('SIGKILL');
+            throw failure;
+        } finally {
+            clearTimeout(late);
+        }
+
         this.#log = '';
     }
 
@@ -103,10 +117,11 @@ export function tokenFor(secret, sub, seconds = 300) {
     return `${content}.${createHmac('sha256', secret).update(content).digest('base64url')}`;
 }
 
-/** A proxy to the server that can go silent: connections stay open, but carry nothing. */
+/** A proxy to the server that can go silent: connections stay open, but carry nothing, and no end hears that the other has closed. */
 export class Proxy {
     #server;
     #sockets = new Set();
+    #silent = new WeakSet();
     #isLost = false;
 
     static async start(url) {
@@ -121,11 +136,12 @@ export class Proxy {
             const far = net.connect(port, hostname);
             for (const [from, to] of [[near, far], [far, near]]) {
                 proxy.#sockets.add(from);
+                const end = () => proxy.#silent.has(from) || to.destroy();
                 from.on('data', (data) => to.write(data));
-                from.on('error', () => to.destroy());
+                from.on('error', end);
                 from.on('close', () => {
                     proxy.#sockets.delete(from);
-                    to.destroy();
+                    end();
                 });
             }
         });
@@ -138,7 +154,7 @@ export class Proxy {
     /** Silences all open connections; later ones work. */
     swallow() {
         for (const socket of this.#sockets)
-            socket.removeAllListeners('data').resume();
+            this.#silent.add(socket.removeAllListeners('data').resume());
     }
 
     /** Silences all open connections and all new ones, until find(). */
