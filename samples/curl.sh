@@ -30,9 +30,9 @@ curl -sS --fail-with-body -w '\n' "$AGLOW/users/$name/subscriptions" -H "$JSON" 
 # bob is busy, whatever his devices say
 curl -sS --fail-with-body -w '\n' -X PUT "$AGLOW/users/bob/status" -H "$JSON" -d '{"status": "busy"}'
 
-# changes as they happen, here for two seconds; in the meantime 42 leaves
-(sleep 0.5; curl -sS --fail-with-body -o /dev/null "$AGLOW/offline" -H "$JSON" -d '{"user_id": 42}') &
-curl -sSN --fail-with-body --max-time 2 "$AGLOW/watch?users=42,bob" 2>/dev/null || true
+# changes as they happen, here for four seconds; in the meantime 42 leaves
+(sleep 2; curl -sS --fail-with-body -o /dev/null "$AGLOW/offline" -H "$JSON" -d '{"user_id": 42}') &
+curl -sSN --fail-with-body --max-time 4 "$AGLOW/watch?users=42,bob" 2>/dev/null || true
 
 # why is 42 shown as they are?
 curl -sS --fail-with-body -w '\n' "$AGLOW/status/42/explain"

@@ -4,12 +4,13 @@ import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import net from 'node:net';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import Ajv from 'ajv';
 import { Parser } from '@asyncapi/parser';
 import yaml from 'js-yaml';
-import { AglowServer, QUICK, ROOT, tokenFor, until } from '../../clients/js/tests/server.js';
+import { AglowServer, CALM, QUICK, ROOT, tokenFor, until } from '../../clients/js/tests/server.js';
 import { freePort, newFolder } from './guide.js';
 
 // the JavaScript client's tests have it; Node 20 has no WebSocket of its own that says which page it is of
@@ -109,6 +110,7 @@ test('A server has it, with its own version', async () => {
 test('A server takes every example, and answers as the document says', async () => {
     const socket = Socket.of(server, 'ann', '?device_id=one&device_kind=web');
     await socket.hears(({ type }) => type === 'welcome');
+    await socket.hears(({ type }) => type === 'tick');
     let id = 100;
     for (const name of namesIn('hear').toSorted((one) => (one === 'leave' ? 1 : -1))) {
         for (const { payload } of messages[name].examples) {
@@ -155,7 +157,12 @@ test('A store that goes away and comes back is stale and fresh, and a stop is a 
     const port = await freePort();
     const redis = spawn('redis-server', ['--port', `${port}`, '--save', '', '--dir', newFolder('redis')], { stdio: 'ignore' });
     t.after(() => redis.kill('SIGKILL'));
-    const node = await AglowServer.start(...QUICK, '--redis', `127.0.0.1:${port}`, '--drain-seconds', '1');
+    const listens = () => new Promise((resolve) => {
+        const probe = net.connect(port, '127.0.0.1', () => resolve(Boolean(probe.destroy())));
+        probe.on('error', () => resolve(false));
+    });
+    await until(listens, 'Redis listens');
+    const node = await AglowServer.start(...CALM, '--redis', `127.0.0.1:${port}`, '--drain-seconds', '1');
     t.after(() => node.dispose());
     const socket = new Socket(`${node.url}/ws?user_id=1`);
     await socket.hears(({ type }) => type === 'welcome');

@@ -36,12 +36,20 @@ export function newFolder(name) {
     return folder;
 }
 
+// The kernel gives ports from 32768 on to connections and to servers that ask for any, so one of those may be in use a moment later. These
+// are below, and each process of tests begins at others.
+let lastPort = 12_000 + (process.pid % 200) * 100;
+
 export async function freePort() {
-    const probe = net.createServer();
-    await new Promise((resolve) => probe.listen(0, '127.0.0.1', resolve));
-    const { port } = probe.address();
-    await new Promise((resolve) => probe.close(resolve));
-    return port;
+    for (;;) {
+        const port = ++lastPort;
+        const probe = net.createServer();
+        const isFree = await new Promise((resolve) => probe.once('error', () => resolve(false)).listen(port, () => resolve(true)));
+        if (!isFree)
+            continue;
+        await new Promise((resolve) => probe.close(resolve));
+        return port;
+    }
 }
 
 /** The blocks of a page: `{ kind: 'sh' | 'file' | 'text' | 'other', text, path? }`. */

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import yaml from 'js-yaml';
 import { Ingress } from 'kubernetes-models/networking.k8s.io/v1';
-import { startBrowser } from '../../clients/js/tests/browser.js';
+import { WAITS_MS, startBrowser } from '../../clients/js/tests/browser.js';
 import { ROOT, until } from '../../clients/js/tests/server.js';
 import { Guide, blocksOf, pageOf } from './guide.js';
 
@@ -13,11 +13,12 @@ const MOST_WORDS = 600;
 
 let browser;
 before(async () => (browser = await startBrowser()));
-after(() => browser.close());
+after(() => browser?.close());
 
 /** What a window shows of its friends: `ann online, ben offline, …` */
 async function friendsOf(address) {
     const page = await (await browser.createBrowserContext()).newPage();
+    page.setDefaultTimeout(WAITS_MS);
     await page.goto(address);
     return {
         page,

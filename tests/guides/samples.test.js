@@ -5,25 +5,27 @@ import { createHmac, randomBytes } from 'node:crypto';
 import { cpSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { startBrowser } from '../../clients/js/tests/browser.js';
+import { WAITS_MS, startBrowser } from '../../clients/js/tests/browser.js';
 import { AglowServer, ROOT, until } from '../../clients/js/tests/server.js';
 import { MODULES, freePort, newFolder } from './guide.js';
 
 const SAMPLES = join(ROOT, 'samples');
 const MOST_LINES = 100;
+// long, because a machine that builds at the same time is slow
+const MOST_MS = 200_000;
 const JWT_SECRET = randomBytes(32).toString('base64');
 
 let browser, open, closed, nextPort, expressPort;
 before(async () => {
     [nextPort, expressPort] = [await freePort(), await freePort()];
-    [browser, open, closed] = await Promise.all([
-        startBrowser(),
-        AglowServer.start('--allowed-origins', `http://localhost:${nextPort}`),
-        AglowServer.start('--auth', 'token', '--jwt-secret', JWT_SECRET, '--allowed-origins', `http://127.0.0.1:${expressPort}`),
-    ]);
+    // one after the other, so that each is ended if the next does not start
+    browser = await startBrowser();
+    open = await AglowServer.start('--allowed-origins', `http://localhost:${nextPort}`);
+    closed = await AglowServer.start(
+        '--auth', 'token', '--jwt-secret', JWT_SECRET, '--allowed-origins', `http://127.0.0.1:${expressPort}`);
 });
 after(async () => {
-    await Promise.all([browser.close(), open.dispose(), closed.dispose()]);
+    await Promise.all([browser?.close(), open?.dispose(), closed?.dispose()]);
 });
 
 /** Starts a program, ended with the test; `says` waits until it has printed this. */
@@ -39,14 +41,15 @@ function run(t, program, args, environment = {}, cwd = SAMPLES) {
             const said = pattern.exec(log);
             assert.ok(said || child.exitCode === null, log);
             return said;
-        }, `${program} ${args[0]} says ${pattern}: ${log}`, 90_000),
-        ended: () => until(() => child.exitCode !== null && { code: child.exitCode, log }, `${program} ${args[0]} ends`, 90_000),
+        }, `${program} ${args[0]} says ${pattern}: ${log}`, MOST_MS),
+        ended: () => until(() => child.exitCode !== null && { code: child.exitCode, log }, `${program} ${args[0]} ends`, MOST_MS),
     };
 }
 
 /** A window of its own, and what its list shows. */
 async function windowAt(address) {
     const page = await (await browser.createBrowserContext()).newPage();
+    page.setDefaultTimeout(WAITS_MS);
     await page.goto(address);
     const lines = () => page.$$eval('li', (all) => all.map((line) => `${line.innerText} ${line.dataset.status ?? ''}`.toLowerCase()));
     const shows = (user, status) => until(
@@ -60,7 +63,7 @@ const post = (url, body, headers = {}) =>
 describe('Samples', { concurrency: 2 }, () => {
     test('Next: the page comes with the statuses, and follows them', async (t) => {
         const folder = newFolder('next');
-        t.after(() => rmSync(folder, { recursive: true, force: true }));
+        t.after(() => rmSync(folder, { recursive: true, force: true, maxRetries: 10 }));
         cpSync(join(SAMPLES, 'next'), folder, { recursive: true });
         // no word to anybody else
         const quiet = { NEXT_TELEMETRY_DISABLED: '1', NEXT_IGNORE_INCORRECT_LOCKFILE: '1' };
@@ -81,7 +84,7 @@ describe('Samples', { concurrency: 2 }, () => {
     test('Express: signs people in, and their pages connect with its tokens', async (t) => {
         const address = `http://127.0.0.1:${expressPort}`;
         const folder = newFolder('express');
-        t.after(() => rmSync(folder, { recursive: true, force: true }));
+        t.after(() => rmSync(folder, { recursive: true, force: true, maxRetries: 10 }));
         cpSync(join(SAMPLES, 'express'), folder, { recursive: true });
         const environment = { AGLOW_URL: closed.url, AGLOW_JWT_SECRET: JWT_SECRET, PORT: `${expressPort}` };
         await run(t, process.execPath, ['server.js'], environment, folder).says(/Now listening/);
