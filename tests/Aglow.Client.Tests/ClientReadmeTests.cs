@@ -63,7 +63,8 @@ public sealed class ClientReadmeTests(ServerFixture server) : IClassFixture<Serv
         await using var other = server.Client("other");
         await using var seen = Watching.Of(other, "worker");
         await seen.UntilAsync("worker", PresenceStatus.Online);
-        await app.DisposeAsync();
+        // by the leave, long before the lease expires
+        await app.StopAsync();
         await seen.UntilAsync("worker", PresenceStatus.Offline);
     }
 

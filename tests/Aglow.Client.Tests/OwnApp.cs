@@ -61,6 +61,9 @@ internal sealed class OwnApp : IAsyncDisposable
         return http;
     }
 
+    /// <summary>Stops the app as a signal would; its disposal does not stop hosted services.</summary>
+    public Task StopAsync() => _app.StopAsync();
+
     public async ValueTask DisposeAsync()
     {
         if (_isDisposed)
