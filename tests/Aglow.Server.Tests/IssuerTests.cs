@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Security.Cryptography;
 
 namespace Aglow.Server.Tests;
@@ -36,16 +37,17 @@ public class IssuerTests
         (await HeartbeatAsync($"{Token.Content(new JsonObject { ["alg"] = "none", ["kid"] = "one" }, Claims())}.")).ShouldBeProblem(401);
 
         // the server asks once for a key that the issuer does not publish, not for each token that names it
-        var asked = issuer.Asked;
+        var (asked, since) = (issuer.Asked, Stopwatch.GetTimestamp());
         (await HeartbeatAsync(Token.Signed(Claims(), stranger, "invented"))).ShouldBeProblem(401);
         for (var i = 0; i < 20; i++)
             (await HeartbeatAsync(Token.Signed(Claims(), stranger, $"invented-{i}"))).ShouldBeProblem(401);
-        issuer.Asked.ShouldBeLessThanOrEqualTo(asked + 1);
+        // after ten seconds it may ask again
+        issuer.Asked.ShouldBeLessThanOrEqualTo(asked + 1 + (int)(Stopwatch.GetElapsedTime(since).TotalSeconds / 10));
 
         // From now on the issuer signs with another key. The server asks again within ten seconds, and removes withdrawn keys.
         issuer.Publish(("two", second));
         await Eventually.TrueAsync(
-            async () => (await HeartbeatAsync(Token.Signed(Claims(), second, "two"))).Status == 200, 30, "a new key is taken");
+            async () => (await HeartbeatAsync(Token.Signed(Claims(), second, "two"))).Status == 200, 90, "a new key is taken");
         (await HeartbeatAsync(Token.Signed(Claims(c => c["jti"] = "not seen before"), first, "one"))).ShouldBeProblem(401);
 
         // while the issuer is away, its known keys stay valid
@@ -66,14 +68,14 @@ public class IssuerTests
         away.Headers.RetryAfter!.Delta.ShouldBe(TimeSpan.FromSeconds(5));
         await Eventually.TrueAsync(
             () => Task.FromResult(server.Output.Contains("The issuer's keys cannot be read", StringComparison.Ordinal)),
-            30,
+            90,
             "the log says so");
         server.Output.ShouldContain("answered 503");
         server.Output.Split('\n').Where(static line => line.Contains("PII", StringComparison.Ordinal)).ShouldBeEmpty();
         issuer.IsAway = false;
         await Eventually.TrueAsync(
             async () => (await server.AskAsync(token, "POST", "/heartbeat")).Status == 200,
-            30,
+            90,
             "the keys are read when the issuer is back");
     }
 
@@ -129,9 +131,9 @@ public class IssuerTests
 
         private async Task ServeAsync()
         {
-            try
+            while (_listener.IsListening)
             {
-                while (true)
+                try
                 {
                     var context = await _listener.GetContextAsync();
                     var isKeys = context.Request.Url!.AbsolutePath == "/keys";
@@ -143,10 +145,10 @@ public class IssuerTests
                         await output.WriteAsync(
                             Encoding.UTF8.GetBytes(isKeys ? _keys : $"{{\"issuer\":\"{Address}\",\"jwks_uri\":\"{Address}/keys\"}}"));
                 }
-            }
-            catch (Exception e) when (e is HttpListenerException or ObjectDisposedException)
-            {
-                // closed
+                catch (Exception e) when (e is HttpListenerException or ObjectDisposedException)
+                {
+                    // closed, or the server under test asks no longer
+                }
             }
         }
     }

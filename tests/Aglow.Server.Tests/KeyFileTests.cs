@@ -31,7 +31,7 @@ public class KeyFileTests
     {
         await using var server = await AglowProcess.StartAsync(null, Token.ServerFlags);
         var key = await TokenServer.AddKeyAsync(server.Folder, "gateway", "read");
-        await Eventually.TrueAsync(async () => (await server.AskAsync(key, "GET", "/status/1")).Status == 200, 10, "the key is taken");
+        await Eventually.TrueAsync(async () => (await server.AskAsync(key, "GET", "/status/1")).Status == 200, 60, "the key is taken");
         var path = Path.Combine(server.Folder, "keys.json");
         var one = await File.ReadAllTextAsync(path);
         var other = await TokenServer.AddKeyAsync(server.Folder, "other", "read");
@@ -41,24 +41,31 @@ public class KeyFileTests
         {
             var warnings = Warnings();
             if (file[1] is string content)
-                await File.WriteAllTextAsync(path, content);
+                await ReplaceAsync(content);
             else
                 File.Delete(path);
-            await Eventually.TrueAsync(() => Task.FromResult(Warnings() > warnings), 10, $"a file that is {file[0]} is logged");
+            await Eventually.TrueAsync(() => Task.FromResult(Warnings() > warnings), 60, $"a file that is {file[0]} is logged");
             (await server.AskAsync(key, "GET", "/status/1")).Status.ShouldBe(200, $"{file[0]}");
             // the server reads the next intact file
             isOther = !isOther;
-            await File.WriteAllTextAsync(path, isOther ? both : one);
+            await ReplaceAsync(isOther ? both : one);
             await Eventually.TrueAsync(
-                async () => (await server.AskAsync(other, "GET", "/status/1")).Status == (isOther ? 200 : 401), 10,
+                async () => (await server.AskAsync(other, "GET", "/status/1")).Status == (isOther ? 200 : 401), 60,
                 $"the server goes on after a file that is {file[0]}");
             Warnings().ShouldBe(warnings + 1, $"{file[0]}");
         }
 
         // an empty list revokes all keys
-        await File.WriteAllTextAsync(path, new JsonArray().ToJsonString());
+        await ReplaceAsync(new JsonArray().ToJsonString());
         await Eventually.TrueAsync(
-            async () => (await server.AskAsync(key, "GET", "/status/1")).Status == 401, 10, "a key that is not in the file is refused");
+            async () => (await server.AskAsync(key, "GET", "/status/1")).Status == 401, 60, "a key that is not in the file is refused");
+
+        // a file that is written in place is empty for a moment, which the server may see
+        async Task ReplaceAsync(string content)
+        {
+            await File.WriteAllTextAsync(path + ".test", content);
+            File.Move(path + ".test", path, overwrite: true);
+        }
 
         int Warnings() => server.Output.Split("keys that were valid before stay valid").Length - 1;
     }

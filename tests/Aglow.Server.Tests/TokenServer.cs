@@ -13,8 +13,9 @@ public sealed class TokenServer : IAsyncLifetime
         var folder = AglowProcess.NewFolder();
         foreach (var scope in new[] { "heartbeat", "read", "users", "operate" })
             Keys[scope] = await AddKeyAsync(folder, scope, scope);
-        Server = await AglowProcess.StartAsync(
-            folder, [.. Token.ServerFlags, "--rate-limit", "0", "--rate-limit-key", "0", "--rate-limit-address", "0"]);
+        // the lease outlasts the slowest test: none waits for its end
+        string[] limits = ["--rate-limit", "0", "--rate-limit-key", "0", "--rate-limit-address", "0"];
+        Server = await AglowProcess.StartAsync(folder, [.. Token.ServerFlags, .. limits, "--lease-seconds", "600"]);
     }
 
     /// <summary>Creates a key with <c>./aglow keys add</c>.</summary>
