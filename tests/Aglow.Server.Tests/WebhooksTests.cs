@@ -6,7 +6,7 @@ public class WebhooksTests
     [Fact]
     public async Task A_receiver_gets_signed_batches_in_order_of_what_it_asked_for()
     {
-        await using var server = await AglowProcess.StartAsync(null, "--lease-seconds", "4", "--heartbeat-seconds", "2");
+        await using var server = await AglowProcess.StartAsync(null, "--lease-seconds", "12", "--heartbeat-seconds", "2");
         await using var all = new Receiver();
         await using var some = new Receiver();
         // it receives changes from now on
@@ -16,6 +16,9 @@ public class WebhooksTests
         await server.PostAsync("/heartbeat", "{\"user_ids\":[42,\"bob\"]}");
         await server.PutAsync("/users/bob/status", "{\"status\":\"busy\"}");
         await server.PostAsync("/offline", "{\"user_id\":\"bob\"}");
+        // what is not delivered by then may be withheld after the deletion
+        await all.UntilAsync(() => all.Told.Contains("bob offline"), "bob leaves");
+        await some.UntilAsync(() => some.Told.Contains("bob offline"), "bob leaves");
         await server.DeleteAsync("/users/bob");
         await all.UntilAsync(() => all.Told.Contains("42 offline"), "the lease expires");
         all.Told.Where(static t => t.StartsWith("bob ", StringComparison.Ordinal)).ShouldBe(
@@ -107,7 +110,7 @@ public class WebhooksTests
     [Fact]
     public async Task A_webhook_is_tested_paused_resumed_rotated_and_removed_on_the_command_line_and_410_pauses_it()
     {
-        await using var server = await AglowProcess.StartAsync();
+        await using var server = await AglowProcess.StartAsync(null, "--lease-seconds", "600");
         await using var receiver = new Receiver();
         var added = JsonNode.Parse(await RunAsync("add", "--url", receiver.Url.AbsoluteUri, "--events", "online,offline"))!;
         var (id, secret) = (added["id"]!.GetValue<string>(), added["secret"]!.GetValue<string>());
