@@ -28,15 +28,16 @@ public sealed class FolderTests
         Lose(folder, how);
         foreach (var fact in Facts(1))
             (await SendAsync(server, fact)).ShouldBe(503, $"{fact}: {how}");
-        await Eventually.TrueAsync(async () => (int)(await server.Http.GetAsync("/health/ready")).StatusCode == 503, 20, "not ready");
+        await Eventually.TrueAsync(async () => (int)(await server.Http.GetAsync("/health/ready")).StatusCode == 503, 60, "not ready");
         foreach (var read in new[] { "/changes", "/webhooks", "/users?q=a", "/users/1", "/users/1/subscriptions", "/users/1/status" })
             ((int)(await server.Http.GetAsync(read)).StatusCode).ShouldNotBe(500, $"{read}: {how}");
         // queries that memory answers still work
         (await server.Http.GetAsync("/status/1")).IsSuccessStatusCode.ShouldBeTrue();
+        (await server.StopAsync()).ShouldBe(1);
+        // the log is read to its end
         server.Output.ShouldContain(how.Contains("read-only", StringComparison.Ordinal) ? "cannot be written any more"
             : how.Contains("copy", StringComparison.Ordinal) ? "is another file" : "is gone while this server runs");
         server.Output.ShouldContain(folder);
-        (await server.StopAsync()).ShouldBe(1);
         server.Errors.TrimEnd('\n').ShouldNotContain("\n");
         server.Errors.ShouldContain("could not be written");
         if (Directory.Exists(folder))
@@ -60,7 +61,7 @@ public sealed class FolderTests
         (await server.Http.GetAsync("/health/live")).IsSuccessStatusCode.ShouldBeTrue();
         using (var raise = System.Diagnostics.Process.Start("prlimit", ["--pid", $"{server.Id}", "--fsize=unlimited:"]))
             await raise.WaitForExitAsync();
-        await Eventually.TrueAsync(async () => await SendAsync(server, Arrival()) == 200, 20, "it takes them");
+        await Eventually.TrueAsync(async () => await SendAsync(server, Arrival()) == 200, 60, "it takes them");
         (await server.StopAsync()).ShouldBe(0);
 
         (HttpMethod, string, string) Arrival() => (HttpMethod.Post, "/heartbeat", $$"""{"user_id":"user-{{i++}}"}""");
@@ -71,22 +72,22 @@ public sealed class FolderTests
     {
         var parent = AglowProcess.NewFolder();
         var folder = Path.Combine(parent, "data");
-        await using (var server = await AglowProcess.StartAsync(folder))
+        await using (var server = await AglowProcess.StartAsync(folder, "--lease-seconds", "600"))
         {
             await SendAsync(server, (HttpMethod.Post, "/heartbeat", """{"user_id":1}"""));
             Directory.Move(folder, folder + "-away");
             (await SendAsync(server, (HttpMethod.Post, "/heartbeat", """{"user_id":2}"""))).ShouldBe(503);
             (await SendAsync(server, (HttpMethod.Post, "/users", """{"user_name":"before"}"""))).ShouldBe(503);
             Directory.Move(folder + "-away", folder);
-            await Eventually.TrueAsync(async () => (await server.Http.GetAsync("/health/ready")).IsSuccessStatusCode, 20, "ready");
+            await Eventually.TrueAsync(async () => (await server.Http.GetAsync("/health/ready")).IsSuccessStatusCode, 60, "ready");
             await Eventually.TrueAsync(
-                async () => await SendAsync(server, (HttpMethod.Post, "/heartbeat", """{"user_id":3}""")) == 200, 20, "it takes them");
+                async () => await SendAsync(server, (HttpMethod.Post, "/heartbeat", """{"user_id":3}""")) == 200, 60, "it takes them");
             (await SendAsync(server, (HttpMethod.Post, "/users", """{"user_name":"after"}"""))).ShouldBe(201);
-            server.Output.ShouldContain("can be written again");
+            await Eventually.TrueAsync(() => Task.FromResult(server.Output.Contains("can be written again")), 60, "the log says so");
             await server.KillAsync();
         }
 
-        await using (var server = await AglowProcess.StartAsync(folder))
+        await using (var server = await AglowProcess.StartAsync(folder, "--lease-seconds", "600"))
         {
             foreach (var user in new[] { "1", "3" })
                 (await server.Http.GetStringAsync($"/status/{user}")).ShouldContain("\"is_online\":true");

@@ -16,7 +16,9 @@ public class ProcessTests
     {
         var folder = AglowProcess.NewFolder();
         string left, online;
-        await using (var server = await AglowProcess.StartAsync(folder))
+        // the lease outlasts the slowest start
+        string[] flags = ["--lease-seconds", "600"];
+        await using (var server = await AglowProcess.StartAsync(folder, flags))
         {
             await server.PostAsync("/heartbeat", """{"user_ids":[1,2,"bob"],"active":true}""");
             await server.PostAsync("/offline", """{"user_id":2}""");
@@ -28,7 +30,7 @@ public class ProcessTests
             server.Errors.ShouldBeEmpty();
         }
 
-        await using (var again = await AglowProcess.StartAsync(folder))
+        await using (var again = await AglowProcess.StartAsync(folder, flags))
         {
             (await again.GetAsync("/status/2")).Text.ShouldBe(left);
             (await again.GetAsync("/status/users?ids=1,bob")).Text.ShouldBe(online);
@@ -44,7 +46,7 @@ public class ProcessTests
     public async Task Signals_again_and_again_change_nothing()
     {
         var folder = AglowProcess.NewFolder();
-        await using (var server = await AglowProcess.StartAsync(folder))
+        await using (var server = await AglowProcess.StartAsync(folder, "--lease-seconds", "600"))
         {
             await server.PostPackedAsync("/heartbeat", [.. Enumerable.Range(0, 100_000).Select(static u => (uint)u)]);
             for (var i = 0; i < 5; i++)
@@ -52,7 +54,7 @@ public class ProcessTests
             (await server.ExitAsync()).ShouldBe(0);
         }
 
-        await using (var again = await AglowProcess.StartAsync(folder))
+        await using (var again = await AglowProcess.StartAsync(folder, "--lease-seconds", "600"))
             (await again.GetAsync("/online/count")).Json["online"]!.GetValue<int>().ShouldBe(100_000);
         Directory.Delete(folder, recursive: true);
     }
@@ -64,11 +66,15 @@ public class ProcessTests
         using var client = new TcpClient();
         await client.ConnectAsync(server.Address.Host, server.Address.Port);
         var stream = client.GetStream();
+        // Kestrel closes connections whose body arrives with less than 240 bytes a second: these spaces last for over a minute
+        var spaces = Encoding.ASCII.GetBytes(new string(' ', 20_000));
         await stream.WriteAsync(Encoding.ASCII.GetBytes(
-            "POST /heartbeat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 13\r\nExpect: 100-continue\r\n\r\n"));
+            $"POST /heartbeat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {spaces.Length + 13}\r\n"
+                + "Expect: 100-continue\r\n\r\n"));
         // the call has begun once the server asks for the body
         var asked = new byte[1024];
         Encoding.ASCII.GetString(asked, 0, await stream.ReadAsync(asked)).ShouldStartWith("HTTP/1.1 100");
+        await stream.WriteAsync(spaces);
         server.Signal(Terminate);
         await Eventually.TrueAsync(() => Task.FromResult(IsClosed(server.Address)), 30, "no new connections are taken");
         await stream.WriteAsync("{\"user_id\":1}"u8.ToArray());
@@ -90,8 +96,15 @@ public class ProcessTests
         {
             var client = new TcpClient { NoDelay = true };
             slow.Add(client);
-            await client.ConnectAsync(server.Address.Host, server.Address.Port);
-            await client.GetStream().WriteAsync(Encoding.ASCII.GetBytes(beginnings[i % beginnings.Length]));
+            try
+            {
+                await client.ConnectAsync(server.Address.Host, server.Address.Port);
+                await client.GetStream().WriteAsync(Encoding.ASCII.GetBytes(beginnings[i % beginnings.Length]));
+            }
+            catch (Exception e) when (e is SocketException or IOException)
+            {
+                // over the limit, and closed already
+            }
         }
 
         // the server still serves the connection that called before
@@ -128,18 +141,12 @@ public class ProcessTests
         var slow = new List<TcpClient>();
         try
         {
-            var heads = new List<string>();
             for (var i = 0; i < 100; i++)
-            {
-                var client = new TcpClient { NoDelay = true, ReceiveBufferSize = 2048 };
-                slow.Add(client);
-                await client.ConnectAsync(server.Address.Host, server.Address.Port);
-                await client.GetStream().WriteAsync(beginning);
-                await client.GetStream().WriteAsync(body);
-                var head = new byte[12];
-                await client.GetStream().ReadExactlyAsync(head);
-                heads.Add(Encoding.ASCII.GetString(head));
-            }
+                slow.Add(new TcpClient { NoDelay = true, ReceiveBufferSize = 2048 });
+            // 25 at once: the server does not keep an answer for long that nobody reads, so that a slow machine would not have many
+            var heads = new List<string>();
+            foreach (var some in slow.Chunk(25))
+                heads.AddRange(await Task.WhenAll(some.Select(AskAsync)));
 
             heads.Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal).ShouldBe(["HTTP/1.1 200", "HTTP/1.1 503"]);
             using var newcomer = server.Client();
@@ -151,6 +158,16 @@ public class ProcessTests
         {
             foreach (var client in slow)
                 client.Dispose();
+        }
+
+        async Task<string> AskAsync(TcpClient client)
+        {
+            await client.ConnectAsync(server.Address.Host, server.Address.Port);
+            await client.GetStream().WriteAsync(beginning);
+            await client.GetStream().WriteAsync(body);
+            var head = new byte[12];
+            await client.GetStream().ReadExactlyAsync(head);
+            return Encoding.ASCII.GetString(head);
         }
     }
 
@@ -214,8 +231,10 @@ public class ProcessTests
         }
 
         (await server.StopAsync()).ShouldBe(0);
+        // a machine that is so busy that the server stalls is no stranger's work
         var lines = server.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Count(
-            static line => !line.Contains(" info: ") && !line.Contains("\"LogLevel\":\"Information\""));
+            static line => !line.Contains(" info: ") && !line.Contains("\"LogLevel\":\"Information\"")
+                && !line.Contains("This process was paused"));
         // ten lines a minute, and one that counts the omitted ones, however long this took
         lines.ShouldBeLessThanOrEqualTo(11 * (1 + (int)Stopwatch.GetElapsedTime(began).TotalMinutes));
     }
@@ -223,7 +242,7 @@ public class ProcessTests
     [Fact]
     public async Task A_folder_is_one_servers()
     {
-        await using var server = await AglowProcess.StartAsync();
+        await using var server = await AglowProcess.StartAsync(null, "--lease-seconds", "600");
         await server.PostAsync("/heartbeat", """{"user_id":1}""");
         await ShouldFailAsync(1, $"in use by process {server.Id}", "serve", "--urls", "http://127.0.0.1:0", "--data", server.Folder);
         (await server.StatusOfAsync("1")).ShouldBe("online");

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Diagnostics;
 using System.Net.Sockets;
 
 namespace Aglow.Server.Tests;
@@ -13,12 +14,14 @@ public class StrangerTests
         var (server, http2) = await BothVersions.StartAsync(folder, Token.ServerFlags);
         await using (server)
         {
-            var lines = Lines();
+            var (lines, began) = (Lines(), Stopwatch.GetTimestamp());
             await Task.WhenAll(Enumerable.Range(0, 40).Select(_ => ResetAsync(http2)));
             (await server.GetAsync("/health/live")).Status.ShouldBe(200);
-            (Lines() - lines).ShouldBeLessThanOrEqualTo(15);
+            // a minute, however long this took
+            (Lines() - lines).ShouldBeLessThanOrEqualTo(15 * (1 + (int)Stopwatch.GetElapsedTime(began).TotalMinutes));
 
-            int Lines() => server.Output.Count(static c => c == '\n');
+            // a machine that is so busy that the server stalls is no stranger's work
+            int Lines() => server.Output.Split('\n').Count(static line => !line.Contains("This process was paused"));
         }
 
         Directory.Delete(folder, recursive: true);
