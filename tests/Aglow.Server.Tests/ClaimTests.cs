@@ -119,7 +119,7 @@ public class ClaimTests(TokenServer shared)
         await using var watcher = await _server.OpenSocketAsync(Token.Of(await ArriveAsync()));
         await watcher.SendAsync($"{{\"type\":\"watch\",\"users\":[{user},{hidden}]}}");
         await watcher.ReadMessageAsync();
-        await ClaimAsync(user, """{"status":"busy","text":"call","source":"call","for_seconds":2}""");
+        await ClaimAsync(user, """{"status":"busy","text":"call","source":"call","for_seconds":6}""");
         var told = await watcher.ReadRecordAsync(user);
         told.GetProperty("text").GetString().ShouldBe("call");
         var until = told.GetProperty("until").GetInt64();
@@ -131,7 +131,7 @@ public class ClaimTests(TokenServer shared)
         (await SourcesAsync(user)).ShouldBe("user");
 
         // the same if the end reveals a user who was hidden
-        await ClaimAsync(hidden, """{"status":"offline","for_seconds":4}""");
+        await ClaimAsync(hidden, """{"status":"offline","for_seconds":6}""");
         (await watcher.ReadRecordAsync(hidden)).GetProperty("status").GetString().ShouldBe("offline");
         (await watcher.ReadRecordAsync(hidden)).GetProperty("status").GetString().ShouldBe("online");
     }
@@ -201,12 +201,12 @@ public class ClaimTests(TokenServer shared)
         var user = await ArriveAsync();
         for (var i = 0; i < 7; i++)
             await ClaimAsync(user, $"{{\"status\":\"busy\",\"source\":\"{i}\"}}");
-        await ClaimAsync(user, """{"status":"busy","source":"short","for_seconds":1}""");
+        await ClaimAsync(user, """{"status":"busy","source":"short","for_seconds":6}""");
         (await ByKeyAsync("PUT", $"/users/{user}/status", """{"status":"busy"}""")).ShouldBeProblem(422, "8 other sources");
         await ClaimAsync(user, """{"status":"busy","source":"6"}""");
         (await ByKeyAsync("PUT", $"/users/{user}/quiet-hours", """{"from":"22:00","to":"07:00","time_zone":"UTC"}""")).Status.ShouldBe(200);
         await Eventually.TrueAsync(
-            async () => (await ByKeyAsync("PUT", $"/users/{user}/status", """{"status":"busy"}""")).Status == 200, 20, "there is room");
+            async () => (await ByKeyAsync("PUT", $"/users/{user}/status", """{"status":"busy"}""")).Status == 200, 60, "there is room");
     }
 
     // ---- quiet hours ----------------------------------------------------------------------------------------------------------
@@ -260,7 +260,7 @@ public class ClaimTests(TokenServer shared)
         var folder = AglowProcess.NewFolder();
         try
         {
-            await using (var server = await AglowProcess.StartAsync(folder))
+            await using (var server = await AglowProcess.StartAsync(folder, "--lease-seconds", "600"))
             {
                 await server.PostAsync("/heartbeat", "{\"user_id\":1}");
                 await server.PutAsync("/users/1/status", $"{{\"status\":\"busy\",{Said},\"source\":\"call\",\"for_seconds\":1000}}");
@@ -270,9 +270,9 @@ public class ClaimTests(TokenServer shared)
                 await server.KillAsync();
             }
 
-            await using var again = await AglowProcess.StartAsync(folder);
+            await using var again = await AglowProcess.StartAsync(folder, "--lease-seconds", "600");
             await again.PostAsync("/heartbeat", "{\"user_id\":1}");
-            await Eventually.TrueAsync(async () => await again.StatusOfAsync("1") == "busy", 20, "the short one ends");
+            await Eventually.TrueAsync(async () => await again.StatusOfAsync("1") == "busy", 60, "the short one ends");
             Record((await again.GetAsync("/status/1")).Json).ShouldStartWith("busy In \"a\" call ü 👩‍💻 1");
             (await again.GetAsync("/users/1/quiet-hours")).Json["time_zone"]!.ToString().ShouldBe("Europe/Berlin");
         }

@@ -9,7 +9,7 @@ public sealed class DeletionTests
     public async Task Who_comes_back_in_the_second_of_the_deletion_stays_online_over_restarts(bool isKill)
     {
         var folder = AglowProcess.NewFolder();
-        var server = await AglowProcess.StartAsync(folder);
+        var server = await AglowProcess.StartAsync(folder, "--lease-seconds", "600");
         foreach (var user in new[] { "bob", "amy" })
         {
             await HeartbeatAsync(server, user);
@@ -27,7 +27,7 @@ public sealed class DeletionTests
             else
                 (await server.StopAsync()).ShouldBe(0);
             await server.DisposeAsync();
-            server = await AglowProcess.StartAsync(folder);
+            server = await AglowProcess.StartAsync(folder, "--lease-seconds", "600");
             (await server.GetAsync("/status/bob")).Text.ShouldContain("\"is_online\":true");
             (await server.GetAsync("/status/amy")).Json["last_seen"].ShouldNotBeNull();
             (await ReasonsAsync(server, "bob"))[^2..].ShouldBe(["deleted", "heartbeat"]);

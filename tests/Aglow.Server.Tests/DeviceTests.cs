@@ -8,7 +8,7 @@ public sealed class DeviceTests
     [Fact]
     public async Task Every_record_names_the_kinds_of_devices_that_are_alive()
     {
-        await using var server = await AglowProcess.StartAsync(null, "--lease-seconds", "20", "--heartbeat-seconds", "2");
+        await using var server = await AglowProcess.StartAsync(null, "--lease-seconds", "300", "--heartbeat-seconds", "2");
         await server.PostAsync("/users", """{"user_name":"ann","user_id":3}""");
         await HeartbeatAsync(server, "desktop");
         await HeartbeatAsync(server, "mobile");
@@ -50,7 +50,7 @@ public sealed class DeviceTests
     [Fact]
     public async Task A_socket_names_its_device_and_takes_it_away()
     {
-        await using var server = await AglowProcess.StartAsync(null, "--lease-seconds", "20", "--heartbeat-seconds", "2");
+        await using var server = await AglowProcess.StartAsync(null, "--lease-seconds", "300", "--heartbeat-seconds", "2");
         await HeartbeatAsync(server, "desktop");
         await using var socket = await RawSocket.HandshakeAsync(server.Address, "/ws?user_id=3&device_id=p&device_kind=mobile");
         (await socket.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 101 ");
@@ -69,7 +69,7 @@ public sealed class DeviceTests
     [Fact]
     public async Task A_device_leaves_with_its_last_connection()
     {
-        await using var server = await AglowProcess.StartAsync(null, "--lease-seconds", "4", "--heartbeat-seconds", "1");
+        await using var server = await AglowProcess.StartAsync(null, "--lease-seconds", "20", "--heartbeat-seconds", "1");
         await using var first = await OpenAsync(server);
         await using var second = await OpenAsync(server);
         var staying = second.StayAsync(static _ => { }, CancellationToken.None);

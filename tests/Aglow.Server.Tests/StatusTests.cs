@@ -23,10 +23,11 @@ public class StatusTests(SharedServer shared)
         var user = SharedServer.NewUsers();
         var before = DateTimeOffset.UtcNow.ToUnixTimeSeconds();
         await _server.PostAsync("/heartbeat", $$"""{"user_id":{{user}}}""");
+        var after = DateTimeOffset.UtcNow.ToUnixTimeSeconds();
         var answer = await _server.GetAsync($"/status/{user}");
         answer.Members.ShouldBe(["user_id", "is_online", "status", "last_seen"]);
         var lastSeen = answer.Json["last_seen"]!.GetValue<long>();
-        lastSeen.ShouldBeInRange(before - 1, before + 5);
+        lastSeen.ShouldBeInRange(before - 1, after + 1);
         answer.ShouldBeJson($$"""{"user_id":{{user}},"is_online":true,"status":"online","last_seen":{{lastSeen}}}""");
     }
 
@@ -216,10 +217,19 @@ public class StatusTests(SharedServer shared)
     public async Task An_explanation_holds_the_record_and_why()
     {
         var user = SharedServer.NewUsers();
-        await _server.PostAsync("/heartbeat", $$"""{"user_id":{{user}},"active":true}""");
-        var answer = await _server.GetAsync($"/status/{user}/explain?definition=active");
-        answer.Status.ShouldBe(200);
-        var why = answer.Json;
+        JsonNode why = null!;
+        // on a busy machine the server may have stalled, and holds leases back for some seconds
+        await Eventually.TrueAsync(
+            async () =>
+            {
+                await _server.PostAsync("/heartbeat", $$"""{"user_id":{{user}},"active":true}""");
+                var answer = await _server.GetAsync($"/status/{user}/explain?definition=active");
+                answer.Status.ShouldBe(200);
+                why = answer.Json;
+                return !why["stall_guard_in_force"]!.GetValue<bool>();
+            },
+            120,
+            "no stall is made up for");
         why["user_id"]!.GetValue<uint>().ShouldBe(user);
         why["is_online"]!.GetValue<bool>().ShouldBeTrue();
         why["status"]!.GetValue<string>().ShouldBe("online");
@@ -228,7 +238,6 @@ public class StatusTests(SharedServer shared)
         why["lease_seconds"]!.GetValue<int>().ShouldBe(30);
         why["definition"]!.ToJsonString().ShouldBe("""{"name":"active","pulse_seconds":30,"activity_seconds":300,"ended_by_leave":true}""");
         why["manual"]!.GetValue<string>().ShouldBe("auto");
-        why["stall_guard_in_force"]!.GetValue<bool>().ShouldBeFalse();
         why["store"]!.GetValue<string>().ShouldBe("embedded");
         why["node"]!.GetValue<string>().ShouldNotBeEmpty();
         why["reason"]!.GetValue<string>().ShouldNotBeEmpty();

@@ -31,7 +31,7 @@ public class VisibilityTests(TokenServer shared)
     public async Task A_write_answers_with_what_its_caller_may_see(string online, string lastSeen)
     {
         var key = await TokenServer.AddKeyAsync(_server.Folder, SharedServer.NewKey(), "read,users");
-        await Eventually.TrueAsync(async () => (await _server.AskAsync(key, "GET", "/status/1")).Status == 200, 20, "the key is taken");
+        await Eventually.TrueAsync(async () => (await _server.AskAsync(key, "GET", "/status/1")).Status == 200, 60, "the key is taken");
         var user = await ArriveAsync("shown");
         await ShowAsync(user, $$"""{"online":"{{online}}","last_seen":"{{lastSeen}}"}""");
         var (name, token) = (NameOf(user), Token.Of(user));
@@ -281,7 +281,8 @@ public class VisibilityTests(TokenServer shared)
     [Fact]
     public async Task It_survives_a_crash_and_goes_with_the_user_and_may_be_reciprocal()
     {
-        await using var server = await AglowProcess.StartAsync(null, [.. Token.ServerFlags, "--reciprocal-visibility"]);
+        await using var server = await AglowProcess.StartAsync(
+            null, [.. Token.ServerFlags, "--reciprocal-visibility", "--lease-seconds", "600"]);
         Task<Answer> AsAsync(AglowProcess on, string user, string method, string path, string? json = null) =>
             on.AskAsync(Token.Of(user), method, path, json);
         foreach (var user in new[] { "ann", "bob", "eve" })
@@ -296,7 +297,7 @@ public class VisibilityTests(TokenServer shared)
         (await AsAsync(server, "bob", "GET", "/status/ann")).Json["status"]!.GetValue<string>().ShouldBe("online");
         await server.KillAsync();
 
-        await using var again = await AglowProcess.StartAsync(server.Folder, Token.ServerFlags);
+        await using var again = await AglowProcess.StartAsync(server.Folder, [.. Token.ServerFlags, "--lease-seconds", "600"]);
         (await AsAsync(again, "bob", "GET", "/status/ann")).Json["status"]!.GetValue<string>().ShouldBe("online");
         (await AsAsync(again, "eve", "GET", "/status/ann")).Json["status"]!.GetValue<string>().ShouldBe("offline");
         (await AsAsync(again, "ann", "GET", "/users/ann/approved")).ShouldBeJson("""{"user_ids":["bob"]}""");
