@@ -16,9 +16,23 @@ internal sealed class Collector : IAsyncDisposable
 
     public Collector()
     {
-        Url = $"http://127.0.0.1:{Ports.Free()}";
-        _listener.Prefixes.Add($"{Url}/");
-        _listener.Start();
+        // somebody else may take a free port before it is listened on
+        for (var attempt = 0; ; attempt++)
+        {
+            Url = $"http://127.0.0.1:{Ports.Free()}";
+            _listener.Prefixes.Clear();
+            _listener.Prefixes.Add($"{Url}/");
+            try
+            {
+                _listener.Start();
+                break;
+            }
+            catch (HttpListenerException) when (attempt < 10)
+            {
+                // once more, on another
+            }
+        }
+
         _loop = Task.Run(TakeAsync);
     }
 

@@ -170,12 +170,19 @@ public sealed class Servers : IAsyncLifetime
 
     private async Task<string> StartRedisAsync()
     {
-        var port = Ports.Free();
         _redisFolder = Directory.CreateTempSubdirectory("aglow-redis-").FullName;
-        _redis = Process.Start(new ProcessStartInfo(
-            "redis-server", ["--port", $"{port}", "--bind", "127.0.0.1", "--dir", _redisFolder, "--save", "", "--logfile", "redis.log"]))!;
+        var port = 0;
         await Eventually.HoldsAsync(async () =>
         {
+            // it ends if somebody else took the port meanwhile
+            if (_redis is not { HasExited: false })
+            {
+                port = Ports.Free();
+                _redis?.Dispose();
+                string[] flags = ["--bind", "127.0.0.1", "--dir", _redisFolder, "--save", "", "--logfile", "redis.log"];
+                _redis = Process.Start(new ProcessStartInfo("redis-server", ["--port", $"{port}", .. flags]))!;
+            }
+
             try
             {
                 using var client = new TcpClient();

@@ -79,7 +79,7 @@ public sealed class Feed : IAsyncLifetime
         // the sandbox needs a user of its own, and tests may run as root; everything that is opened here is ours
         _browser = await _playwright.Chromium.LaunchAsync(new() { ExecutablePath = "/usr/bin/chromium", Args = ["--no-sandbox"] });
         // as long as a start on a busy machine
-        Assertions.SetDefaultExpectTimeout(30_000);
+        Assertions.SetDefaultExpectTimeout(120_000);
 
         Task NewAsync(params string[] words) => Command.RunAsync(
             fresh, Environment, ["dotnet", "new", .. words, "--debug:custom-hive", Path.Combine(_folder, "templates")]);

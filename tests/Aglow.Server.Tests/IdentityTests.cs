@@ -254,7 +254,7 @@ public sealed partial class IdentityTests : IAsyncLifetime
             Add(heard, await TellAsync(_server, call));
         Add(heard, (await _server.GetAsync("/")).Text);
         await _server.PostAsync("/heartbeat", """{"user_id":"person-3"}""");
-        await Eventually.TrueAsync(() => Task.FromResult(Count(heard, "person-3") > 3), 20, "watchers are told");
+        await Eventually.TrueAsync(() => Task.FromResult(Count(heard, "person-3") > 3), 60, "watchers are told");
         Add(heard, (await _server.GetAsync("/metrics")).Text);
         await stop.CancelAsync();
         await own.SendAsync("""{"type":"leave"}""");

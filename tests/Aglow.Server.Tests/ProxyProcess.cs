@@ -27,6 +27,30 @@ internal sealed class ProxyProcess : IAsyncDisposable
     /// </summary>
     public static async Task<ProxyProcess> StartAsync(string program, int node, string? protocol = null)
     {
+        for (var attempt = 0; ; attempt++)
+        {
+            var proxy = await RunAsync(program, node, protocol);
+            try
+            {
+                using var probe = Client(proxy.Address, "127.0.0.4");
+                await Eventually.TrueAsync(() => proxy.AnswersAsync(probe), 90, $"{program} answers");
+                return proxy;
+            }
+            catch (InvalidOperationException) when (attempt < 3)
+            {
+                // it ended, as it does if somebody else took the port meanwhile
+                await proxy.DisposeAsync();
+            }
+            catch
+            {
+                await proxy.DisposeAsync();
+                throw;
+            }
+        }
+    }
+
+    private static async Task<ProxyProcess> RunAsync(string program, int node, string? protocol)
+    {
         var (port, folder) = (Receiver.FreePort(), AglowProcess.NewFolder());
         var name = program switch { "haproxy" => "haproxy.cfg", "nginx" => "nginx.conf", _ => "Caddyfile" };
         var lines = (await File.ReadAllLinesAsync(Path.Combine(AglowProcess.Root, "deploy", name)))
@@ -58,8 +82,6 @@ internal sealed class ProxyProcess : IAsyncDisposable
         proxy._process.ErrorDataReceived += (_, line) => said.Enqueue(line.Data ?? "");
         proxy._process.BeginOutputReadLine();
         proxy._process.BeginErrorReadLine();
-        using var probe = Client(proxy.Address, "127.0.0.4");
-        await Eventually.TrueAsync(() => proxy.AnswersAsync(probe), 30, $"{program} answers: {proxy.Said}");
         return proxy;
     }
 

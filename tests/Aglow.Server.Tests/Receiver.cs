@@ -19,9 +19,7 @@ internal sealed class Receiver : IAsyncDisposable
 
     public Receiver()
     {
-        Url = new Uri($"http://127.0.0.1:{FreePort()}/hook");
-        _listener.Prefixes.Add($"{Url.GetLeftPart(UriPartial.Authority)}/");
-        _listener.Start();
+        Url = new Uri(StartOnFreePort(_listener), "/hook");
         _loop = Task.Run(RunAsync);
     }
 
@@ -55,6 +53,26 @@ internal sealed class Receiver : IAsyncDisposable
         using var socket = new System.Net.Sockets.TcpListener(IPAddress.Loopback, 0);
         socket.Start();
         return ((IPEndPoint)socket.LocalEndpoint).Port;
+    }
+
+    /// <summary>Starts a listener, which cannot choose a free port itself; returns its address.</summary>
+    public static Uri StartOnFreePort(HttpListener listener)
+    {
+        for (var attempt = 0; ; attempt++)
+        {
+            var address = new Uri($"http://127.0.0.1:{FreePort()}/");
+            listener.Prefixes.Clear();
+            listener.Prefixes.Add(address.AbsoluteUri);
+            try
+            {
+                listener.Start();
+                return address;
+            }
+            catch (HttpListenerException) when (attempt < 10)
+            {
+                // somebody else took the port meanwhile
+            }
+        }
     }
 
     private async Task RunAsync()

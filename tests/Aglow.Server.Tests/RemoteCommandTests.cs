@@ -55,9 +55,7 @@ public sealed class RemoteCommandTests
 
         public OtherServer(Func<string, (int Status, string Body)> answer)
         {
-            Address = new Uri($"http://127.0.0.1:{Receiver.FreePort()}/");
-            _listener.Prefixes.Add($"{Address}");
-            _listener.Start();
+            Address = Receiver.StartOnFreePort(_listener);
             _loop = Task.Run(() => RunAsync(answer));
         }
 

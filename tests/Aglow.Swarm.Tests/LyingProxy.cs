@@ -22,7 +22,7 @@ internal sealed class LyingProxy : IDisposable
         _truth = new Regex(
             $"(?<user>\"user_id\":{about}),\"is_online\":true,\"status\":\"(online|away)\",\"last_seen\":[0-9]+",
             RegexOptions.ExplicitCapture,
-            TimeSpan.FromSeconds(1));
+            TimeSpan.FromMinutes(1));
         _listener.Start();
         _ = AcceptAsync();
     }
