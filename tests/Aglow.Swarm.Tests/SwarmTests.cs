@@ -115,10 +115,21 @@ public class SwarmTests
         errors.ShouldContain("./aglow serve");
     }
 
+    // Below the ports that the kernel gives to connections: one of those may be taken again before the swarm listens on it.
     private static int FreePort()
     {
-        using var probe = new TcpListener(IPAddress.Loopback, 0);
-        probe.Start();
-        return ((IPEndPoint)probe.LocalEndpoint).Port;
+        while (true)
+        {
+            try
+            {
+                using var probe = new TcpListener(IPAddress.Loopback, Random.Shared.Next(20_000, 30_000));
+                probe.Start();
+                return ((IPEndPoint)probe.LocalEndpoint).Port;
+            }
+            catch (SocketException)
+            {
+                // in use
+            }
+        }
     }
 }
