@@ -66,6 +66,30 @@ public class ChangeHandlerTests
             File.GetUnixFileMode(Path.Combine(folder.Path, "consumers.db")).ShouldBe(UnixFileMode.UserRead | UnixFileMode.UserWrite);
     }
 
+    [Fact]
+    public async Task A_new_handler_hears_what_happens_after_the_start_although_its_loop_begins_later()
+    {
+        using var folder = new TemporaryFolder();
+        await using var opened = await EmbeddedPresence.OpenAsync(
+            new AglowOptions { DataDirectory = folder.Path, LeaseSeconds = 3600 }, TimeProvider.System, NullLoggerFactory.Instance);
+        var feed = opened.Presence.Changes!;
+        await opened.Presence.HeartbeatAsync(1);
+        var begin = (await feed.ReadAsync(IChangeFeed.Latest, 1)).Next;
+        await opened.Presence.HeartbeatAsync(2);
+        var heard = new Heard();
+        // the first run begins there, and a later one at the stored place
+        for (var user = 2u; user < 4; user++)
+        {
+            using var stop = new CancellationTokenSource();
+            var loop = new ChangeHandlerLoop(feed, "test", TimeProvider.System, static failure => throw failure) { Begin = begin };
+            var running = loop.RunAsync((change, _) => heard.Add($"{change!.User}"), stop.Token);
+            await heard.UntilAsync([.. Enumerable.Range(2, (int)user - 1).Select(static number => $"{number}")]);
+            await stop.CancelAsync();
+            await running;
+            await opened.Presence.HeartbeatAsync(user + 1);
+        }
+    }
+
     private static async Task<IHost> StartAsync(string folder, Heard? heard, int hours = 24)
     {
         var builder = Host.CreateEmptyApplicationBuilder(null);
@@ -73,7 +97,8 @@ public class ChangeHandlerTests
         builder.Services.AddAglow(o =>
         {
             o.DataDirectory = folder;
-            (o.LeaseSeconds, o.HeartbeatSeconds, o.ChangesHours) = (2, 1, hours);
+            // a lease may not end before a leave, however busy the disk is
+            (o.LeaseSeconds, o.HeartbeatSeconds, o.ChangesHours) = (8, 1, hours);
         });
         if (heard is not null)
             builder.Services.AddSingleton(heard).OnChange<Handler>();

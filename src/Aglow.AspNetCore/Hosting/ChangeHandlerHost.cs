@@ -1,5 +1,6 @@
 using System.Diagnostics.CodeAnalysis;
 using Aglow.Changes;
+using Aglow.Storage;
 
 namespace Aglow.AspNetCore.Hosting;
 
@@ -14,13 +15,23 @@ internal sealed partial class ChangeHandlerHost<[DynamicallyAccessedMembers(Dyna
 {
     private readonly CancellationTokenSource _stop = new();
     private Task _loop = Task.CompletedTask;
+    private string? _begin;
 
-    public Task StartAsync(CancellationToken cancellationToken)
+    public async Task StartAsync(CancellationToken cancellationToken)
     {
         var feed = host.RequireChanges();
+        try
+        {
+            // the loop begins on another thread, and a new handler hears everything that happens after the start
+            _begin = (await feed.ReadAsync(IChangeFeed.Latest, 1, cancellationToken)).Next;
+        }
+        catch (StoreUnavailableException)
+        {
+            // a new handler begins at the end of the feed when the store is back
+        }
+
         _loop = Task.Run(
             () => feed.RunOwnedAsync($"handler:{typeof(THandler).FullName}", RunAsync, _stop.Token), CancellationToken.None);
-        return Task.CompletedTask;
     }
 
     public async Task StopAsync(CancellationToken cancellationToken)
@@ -33,7 +44,8 @@ internal sealed partial class ChangeHandlerHost<[DynamicallyAccessedMembers(Dyna
 
     // if nodes share the feed, only one node at a time runs this
     private Task RunAsync(string token, CancellationToken lost) => new ChangeHandlerLoop(
-        host.RequireChanges(), typeof(THandler).FullName!, time, failure => Failed(logger, failure)).RunAsync(HandleAsync, lost);
+        host.RequireChanges(), typeof(THandler).FullName!, time, failure => Failed(logger, failure)) { Begin = _begin }
+            .RunAsync(HandleAsync, lost);
 
     private async ValueTask HandleAsync(PresenceChange? change, CancellationToken stop)
     {

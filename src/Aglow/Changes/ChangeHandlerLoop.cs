@@ -25,7 +25,13 @@ public sealed class ChangeHandlerLoop(IChangeFeed feed, string name, TimeProvide
     private string _saved = "";
     private long _savedAt;
 
-    /// <summary>Runs until it is stopped. The first run begins at the end of the feed.</summary>
+    /// <summary>
+    /// The cursor at which the first run begins; null: at the end of the feed as the run finds it. So changes after an application's start
+    /// are handled even if the run begins a moment later.
+    /// </summary>
+    public string? Begin { get; init; }
+
+    /// <summary>Runs until it is stopped. The first run begins at <see cref="Begin"/>, all others at the stored place.</summary>
     /// <param name="handle">Handles a change; null: a gap.</param>
     /// <param name="stop">Stops the loop after the current change.</param>
     public async Task RunAsync(Func<PresenceChange?, CancellationToken, ValueTask> handle, CancellationToken stop)
@@ -63,7 +69,7 @@ public sealed class ChangeHandlerLoop(IChangeFeed feed, string name, TimeProvide
     {
         if (await StoredAsync() is { } stored)
             return _saved = stored;
-        return (await feed.ReadAsync(IChangeFeed.Latest, 1, stop)).Next;
+        return Begin ?? (await feed.ReadAsync(IChangeFeed.Latest, 1, stop)).Next;
     }
 
     // A place of another feed, or a text that is not a cursor of this version, counts as a gap.
