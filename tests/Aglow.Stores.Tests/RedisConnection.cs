@@ -10,7 +10,8 @@ internal sealed class RedisErrorException(string message) : Exception(message);
 /// <summary>Sends one command on its own connection and returns the answer, without a client library in between.</summary>
 internal static class RedisConnection
 {
-    private static readonly TimeSpan AnswersWithin = TimeSpan.FromSeconds(5);
+    // a busy disk may delay a server for seconds
+    private static readonly TimeSpan AnswersWithin = TimeSpan.FromSeconds(30);
 
     /// <summary>The answer: a long, a string, null, or an array of these.</summary>
     /// <exception cref="IOException">The server cannot be reached or does not answer.</exception>

@@ -106,12 +106,16 @@ internal sealed partial class RedisProcess(string folder, string[] flags, int? w
             try
             {
                 await CallAsync("PING");
-                return true;
+                // another server may have taken the port, and this one is about to end
+                if (isGarnet || ((string)(await CallAsync("INFO", "server"))!).Contains($"process_id:{_process.Id}\r"))
+                    return true;
             }
             catch (Exception e) when (e is IOException or RedisErrorException)
             {
-                await Task.Delay(20);
+                // it does not answer yet
             }
+
+            await Task.Delay(20);
         }
 
         return false;
@@ -156,8 +160,11 @@ internal sealed class RedisClusterProcesses : IAsyncDisposable
     /// A cluster for tests that break it. If one shard is away, the others continue, as with an operator's corresponding setting. With
     /// gates, the servers can be separated from one another.
     /// </summary>
-    public static Task<RedisClusterProcesses> StartFragileAsync(bool hasGates) =>
-        StartAsync(hasGates, ShortTimeout, "--cluster-require-full-coverage", "no");
+    public static Task<RedisClusterProcesses> StartFragileAsync(bool hasGates, TimeSpan nodeTimeout) =>
+        StartAsync(
+            hasGates, nodeTimeout, "--cluster-require-full-coverage", "no",
+            // however long a busy machine took, a replica takes over
+            "--cluster-replica-validity-factor", "0");
 
     private static async Task<RedisClusterProcesses> StartAsync(bool hasGates, TimeSpan nodeTimeout, params string[] flags)
     {
@@ -168,7 +175,8 @@ internal sealed class RedisClusterProcesses : IAsyncDisposable
             {
                 return await TryStartAsync(hasGates, all);
             }
-            catch (Exception e) when (attempt < 4 && (e is IOException or RedisErrorException or OperationCanceledException))
+            catch (Exception e) when (attempt < 4
+                && (e is IOException or RedisErrorException or OperationCanceledException or TimeoutException))
             {
                 // all six servers have ended
             }
@@ -233,10 +241,16 @@ internal sealed class RedisClusterProcesses : IAsyncDisposable
     }
 
     /// <summary>Waits until every slot is served, and every primary has its replica.</summary>
-    public Task HealedAsync() => UntilAsync(async server =>
-        ((string)(await server.CallAsync("CLUSTER", "INFO"))!).Contains("cluster_slots_ok:16384")
-        && (string)(await server.CallAsync("INFO", "replication"))! is var said && (
-            said.Contains("role:slave") ? said.Contains("master_link_status:up") : said.Contains("connected_slaves:1")));
+    public async Task HealedAsync()
+    {
+        foreach (var server in _servers)
+        {
+            await Eventually.HoldsAsync(async () =>
+                ((string)(await server.CallAsync("CLUSTER", "INFO"))!).Contains("cluster_slots_ok:16384")
+                && (string)(await server.CallAsync("INFO", "replication"))! is var said && (
+                    said.Contains("role:slave") ? said.Contains("master_link_status:up") : said.Contains("connected_slaves:1")));
+        }
+    }
 
     /// <summary>Sets how long a server is silent before its replica takes its place.</summary>
     public Task SetNodeTimeoutAsync(TimeSpan timeout) => Task.WhenAll(_servers.Select(
@@ -328,13 +342,13 @@ public sealed class RedisServers : IAsyncLifetime
 }
 
 /// <summary>A cluster for tests that break it.</summary>
-public abstract class FragileCluster(bool hasGates) : IAsyncLifetime
+public abstract class FragileCluster(bool hasGates, TimeSpan nodeTimeout) : IAsyncLifetime
 {
     private RedisClusterProcesses? _cluster;
 
     internal RedisClusterProcesses Cluster => _cluster!;
 
-    public async Task InitializeAsync() => _cluster = await RedisClusterProcesses.StartFragileAsync(hasGates);
+    public async Task InitializeAsync() => _cluster = await RedisClusterProcesses.StartFragileAsync(hasGates, nodeTimeout);
 
     public async Task DisposeAsync()
     {
@@ -343,11 +357,11 @@ public abstract class FragileCluster(bool hasGates) : IAsyncLifetime
     }
 }
 
-/// <summary>A cluster whose servers fail.</summary>
-public sealed class FaultyCluster() : FragileCluster(hasGates: false);
+/// <summary>A cluster whose servers fail. Replicas take over only where a test shortens the timeout.</summary>
+public sealed class FaultyCluster() : FragileCluster(hasGates: false, RedisClusterProcesses.LongTimeout);
 
 /// <summary>A cluster whose servers can be separated from one another.</summary>
-public sealed class GatedCluster() : FragileCluster(hasGates: true);
+public sealed class GatedCluster() : FragileCluster(hasGates: true, RedisClusterProcesses.ShortTimeout);
 
 /// <summary>
 /// Tests that use <see cref="FaultyCluster"/>. They run one after the other, beside those of <see cref="RedisCollection"/>, since they
