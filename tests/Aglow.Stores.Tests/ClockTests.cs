@@ -22,7 +22,10 @@ public sealed class ClockTests
     [InlineData(8, 0)]
     // wrong at the start, then corrected
     [InlineData(-10 * 365 * 24, 10 * 365 * 24)]
-    public async Task A_clock_that_is_stepped_makes_nobody_offline_who_beats_on_and_last_seen_right(int hours, int hoursAhead)
+    public Task A_clock_that_is_stepped_makes_nobody_offline_who_beats_on_and_last_seen_right(int hours, int hoursAhead) =>
+        Fairly.JudgeAsync(() => StepOneAsync(hours, hoursAhead));
+
+    private static async Task StepOneAsync(int hours, int hoursAhead)
     {
         using var clock = new FakeWallClock(TimeSpan.FromHours(hoursAhead));
         await using var server = AglowProcess.Run(null, ShortLease, clock.Environment);
@@ -42,7 +45,7 @@ public sealed class ClockTests
         (await HeartbeatAsync(server, Silent)).EnsureSuccessStatusCode();
         var lastSeen = (await ReadAsync(server, Silent)).LastSeen;
         clock.StepTo(TimeSpan.FromHours(8));
-        using (new Crowd([Beating], TimeSpan.FromSeconds(1), server.Address))
+        await using (new Crowd([Beating], TimeSpan.FromSeconds(1), server.Address))
         {
             await Eventually.HoldsAsync(async () => (await ReadAsync(server, Silent)).Status == "offline");
             (await ReadAsync(server, Silent)).LastSeen.ShouldBe(lastSeen);
@@ -93,10 +96,11 @@ public sealed class ClockTests
                 var changes = await server.Http.GetFromJsonAsync<JsonElement>("/changes?limit=1000");
                 changes.GetProperty("changes").EnumerateArray().Last(static change => change.GetProperty("user_id").GetInt64() == 8)
                     .GetProperty("is_online").GetBoolean().ShouldBeTrue();
+                var sent = clock.Seconds;
                 (await HeartbeatAsync(server, Silent)).EnsureSuccessStatusCode();
                 var (status, lastSeen) = await ReadAsync(server, Silent);
                 status.ShouldBe("online");
-                ((double)lastSeen).ShouldBe(clock.Seconds, 2.5);
+                ((double)lastSeen).ShouldBeInRange(sent - 2.5, clock.Seconds + 2.5);
                 (await server.Http.PostAsJsonAsync("/offline", new { user_id = Silent })).EnsureSuccessStatusCode();
                 (await server.StopAsync()).ShouldBe(0);
             }
@@ -115,7 +119,7 @@ public sealed class ClockTests
     internal static async Task StepAsync(
         FakeWallClock clock, double hours, AglowProcess written, AglowProcess read, Func<double>? real = null)
     {
-        using var crowd = new Crowd([Beating], TimeSpan.FromSeconds(1), written.Address);
+        await using var crowd = new Crowd([Beating], TimeSpan.FromSeconds(1), written.Address);
         await Eventually.HoldsAsync(async () => (await ReadAsync(read, Beating)).Status == "online");
         await using var watcher = await Watcher.ConnectAsync(read, Watching, Beating);
         await using var socket = await Watcher.ConnectAsync(written, Silent);
@@ -123,17 +127,18 @@ public sealed class ClockTests
         var stepped = Stopwatch.GetTimestamp();
         while (Stopwatch.GetElapsedTime(stepped) < TimeSpan.FromSeconds(18))
         {
-            (await ReadAsync(read, Beating)).Status.ShouldBe("online");
+            crowd.ShouldBeOnline((await ReadAsync(read, Beating)).Status);
             await Task.Delay(50);
         }
 
         var sent = real?.Invoke() ?? clock.Seconds;
-        (await HeartbeatAsync(written, Beating)).EnsureSuccessStatusCode();
+        await AcceptedAsync(written, Beating);
         // a renewal waits up to a second for a batch if nodes share a store
         await Eventually.HoldsAsync(async () => (await ReadAsync(read, Beating)).LastSeen >= sent - 2);
         var lastSeen = (await ReadAsync(read, Beating)).LastSeen;
         ((double)lastSeen).ShouldBeLessThan((real?.Invoke() ?? clock.Seconds) + 2);
-        watcher.Statuses(Beating).ShouldNotContain("offline");
+        crowd.NobodyWentOffline([Beating], watcher);
+        watcher.Statuses(Beating)[0].ShouldBe("online");
         // connections use the monotonic clock, not the wall clock
         watcher.IsOpen.ShouldBeTrue();
         socket.IsOpen.ShouldBeTrue();
@@ -143,7 +148,13 @@ public sealed class ClockTests
 
     internal static async Task<(string Status, long LastSeen)> ReadAsync(AglowProcess node, uint user)
     {
-        var record = await node.Http.GetFromJsonAsync<JsonElement>($"/status/{user}");
+        JsonElement record = default;
+        // again while a node answers that its store is away, as it may on a busy machine
+        await Eventually.HoldsAsync(async () =>
+        {
+            record = await node.Http.GetFromJsonAsync<JsonElement>($"/status/{user}");
+            return true;
+        });
         return (
             record.GetProperty("status").GetString()!,
             record.GetProperty("last_seen") is { ValueKind: JsonValueKind.Number } seen ? seen.GetInt64() : 0);
@@ -167,7 +178,10 @@ public sealed class NodeClockTests(RedisServers servers)
     [InlineData(2, true)]
     [InlineData(-2, false)]
     [InlineData(8, true)]
-    public async Task A_node_whose_clock_is_stepped_goes_on_as_the_others_do(int hours, bool isWriter)
+    public Task A_node_whose_clock_is_stepped_goes_on_as_the_others_do(int hours, bool isWriter) =>
+        Fairly.JudgeAsync(() => StepNodeAsync(hours, isWriter));
+
+    private async Task StepNodeAsync(int hours, bool isWriter)
     {
         await servers.Cluster.FlushAsync();
         using var clock = new FakeWallClock(TimeSpan.FromMinutes(-7));
@@ -187,7 +201,9 @@ public sealed class NodeClockTests(RedisServers servers)
     [Theory]
     [InlineData(2)]
     [InlineData(-2)]
-    public async Task Where_the_clock_of_redis_is_stepped_every_node_goes_with_it(int hours)
+    public Task Where_the_clock_of_redis_is_stepped_every_node_goes_with_it(int hours) => Fairly.JudgeAsync(() => StepRedisAsync(hours));
+
+    private async Task StepRedisAsync(int hours)
     {
         using var clock = new FakeWallClock();
         await servers.Alone.CallAsync("FLUSHALL", "SYNC");

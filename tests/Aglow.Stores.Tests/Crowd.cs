@@ -6,21 +6,37 @@ namespace Aglow.Stores.Tests;
 /// People whose clients send a heartbeat every interval to one address. If that address does not answer, they use the next one. Like this
 /// project's clients, they retry within a second, with jitter.
 /// </summary>
-internal sealed class Crowd : IDisposable
+internal sealed class Crowd : IAsyncDisposable
 {
     private static readonly TimeSpan FirstRetryWithin = TimeSpan.FromSeconds(1);
 
     private readonly CancellationTokenSource _stop = new();
+    private readonly Pace _pace = new();
     private readonly Task[] _loops;
 
     public Crowd(uint[] users, TimeSpan interval, params Uri[] addresses) =>
         // users send one by one, as clients do, so one refused call delays no other user
         _loops = [.. users.Chunk(20).Select(some => Task.Run(() => RunAsync(some, interval, addresses)))];
 
-    public void Dispose()
+    /// <inheritdoc cref="Pace.NobodyWentOffline"/>
+    public void NobodyWentOffline(IEnumerable<uint> users, Func<uint, string[]> statuses, Func<uint, string>? describe = null) =>
+        _pace.NobodyWentOffline(users, statuses, describe);
+
+    /// <summary>The same by the messages of a watcher.</summary>
+    public void NobodyWentOffline(IEnumerable<uint> users, Watcher watcher) =>
+        _pace.NobodyWentOffline(users, watcher.Statuses, watcher.Times);
+
+    /// <inheritdoc cref="Pace.ShouldBeOnline"/>
+    public void ShouldBeOnline(string? status) => _pace.ShouldBeOnline(status);
+
+    /// <summary>Stops. Heartbeats that were sent have been answered when it completes, so none arrives later.</summary>
+    public async ValueTask DisposeAsync()
     {
-        _stop.Cancel();
-        Task.WaitAll(_loops);
+        if (_stop.IsCancellationRequested)
+            return;
+        await _stop.CancelAsync();
+        await Task.WhenAll(_loops);
+        await _pace.DisposeAsync();
         _stop.Dispose();
     }
 
@@ -29,33 +45,27 @@ internal sealed class Crowd : IDisposable
         using var http = new HttpClient { Timeout = 2 * interval };
         while (!_stop.IsCancellationRequested)
         {
-            try
+            var isHeard = false;
+            foreach (var address in addresses)
             {
-                var isHeard = false;
-                foreach (var address in addresses)
-                {
-                    isHeard = await TryAsync(http, address, users);
-                    if (isHeard)
-                        break;
-                }
+                isHeard = _stop.IsCancellationRequested || await TryAsync(http, address, users);
+                if (isHeard)
+                    break;
+            }
 
-                await Task.Delay(isHeard ? interval : Random.Shared.NextDouble() * FirstRetryWithin, _stop.Token);
-            }
-            catch (OperationCanceledException) when (_stop.IsCancellationRequested)
-            {
-                // stopped
-            }
+            await Task.Delay(isHeard ? interval : Random.Shared.NextDouble() * FirstRetryWithin, _stop.Token)
+                .ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
     }
 
-    private async Task<bool> TryAsync(HttpClient http, Uri address, uint[] users)
+    private static async Task<bool> TryAsync(HttpClient http, Uri address, uint[] users)
     {
         try
         {
-            using var answer = await http.PostAsJsonAsync(new Uri(address, "/heartbeat"), new { user_ids = users }, _stop.Token);
+            using var answer = await http.PostAsJsonAsync(new Uri(address, "/heartbeat"), new { user_ids = users });
             return answer.IsSuccessStatusCode;
         }
-        catch (Exception e) when (e is HttpRequestException || (e is OperationCanceledException && !_stop.IsCancellationRequested))
+        catch (Exception e) when (e is HttpRequestException or OperationCanceledException)
         {
             return false;
         }

@@ -9,7 +9,9 @@ namespace Aglow.Stores.Tests;
 public sealed class FeedTests(RedisServers servers)
 {
     private static readonly TimeSpan Second = TimeSpan.FromSeconds(1);
-    private static readonly string[] ShortLease = ["--lease-seconds", "4", "--heartbeat-seconds", "1", "--drain-seconds", "0"];
+    // A node writes renewals up to a second late, and a killed node loses those. So clients of a killed node have the lease less two
+    // heartbeats and a second to reach another node.
+    private static readonly string[] ShortLease = ["--lease-seconds", "10", "--heartbeat-seconds", "2", "--drain-seconds", "0"];
 
     [Fact]
     public async Task What_happens_on_any_node_is_in_the_feed_once_in_order_and_every_node_serves_it()
@@ -45,12 +47,16 @@ public sealed class FeedTests(RedisServers servers)
         using var stream = await other.Http.SendAsync(asked, HttpCompletionOption.ResponseHeadersRead);
         using var lines = new StreamReader(await stream.Content.ReadAsStreamAsync());
         (await lines.ReadLineAsync()).ShouldBe($"id: {consumer.Changes[1]["id"]}");
-        (await MetricAsync(one, "aglow_feed_owner") + await MetricAsync(other, "aglow_feed_owner")).ShouldBe(1);
+        // on a busy machine, the owner may be about to change
+        await Eventually.HoldsAsync(
+            async () => await MetricAsync(one, "aglow_feed_owner") + await MetricAsync(other, "aglow_feed_owner") == 1);
         (await one.GetAsync("/changes?after=no-cursor")).ShouldBeProblem(400);
     }
 
     [Fact]
-    public async Task When_the_owner_is_killed_or_stops_another_takes_over_and_nothing_is_missing()
+    public Task When_the_owner_is_killed_or_stops_another_takes_over_and_nothing_is_missing() => Fairly.JudgeAsync(ReplaceOwnersAsync);
+
+    private async Task ReplaceOwnersAsync()
     {
         await servers.Cluster.FlushAsync();
         var nodes = await Task.WhenAll(NodeAsync(), NodeAsync(), NodeAsync());
@@ -58,15 +64,15 @@ public sealed class FeedTests(RedisServers servers)
         var alive = nodes.ToList();
         await using var consumer = await FeedConsumer.FollowAsync(() => [.. alive]);
         uint[] steady = [.. Enumerable.Range(1000, 100).Select(static i => (uint)i)];
-        using var crowd = new Crowd(steady, Second, [.. nodes.Select(static node => node.Address)]);
+        await using var crowd = new Crowd(steady, Second, [.. nodes.Select(static node => node.Address)]);
         await Eventually.HoldsAsync(() => steady.All(user => consumer.IsOnline(user)));
         var visitor = 1u;
         for (var fault = 0; fault < 2; fault++)
         {
             var owner = await OwnerAsync(alive);
             // the user comes online at the owner, and is silent from then on
-            await HeartbeatAsync(owner, visitor);
-            await Eventually.HoldsAsync(() => consumer.IsOnline(visitor));
+            await AcceptedAsync(owner, visitor);
+            await Eventually.HoldsAsync(() => consumer.Of(visitor).Length > 0);
             alive = [.. alive.Where(node => node != owner)];
             if (fault == 0)
                 await owner.KillAsync();
@@ -74,19 +80,23 @@ public sealed class FeedTests(RedisServers servers)
                 (await owner.StopAsync()).ShouldBe(0);
             // no node owns the feed yet: a user comes online and leaves, and another comes online, whose lease expires after a new owner
             // starts
-            await Eventually.HoldsAsync(async () => (await HeartbeatAsync(alive[0], visitor + 1)).IsSuccessStatusCode);
+            await AcceptedAsync(alive[0], visitor + 1);
             (await alive[0].PostAsync("/offline", $"{{\"user_id\":{visitor + 1}}}")).Status.ShouldBe(200);
-            await Eventually.HoldsAsync(async () => (await HeartbeatAsync(alive[0], visitor + 2)).IsSuccessStatusCode);
+            await AcceptedAsync(alive[0], visitor + 2);
             await Eventually.HoldsAsync(() =>
-                consumer.Of(visitor).Length == 2 && consumer.Of(visitor + 1).Length == 2 && consumer.Of(visitor + 2).Length == 2);
+                consumer.Of(visitor).Length >= 2 && consumer.Of(visitor + 1).Length >= 2 && consumer.Of(visitor + 2).Length >= 2);
             consumer.Of(visitor).ShouldBe(["true heartbeat", "false lapse"]);
             consumer.Of(visitor + 1).ShouldBe(["true heartbeat", "false leave"]);
             consumer.Of(visitor + 2).ShouldBe(["true heartbeat", "false lapse"]);
             visitor += 3;
         }
 
-        (await MetricAsync(alive[0], "aglow_feed_owner")).ShouldBe(1);
-        steady.ShouldAllBe(user => consumer.IsOnline(user) && consumer.Of(user).Length == 1);
+        await Eventually.HoldsAsync(async () => await MetricAsync(alive[0], "aglow_feed_owner") == 1);
+        crowd.NobodyWentOffline(
+            steady,
+            user => [.. consumer.Of(user).Select(static line => line.StartsWith("true ", StringComparison.Ordinal) ? "online" : "offline")],
+            user => string.Join(", ", consumer.Of(user)));
+        steady.ShouldAllBe(user => consumer.Of(user).Length == 1);
         consumer.Gaps.ShouldBe(0);
     }
 
@@ -98,11 +108,12 @@ public sealed class FeedTests(RedisServers servers)
         await using (var node = await NodeAsync($"{servers.Alone.Endpoint}"))
         {
             await using var consumer = await FeedConsumer.FollowAsync(node);
-            await HeartbeatAsync(node, 1);
             await HeartbeatAsync(node, 2);
             await node.PostAsync("/offline", "{\"user_id\":2}");
-            await Eventually.HoldsAsync(() => consumer.Changes.Count == 3);
-            after = consumer.Changes[^1]["id"]!.GetValue<string>();
+            await HeartbeatAsync(node, 1);
+            // on a slow machine, the lease of user 1 may end before the kill
+            await Eventually.HoldsAsync(() => consumer.Changes.Count >= 3);
+            after = consumer.Changes[2]["id"]!.GetValue<string>();
             await node.KillAsync();
         }
 

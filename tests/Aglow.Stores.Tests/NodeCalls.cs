@@ -1,3 +1,4 @@
+using System.Net;
 using System.Net.Http.Json;
 using System.Text.Json;
 using Aglow.Server.Tests;
@@ -17,6 +18,16 @@ internal static class NodeCalls
         body.Headers.ContentType = new("application/json");
         return await node.Http.PostAsync("/heartbeat", body, stop);
     }
+
+    /// <summary>Sends a heartbeat again while the node answers that its store is away, as it may on a busy machine.</summary>
+    public static Task AcceptedAsync(AglowProcess node, object user) => Eventually.HoldsAsync(async () =>
+    {
+        using var answer = await HeartbeatAsync(node, user);
+        if (answer.StatusCode == HttpStatusCode.ServiceUnavailable)
+            return false;
+        answer.StatusCode.ShouldBe(HttpStatusCode.OK);
+        return true;
+    });
 
     /// <summary>The status of a user. Asks again while the node answers that its store is away, as it may on a busy machine.</summary>
     public static Task<string?> StatusAsync(AglowProcess node, uint user) => StatusAsync(node, $"{user}");

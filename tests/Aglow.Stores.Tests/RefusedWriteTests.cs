@@ -13,28 +13,33 @@ namespace Aglow.Stores.Tests;
 [Collection(FaultCollection.Name)]
 public sealed class RefusedWriteTests(FaultyCluster servers)
 {
-    private const int Lease = 6;
+    // The stall guard holds for two heartbeats after the fault: on a busy machine, the crowd needs several seconds to be heard again.
+    private const int Lease = 10;
+    private const int Heartbeat = 3;
     private static readonly TimeSpan Second = TimeSpan.FromSeconds(1);
-    private static readonly string[] Flags = ["--lease-seconds", $"{Lease}", "--heartbeat-seconds", "1", "--drain-seconds", "0"];
+    private static readonly string[] Flags = ["--lease-seconds", $"{Lease}", "--heartbeat-seconds", $"{Heartbeat}", "--drain-seconds", "0"];
     private static readonly uint[] Everybody = [.. Enumerable.Range(256, 128).Select(static i => (uint)i)];
 
     [Theory]
     [InlineData("OOM", "CONFIG SET maxmemory 1mb", "CONFIG SET maxmemory 0")]
     [InlineData("NOREPLICAS", "CONFIG SET min-replicas-to-write 1", "CONFIG SET min-replicas-to-write 0")]
-    public async Task A_redis_that_refuses_writes_is_away_for_writes(string error, string refuse, string accept)
+    public Task A_redis_that_refuses_writes_is_away_for_writes(string error, string refuse, string accept) =>
+        Fairly.JudgeAsync(() => RefuseAsync(error, refuse, accept));
+
+    private static async Task RefuseAsync(string error, string refuse, string accept)
     {
         await using var redis = await RedisProcess.StartAsync();
         await using var one = await NodeAsync($"{redis.Endpoint}");
         await using var other = await NodeAsync($"{redis.Endpoint}");
-        var crowd = new Crowd(Everybody, Second, one.Address);
-        await using var watcher = await Watcher.ConnectAsync(other, 1, Everybody);
+        await using var crowd = new Crowd(Everybody, Second, one.Address);
+        await using var watcher = await Watcher.StayAsync(other, 1, Everybody);
         await Eventually.HoldsAsync(() => Everybody.All(user => watcher.Statuses(user)[^1] == "online"));
 
         await redis.CallAsync(refuse.Split(' '));
         // reads continue all the time
         await Eventually.HoldsAsync(async () =>
         {
-            (await StatusAsync(other, Everybody[0])).ShouldBe("online");
+            crowd.ShouldBeOnline(await StatusAsync(other, Everybody[0]));
             return (await one.Http.GetAsync("/health/ready")).StatusCode == HttpStatusCode.ServiceUnavailable;
         });
         await Eventually.HoldsAsync(async () =>
@@ -53,7 +58,7 @@ public sealed class RefusedWriteTests(FaultyCluster servers)
         var until = TimeProvider.System.GetTimestamp();
         while (TimeProvider.System.GetElapsedTime(until) < (Lease + 3) * Second)
         {
-            (await StatusAsync(other, Everybody[1])).ShouldBe("online");
+            crowd.ShouldBeOnline(await StatusAsync(other, Everybody[1]));
             await Task.Delay(100);
         }
 
@@ -61,22 +66,27 @@ public sealed class RefusedWriteTests(FaultyCluster servers)
         await Eventually.HoldsAsync(async () => (await HeartbeatAsync(one, 7)).StatusCode == HttpStatusCode.OK);
         await Eventually.HoldsAsync(async () => (await other.Http.GetAsync("/health/ready")).StatusCode == HttpStatusCode.OK);
         await Task.Delay((Lease + 2) * Second);
-        NobodyWasShownOffline(watcher);
+        crowd.NobodyWentOffline(Everybody, watcher);
+        // unless this machine is so busy that Redis did not even answer reads for 2 s
+        if (!other.Output.Contains(" is away (", StringComparison.Ordinal))
+            watcher.Heard("reconnect").ShouldBeFalse();
         watcher.IsOpen.ShouldBeTrue();
         // the stall guard holds no lease forever
-        crowd.Dispose();
+        await crowd.DisposeAsync();
         await Eventually.HoldsAsync(() => Everybody.All(user => watcher.Statuses(user)[^1] == "offline"));
     }
 
     [Fact]
-    public async Task A_node_that_is_cut_off_hands_its_people_over_and_takes_them_back()
+    public Task A_node_that_is_cut_off_hands_its_people_over_and_takes_them_back() => Fairly.JudgeAsync(CutOffAsync);
+
+    private static async Task CutOffAsync()
     {
         await using var redis = await RedisProcess.StartAsync();
         await using var proxy = new LosingProxy(redis.Port);
         await using var cut = await NodeAsync($"{proxy.Endpoint}");
         await using var other = await NodeAsync($"{redis.Endpoint}");
-        using var crowd = new Crowd(Everybody, Second, cut.Address, other.Address);
-        await using var watcher = await Watcher.ConnectAsync(other, 1, Everybody);
+        await using var crowd = new Crowd(Everybody, Second, cut.Address, other.Address);
+        await using var watcher = await Watcher.StayAsync(other, 1, Everybody);
         await using var socket = await Watcher.ConnectAsync(cut, 2);
         // the cut node has received hints of the other node
         await HeartbeatAsync(other, 3);
@@ -92,17 +102,19 @@ public sealed class RefusedWriteTests(FaultyCluster servers)
         (await refused.Content.ReadFromJsonAsync<JsonElement>()).GetProperty("detail").GetString()!.ShouldContain("another node");
         (await cut.Http.GetAsync("/health/ready")).StatusCode.ShouldBe(HttpStatusCode.ServiceUnavailable);
         await Task.Delay(2 * Lease * Second);
-        NobodyWasShownOffline(watcher);
+        crowd.NobodyWentOffline(Everybody, watcher);
 
         proxy.Hold(false);
         await Eventually.HoldsAsync(async () => (await HeartbeatAsync(cut, Everybody[0])).StatusCode == HttpStatusCode.OK);
         await Eventually.HoldsAsync(async () => (await cut.Http.GetAsync("/health/ready")).StatusCode == HttpStatusCode.OK);
         await Task.Delay((Lease + 2) * Second);
-        NobodyWasShownOffline(watcher);
+        crowd.NobodyWentOffline(Everybody, watcher);
     }
 
     [Fact]
-    public async Task One_shard_of_three_refuses_writes_and_only_its_users_are_refused()
+    public Task One_shard_of_three_refuses_writes_and_only_its_users_are_refused() => Fairly.JudgeAsync(OneShardRefusesAsync);
+
+    private async Task OneShardRefusesAsync()
     {
         await servers.Cluster.FlushAsync();
         await using var node = await NodeAsync(servers.Cluster.Address);
@@ -110,7 +122,7 @@ public sealed class RefusedWriteTests(FaultyCluster servers)
         var page = Enumerable.Range(0, 128).First(page => map[RedisKeys.SlotOf(page)] != map[RedisKeys.PagesSlot]);
         uint[] refusing = [.. Everybody.Where(user => map[RedisKeys.SlotOf((int)user % 256)] == map[RedisKeys.SlotOf(page)])];
         uint[] taking = [.. Everybody.Except(refusing)];
-        using var crowd = new Crowd(Everybody, Second, node.Address);
+        await using var crowd = new Crowd(Everybody, Second, node.Address);
         await Eventually.HoldsAsync(async () => await StatusAsync(node, Everybody[^1]) == "online");
         var server = await servers.Cluster.PrimaryOfAsync(page);
         await server.CallAsync("CONFIG", "SET", "maxmemory", "1mb");
@@ -118,10 +130,10 @@ public sealed class RefusedWriteTests(FaultyCluster servers)
         {
             await Eventually.HoldsAsync(async () =>
                 (await HeartbeatAsync(node, refusing[0])).StatusCode == HttpStatusCode.ServiceUnavailable);
-            (await HeartbeatAsync(node, taking[0])).StatusCode.ShouldBe(HttpStatusCode.OK);
+            await AcceptedAsync(node, taking[0]);
             (await node.Http.GetAsync("/health/ready")).StatusCode.ShouldBe(HttpStatusCode.OK);
             await Task.Delay((Lease + 2) * Second);
-            (await StatusAsync(node, refusing[0])).ShouldBe("online");
+            crowd.ShouldBeOnline(await StatusAsync(node, refusing[0]));
         }
         finally
         {
@@ -132,7 +144,4 @@ public sealed class RefusedWriteTests(FaultyCluster servers)
     }
 
     private static Task<AglowProcess> NodeAsync(string redis) => AglowProcess.StartAsync(null, ["--redis", redis, .. Flags]);
-
-    private static void NobodyWasShownOffline(Watcher watcher) =>
-        Everybody.Count(user => watcher.Statuses(user).SkipWhile(static status => status == "offline").Contains("offline")).ShouldBe(0);
 }

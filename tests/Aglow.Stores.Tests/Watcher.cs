@@ -89,6 +89,8 @@ internal sealed class Watcher : IAsyncDisposable
         {
             _socket.Dispose();
             _socket = new ClientWebSocket();
+            // without this, the socket does not know the status of a refusal
+            _socket.Options.CollectHttpResponseDetails = true;
             try
             {
                 await _socket.ConnectAsync(_address, CancellationToken.None);
