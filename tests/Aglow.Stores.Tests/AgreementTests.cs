@@ -105,8 +105,8 @@ public sealed class AgreementTests
         await Eventually.HoldsAsync(async () => await MetricAsync(node, "aglow_redis_servers_evicting") == 1);
         await redis.CallAsync("CONFIG", "SET", "maxmemory-policy", "noeviction");
         await Eventually.HoldsAsync(async () => await MetricAsync(node, "aglow_redis_servers_evicting") == 0);
-        node.Output.Split('\n').Count(static line => line.Contains("deletes online users")).ShouldBe(1);
         await Eventually.HoldsAsync(() => node.Output.Contains("No Redis server deletes users"));
+        node.Output.Split('\n').Count(static line => line.Contains("deletes online users")).ShouldBe(1);
     }
 
     [Fact]

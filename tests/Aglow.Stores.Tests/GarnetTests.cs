@@ -12,7 +12,7 @@ namespace Aglow.Stores.Tests;
 /// <summary>The suite of every store, and nodes, on Garnet.</summary>
 public sealed class GarnetTests(GarnetServer server) : RedisPlaneStoreTests, IClassFixture<GarnetServer>
 {
-    private static readonly string[] Lease = ["--lease-seconds", "4", "--heartbeat-seconds", "1", "--drain-seconds", "0"];
+    private static readonly string[] Lease = ["--lease-seconds", "10", "--heartbeat-seconds", "2", "--drain-seconds", "0"];
 
     [Fact]
     public async Task Two_nodes_over_garnet_tell_each_other_of_users_who_come_leave_and_vanish()

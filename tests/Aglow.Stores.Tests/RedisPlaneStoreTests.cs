@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using Aglow.Heartbeats;
 using Aglow.Model;
 using Aglow.Redis;
@@ -71,8 +72,8 @@ public sealed class RedisAloneTests(RedisServers servers) : RedisPlaneStoreTests
     {
         await using var cluster = await ConnectAsync(flush: true);
         var store = new RedisPlaneStore(cluster);
-        var recovered = new List<TimeSpan>();
-        cluster.Recovered = (_, away) => recovered.Add(away);
+        var recovered = new ConcurrentQueue<TimeSpan>();
+        cluster.Recovered = (_, away) => recovered.Enqueue(away);
         await store.ExchangeAsync(Plane.Pulse, 42, 100);
         servers.Alone.Signal(19);
         try

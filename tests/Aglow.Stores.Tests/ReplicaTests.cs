@@ -14,7 +14,9 @@ public sealed class ReplicaTests(GatedCluster servers)
     private const int Page = 3;
 
     [Fact]
-    public async Task No_leave_that_was_acknowledged_is_undone_by_a_failover()
+    public Task No_leave_that_was_acknowledged_is_undone_by_a_failover() => Fairly.JudgeAsync(FailOverAsync);
+
+    private async Task FailOverAsync()
     {
         await servers.Cluster.FlushAsync();
         await servers.Cluster.HealedAsync();
@@ -26,7 +28,10 @@ public sealed class ReplicaTests(GatedCluster servers)
         var (primary, replica) = (shard[0], shard[1]);
         var acknowledged = new ConcurrentBag<uint>();
         var refused = 0;
-        (await LeaveAsync(people[..200])).ShouldBe(200);
+        // on a busy machine, the replica may be too slow for some of them
+        await Eventually.HoldsAsync(async () => await LeaveAsync([.. people[..200].Except(acknowledged)]) >= 200);
+        acknowledged.Distinct().Count().ShouldBe(200);
+        refused = 0;
 
         // packets to the replica are dropped, and the primary dies before it notices that
         primary.Gate!.Cut(static _ => false, replication: true);
@@ -37,6 +42,9 @@ public sealed class ReplicaTests(GatedCluster servers)
         {
             await leaving;
             refused.ShouldBeGreaterThan(0);
+            // the primary was to die before the replica counts as lost; from then on it acknowledges alone
+            if (await MetricAsync(node, "aglow_redis_facts_alone_total") > 0)
+                throw new ClientLateException("This test killed the primary too late.");
             await Eventually.HoldsAsync(async () => (await InfoAsync(replica)).Contains("role:master"));
             foreach (var user in acknowledged)
                 (await WordAsync(replica, user) >> 31).ShouldBe(1u);
@@ -74,13 +82,15 @@ public sealed class ReplicaTests(GatedCluster servers)
         await Eventually.HoldsAsync(async () => await InfoAsync(replica) is var said && said.Contains("master_link_status:up"));
         await Eventually.HoldsAsync(async () => ShardReplicas.CountInStep(await InfoAsync(primary)) == 1);
         await using var node = await NodeAsync($"{primary.Endpoint}");
-        await LeavesAsync(1, HttpStatusCode.OK);
+        await AcceptedAsync(node, 1);
+        await Eventually.HoldsAsync(async () => (await LeaveAsync(1)).StatusCode == HttpStatusCode.OK);
         (await MetricAsync(node, "aglow_redis_facts_confirmed_total")).ShouldBe(1);
 
         replica.Signal(19);
         try
         {
-            await LeavesAsync(2, HttpStatusCode.ServiceUnavailable);
+            await AcceptedAsync(node, 2);
+            (await LeaveAsync(2)).StatusCode.ShouldBe(HttpStatusCode.ServiceUnavailable);
             (await StatusAsync(node, 2)).ShouldBe("offline");
             await Eventually.HoldsAsync(async () => (await LeaveAsync(2)).StatusCode == HttpStatusCode.OK);
             await Eventually.HoldsAsync(() => node.Output.Contains("has no replica in step"));
@@ -94,12 +104,6 @@ public sealed class ReplicaTests(GatedCluster servers)
         var before = await MetricAsync(node, "aglow_redis_facts_confirmed_total");
         await Eventually.HoldsAsync(async () =>
             (await LeaveAsync(2)).StatusCode == HttpStatusCode.OK && await MetricAsync(node, "aglow_redis_facts_confirmed_total") > before);
-
-        async Task LeavesAsync(uint user, HttpStatusCode expected)
-        {
-            (await HeartbeatAsync(node, user)).StatusCode.ShouldBe(HttpStatusCode.OK);
-            (await LeaveAsync(user)).StatusCode.ShouldBe(expected);
-        }
 
         Task<HttpResponseMessage> LeaveAsync(uint user) => node.Http.PostAsJsonAsync("/offline", new { user_id = user });
     }
