@@ -1,5 +1,9 @@
+using System.Runtime.InteropServices;
 using Aglow.AspNetCore.Endpoints;
+using Aglow.Changes;
 using Aglow.Demo;
+using Aglow.Durable;
+using Aglow.Sqlite;
 using Aglow.Stores.Tests;
 
 namespace Aglow.Tests;
@@ -127,6 +131,18 @@ public sealed class DemoTests : IDisposable
         (await after.Presence.FindProfileAsync(UserId.FirstDemoNumber)).ShouldBeNull();
         (await after.Presence.StatusAsync(UserId.FirstDemoNumber)).ShouldBe(new Presence(PresenceStatus.Offline, 0));
         (await after.Presence.StatusAsync(42)).LastSeen.ShouldBeGreaterThan(0u);
+    }
+
+    [Fact]
+    public async Task No_file_names_them()
+    {
+        await using (var opened = await OpenAsync(demo: 100))
+            await UntilAsync(async () => (await StatusesAsync(opened.Presence)).Count(p => p.Status == PresenceStatus.Busy) > 3);
+        using var presence = PresenceFile.ConnectToRead(Path.Combine(_folder.Path, PresenceFile.FileName));
+        ChangeFile.ReadUsers(presence).ShouldBeEmpty();
+        using var rows = new SqliteStatement(presence, "SELECT entries FROM journal");
+        while (rows.Step())
+            MemoryMarshal.Cast<byte, uint>(rows.Blob(0)).ToArray().ShouldAllBe(n => n < UserId.FirstDemoNumber);
     }
 
     [Fact]

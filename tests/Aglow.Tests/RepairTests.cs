@@ -387,6 +387,20 @@ public sealed class RepairTests : IDisposable
         });
     }
 
+    [Fact]
+    public async Task Statuses_of_the_demos_people_in_a_folder_use_up_no_indexes()
+    {
+        await WriteAsync();
+        var rig = JournalRig.Begin(Folder, new ManualTimeProvider(TimeProvider.System.GetUtcNow()));
+        rig.Journal.Add(Plane.Pulse, [UserId.FirstDemoNumber]);
+        rig.Journal.Writer.Commit();
+        await rig.StopAsync();
+        Flip("users.db", (LeafOf("users.db", "user-1500"u8) * 2048) + 1000);
+        FolderRepair.Run(Folder, Now).Damaged.ShouldNotBeNull();
+        await using var store = await OpenAsync();
+        (await store.Presence.RegisterAsync(UserId.Parse("newcomer"))).ShouldBeLessThan(UserId.FirstDirectoryNumber + (2 * People));
+    }
+
     private static UserId IdOf(int i) => UserId.Parse($"user-{i}");
 
     private async Task WriteAsync()

@@ -22,7 +22,7 @@ namespace Aglow.Changes;
 /// Statuses that users choose are in another file. So the feed stores which of them it has reported (<c>changes_told</c>), and compares at
 /// start. Rejected: listening to hints and writing a separate file. After a crash that file would know less than the journal, or more.
 ///
-/// Threading: only the journal's writer calls it, except <see cref="Start(Claims, Accounts)"/>.
+/// Threading: only the journal's writer calls it, except <see cref="Start(Claims, Accounts)"/> and <see cref="Note"/>.
 /// </remarks>
 /// <param name="journal">Writes the words.</param>
 /// <param name="store">The words.</param>
@@ -40,6 +40,8 @@ internal sealed class ChangeRecorder(
     private readonly uint _awaySeconds = (uint)options.AwaySeconds;
     private readonly uint _keepSeconds = (uint)options.ChangesHours * 3600;
     private readonly long _maxBytes = (long)options.ChangesMegabytes << 20;
+    // the demo's people are in no file
+    private readonly uint _firstUnsaved = options.DemoPeople > 0 ? UserId.FirstDemoNumber : UserId.Nobody;
     private readonly UserBits _told = new();
     private readonly List<StoredChange> _records = [];
     private readonly List<uint> _flipped = [];
@@ -57,6 +59,13 @@ internal sealed class ChangeRecorder(
         claims,
         accounts,
         _seeds ? UsersOf(claims, accounts).ToDictionary(static user => user, user => claims.Of(user, clock.Now).Status) : []);
+
+    /// <summary>Checks a user whose status changed without their words. Any thread.</summary>
+    public void Note(uint user)
+    {
+        if (user < _firstUnsaved)
+            journal.Add(Plane.Pulse, [user]);
+    }
 
     public override void Start(PresenceFile file, Recovery recovery)
     {
@@ -180,7 +189,7 @@ internal sealed class ChangeRecorder(
         foreach (var user in UsersOf(facts.Claims, facts.Accounts).Union(_toldKinds.Keys))
         {
             if (_toldKinds.GetValueOrDefault(user) is var told && (told.DeviceLeft || facts.Claims.Of(user, now).Status != told.Claim))
-                journal.Add(Plane.Pulse, [user]);
+                Note(user);
         }
     }
 

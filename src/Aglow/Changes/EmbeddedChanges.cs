@@ -19,7 +19,6 @@ internal sealed class EmbeddedChanges : IChangeFeed, IAsyncDisposable
 {
     private readonly string _path;
     private readonly IUserDirectory _directory;
-    private readonly Journal _journal;
     private readonly ChangeRecorder _recorder;
     private readonly ClaimTimer _ends;
     private Dictionary<uint, long> _earlier = [];
@@ -38,7 +37,6 @@ internal sealed class EmbeddedChanges : IChangeFeed, IAsyncDisposable
         _path = path;
         Consumers = new SqliteConsumerStore(Path.GetDirectoryName(path)!, watch);
         _directory = directory;
-        _journal = journal;
         _recorder = new ChangeRecorder(journal, store, clock, options, Move);
         _ends = new ClaimTimer(clock, Note);
     }
@@ -85,7 +83,7 @@ internal sealed class EmbeddedChanges : IChangeFeed, IAsyncDisposable
 
     public void Note(uint user)
     {
-        _journal.Add(Plane.Pulse, [user]);
+        _recorder.Note(user);
         _ends.Follow(user);
     }
 

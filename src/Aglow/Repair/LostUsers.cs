@@ -22,13 +22,11 @@ internal sealed class LostUsers(PresenceFile file, UserBits known) : IDisposable
     /// <summary>The highest index that the words and the feed named.</summary>
     public uint Highest { get; private set; }
 
-    /// <summary>The number of users who were removed.</summary>
     public long Count => _lost.Count;
 
     /// <summary>Whether the feed begins anew.</summary>
     public bool DropsFeed { get; private set; }
 
-    /// <summary>Removes them in one transaction.</summary>
     public void Remove()
     {
         FindImages();
@@ -52,6 +50,9 @@ internal sealed class LostUsers(PresenceFile file, UserBits known) : IDisposable
 
     private bool IsLost(uint user)
     {
+        // an older Aglow noted statuses of the demo's people, whose indexes no directory gave
+        if (user >= UserId.FirstDemoNumber)
+            return false;
         Highest = Math.Max(Highest, user);
         if (user < UserId.FirstDirectoryNumber || known.Contains(user))
             return false;
