@@ -34,6 +34,29 @@ public class AccountRuleTests
         claims.IsNobodyHidden.ShouldBeTrue();
     }
 
+    [Fact]
+    public async Task Claims_are_counted_right_while_others_are_dropped_because_they_have_ended()
+    {
+        var claims = new Claims();
+        using var done = new CancellationTokenSource();
+        var another = Task.Run(() =>
+        {
+            for (var i = 0u; !done.IsCancellationRequested; i++)
+                claims.Set(1, [Until(1 + (i % 2))], now: 0);
+        });
+        const uint Seconds = 400_000;
+        // each claim has ended when the next user's is set, so they are dropped a thousand at a time
+        for (var second = 2u; second < Seconds; second++)
+            claims.Set(100 + second, [Until(second + 1)], second);
+        await done.CancelAsync();
+        await another;
+        foreach (var user in claims.Users.ToArray())
+            claims.Set(user, [], Seconds);
+        claims.IsEmpty.ShouldBeTrue();
+
+        static Claim Until(uint second) => new(Claim.UserSource, ClaimStatus.Busy, Said.Of(null, null, second));
+    }
+
     [Theory]
     [InlineData(99L, true)]
     [InlineData(100L, true)]

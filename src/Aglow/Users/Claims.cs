@@ -21,6 +21,8 @@ public sealed class Claims
     private readonly ConcurrentDictionary<uint, uint> _disabled = new();
     // users who are disabled, or have a claim that hides them, even if it has ended
     private readonly ConcurrentDictionary<uint, byte> _hiding = new();
+    // writes are one at a time
+    private readonly Lock _gate = new();
     private int _count;
     private int _hidingCount;
     private int _passAt = LeastForPass;
@@ -105,19 +107,27 @@ public sealed class Claims
     /// <summary>Shows a disabled user offline, with the last seen of their account, whatever their claims.</summary>
     public void Disable(uint user, uint shownLastSeen)
     {
-        if (_disabled.TryAdd(user, shownLastSeen))
-            Interlocked.Increment(ref _count);
-        _disabled[user] = shownLastSeen;
-        NoteHiding(user);
+        lock (_gate)
+        {
+            if (!_disabled.ContainsKey(user))
+                Volatile.Write(ref _count, _count + 1);
+            _disabled[user] = shownLastSeen;
+            NoteHiding(user);
+        }
+
         Changed?.Invoke(user);
     }
 
     /// <summary>Shows an enabled user by their claims again.</summary>
     public void Enable(uint user)
     {
-        if (_disabled.TryRemove(user, out _))
-            Interlocked.Decrement(ref _count);
-        NoteHiding(user);
+        lock (_gate)
+        {
+            if (_disabled.TryRemove(user, out _))
+                Volatile.Write(ref _count, _count - 1);
+            NoteHiding(user);
+        }
+
         Changed?.Invoke(user);
     }
 
@@ -129,17 +139,21 @@ public sealed class Claims
     public bool Set(uint user, IReadOnlyList<Claim> claims, uint now)
     {
         Claim[] kept = [.. claims.Where(claim => IsKept(claim, now))];
-        var was = _byUser.GetValueOrDefault(user, []);
-        if (was.Length == kept.Length && was.All(kept.Contains))
-            return false;
-        if (kept.Length == 0)
-            _byUser.TryRemove(user, out _);
-        else
-            _byUser[user] = kept;
-        Interlocked.Add(ref _count, (kept.Length > 0 ? 1 : 0) - (was.Length > 0 ? 1 : 0));
-        NoteHiding(user);
-        if (Volatile.Read(ref _count) > Volatile.Read(ref _passAt))
-            ForgetEnded(now);
+        lock (_gate)
+        {
+            var was = _byUser.GetValueOrDefault(user, []);
+            if (was.Length == kept.Length && was.All(kept.Contains))
+                return false;
+            if (kept.Length == 0)
+                _byUser.TryRemove(user, out _);
+            else
+                _byUser[user] = kept;
+            Volatile.Write(ref _count, _count + (kept.Length > 0 ? 1 : 0) - (was.Length > 0 ? 1 : 0));
+            NoteHiding(user);
+            if (_count > _passAt)
+                ForgetEnded(now);
+        }
+
         Changed?.Invoke(user);
         return true;
     }
@@ -150,27 +164,20 @@ public sealed class Claims
     // Runs when the number has doubled since the last pass, so its cost per new claim is constant.
     private void ForgetEnded(uint now)
     {
-        Volatile.Write(ref _passAt, int.MaxValue);
-        foreach (var pair in _byUser)
+        foreach (var (user, claims) in _byUser)
         {
-            if (!Array.Exists(pair.Value, claim => IsKept(claim, now)) && _byUser.TryRemove(pair))
-                Interlocked.Decrement(ref _count);
+            if (!Array.Exists(claims, claim => IsKept(claim, now)) && _byUser.TryRemove(user, out _))
+                Volatile.Write(ref _count, _count - 1);
         }
 
-        Volatile.Write(ref _passAt, LeastForPass + (2 * Volatile.Read(ref _count)));
+        _passAt = LeastForPass + (2 * _count);
     }
 
     private void NoteHiding(uint user)
     {
-        if (_disabled.ContainsKey(user)
-            || Array.Exists(_byUser.GetValueOrDefault(user, []), static claim => claim.Status == ClaimStatus.Hidden))
-        {
-            if (_hiding.TryAdd(user, 0))
-                Interlocked.Increment(ref _hidingCount);
-        }
-        else if (_hiding.TryRemove(user, out _))
-        {
-            Interlocked.Decrement(ref _hidingCount);
-        }
+        var isHiding = _disabled.ContainsKey(user)
+            || Array.Exists(_byUser.GetValueOrDefault(user, []), static claim => claim.Status == ClaimStatus.Hidden);
+        if (isHiding ? _hiding.TryAdd(user, 0) : _hiding.TryRemove(user, out _))
+            Volatile.Write(ref _hidingCount, _hidingCount + (isHiding ? 1 : -1));
     }
 }
