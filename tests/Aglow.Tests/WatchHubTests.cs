@@ -155,6 +155,30 @@ public class WatchHubTests
     }
 
     [Fact]
+    public async Task An_ID_that_is_watched_just_when_it_gets_its_index_has_one_topic()
+    {
+        const uint Bob = UserId.FirstDirectoryNumber;
+        var waiting = _world.Connect(98);
+        _world.WatchKey(waiting, "bob");
+        await _world.BeatAsync();
+        // another request knows the index already, but the command to bind it is still in the queue
+        _world.Presence.KnownKeys.Add("bob"u8, Bob);
+        var watcher = _world.Connect(99);
+        _world.WatchKey(watcher, "bob");
+        _world.Hub.Bind("bob", Bob);
+        await _world.BeatAsync();
+        _world.UnwatchKey(watcher, "bob");
+        await _world.BeatAsync();
+        waiting.Take();
+        watcher.Take();
+        await _world.Presence.HeartbeatAsync(Bob);
+        await _world.AdvanceAsync(TimeSpan.FromSeconds(0.1));
+        waiting.Take().ShouldBe([$"\"bob\":online {_world.Unix}"]);
+        watcher.Take().ShouldBeEmpty();
+        _world.Hub.Watches.ShouldBe(1);
+    }
+
+    [Fact]
     public async Task The_same_user_can_be_watched_under_two_definitions_and_in_two_forms()
     {
         await _world.Presence.HeartbeatAsync(1);
@@ -715,11 +739,17 @@ public class WatchHubTests
 
         public void WatchKey(NotingConnection connection, string key) => WatchText(connection, key, Definition.DefaultName);
 
-        public void WatchText(NotingConnection connection, string text, string definition)
+        public void UnwatchKey(NotingConnection connection, string key) =>
+            Hub.Unwatch(connection, Batch(key), Presence.Definitions.Default);
+
+        public void WatchText(NotingConnection connection, string text, string definition) =>
+            Hub.Watch(connection, Batch(text), Presence.Definitions.Find(definition)!);
+
+        private UserBatch Batch(string text)
         {
             var batch = new UserBatch();
             batch.TryAdd(Encoding.UTF8.GetBytes(text), Presence.KnownKeys).ShouldBeTrue();
-            Hub.Watch(connection, batch, Presence.Definitions.Find(definition)!);
+            return batch;
         }
 
         public ValueTask BeatAsync() => Hub.BeatAsync();

@@ -181,13 +181,8 @@ public sealed class WatchHub : IAsyncDisposable
     /// <summary>Binds the watches of an ID to its new index, if there are any.</summary>
     internal void Bind(string key, uint user)
     {
-        if (!HasUnknownKeys)
-            return;
-        Run(() =>
-        {
-            foreach (var id in _topics.Bind(key, user))
-                _checks.Ask(id, gentle: false);
-        });
+        if (HasUnknownKeys)
+            Run(() => _watches.Bind(key, user));
     }
 
     internal bool HasUnknownKeys => _topics.UnknownKeys > 0;

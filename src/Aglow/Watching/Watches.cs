@@ -141,6 +141,13 @@ internal sealed class Watches(
         return count;
     }
 
+    /// <summary>Gives the topics of an ID its new index.</summary>
+    public void Bind(string key, uint user)
+    {
+        foreach (var id in topics.Bind(key, user))
+            checks.Ask(id, gentle: false);
+    }
+
     /// <summary>Ends the connection's watches of these users.</summary>
     public void Remove(WatchConnection connection, UserBatch users, Definition definition)
     {
@@ -188,14 +195,16 @@ internal sealed class Watches(
     private int FindOrAddTopic(UserBatch users, int at, Definition definition) =>
         topics.FindOrAdd(IndexOf(users, at), users.Text(at), users.Form(at), definition);
 
-    // the ID may have got its index since the request
+    // The ID may have got its index since the request. Then topics that wait for it get the index now, although a command to bind them is
+    // still in the queue. Otherwise the ID would have two topics.
     private uint IndexOf(UserBatch users, int at)
     {
         var user = users.Numbers.Span[at];
-        if (user != UserId.Nobody)
-            return user;
-        return knownKeys.TryGet(users.Text(at), out var registered) || askedKeys.TryGet(users.Text(at), out registered)
-            ? registered
-            : UserId.Nobody;
+        var text = users.Text(at);
+        if (user == UserId.Nobody && !knownKeys.TryGet(text, out user) && !askedKeys.TryGet(text, out user))
+            return UserId.Nobody;
+        if (topics.UnknownKeys > 0)
+            Bind(Encoding.UTF8.GetString(text), user);
+        return user;
     }
 }
