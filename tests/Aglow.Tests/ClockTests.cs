@@ -211,6 +211,18 @@ public class StallGuardTests
     }
 
     [Fact]
+    public void A_stall_that_ended_earlier_and_is_reported_later_shortens_no_hold()
+    {
+        _guard.Stalled(1000, 1060);
+        _guard.Stalled(1000, 1050);
+        _guard.HeldAt(1080).ShouldBe(1000u);
+        _guard.Stalled(1000, 1090, [3]);
+        _guard.Stalled(1000, 1085, [4]);
+        _guard.Hold(Moment.At(1110), 3).HeldAt.ShouldBe(1000u);
+        _guard.Hold(Moment.At(1106), 4).HeldAt.ShouldBe(1106u);
+    }
+
+    [Fact]
     public void A_stall_after_the_hold_begins_anew()
     {
         _guard.Stalled(1000, 1060);

@@ -49,7 +49,7 @@ public sealed class StallGuard
 
     /// <summary>
     /// Reports that heartbeats could not be written from <paramref name="from"/> to <paramref name="to"/>. If a guard is already active,
-    /// its earlier second stays.
+    /// its earlier second and its later end stay.
     /// </summary>
     public void Stalled(uint from, uint to)
     {
@@ -72,7 +72,7 @@ public sealed class StallGuard
             // a stall of pages is reported repeatedly while it lasts; it counts once
             if (to > _pagesHeldUntil)
                 Stalls++;
-            Volatile.Write(ref _pagesHeldUntil, to + _holdSeconds);
+            Volatile.Write(ref _pagesHeldUntil, Math.Max(_pagesHeldUntil, to + _holdSeconds));
         }
     }
 
@@ -103,8 +103,10 @@ public sealed class StallGuard
 
     private long Extended(long guard, uint from, uint to)
     {
-        var held = guard != 0 && from <= (uint)guard ? Math.Min((uint)(guard >> 32), from) : from;
-        return ((long)held << 32) | (to + _holdSeconds);
+        var (held, until) = (from, to + _holdSeconds);
+        if (guard != 0 && from <= (uint)guard)
+            (held, until) = (Math.Min((uint)(guard >> 32), from), Math.Max((uint)guard, until));
+        return ((long)held << 32) | until;
     }
 
     private long TakenBack(long guard, uint from, uint to)
