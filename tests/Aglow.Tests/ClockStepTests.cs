@@ -150,6 +150,33 @@ public class ClockStepTests
     }
 
     [Fact]
+    public async Task Deletions_later_than_a_step_back_are_moved_to_the_second_that_the_clock_steps_to()
+    {
+        var time = new ManualTimeProvider();
+        var clock = new Clock(time, new StallGuard(20));
+        var options = new AglowOptions { MemoryMegabytes = 512, KnownKeys = 1024 };
+        var directory = new FakeDirectory();
+        using var metrics = new AglowMetrics();
+        await using var presence = new PresenceService(
+            new MemoryPlaneStore(PageBudget.Of(options)), directory, new LocalTransitionBus(), clock, options, metrics,
+            new AglowLog(NullLogger.Instance));
+        await presence.StartAsync();
+        using var isHeld = new ManualResetEventSlim();
+        var heldTo = 0L;
+        directory.OnHold = second =>
+        {
+            heldTo = second;
+            isHeld.Set();
+        };
+        // the clock steps after this handler, so the deletions are moved before that
+        clock.Stepped += (_, _) => isHeld.Wait(TimeSpan.FromSeconds(30)).ShouldBeTrue();
+        time.StepWallClock(TimeSpan.FromHours(-2));
+        clock.Beat();
+        var now = time.GetUtcNow().ToUnixTimeSeconds();
+        heldTo.ShouldBeInRange(now - 1, now + 1);
+    }
+
+    [Fact]
     public void A_word_in_the_future_counts_as_heard_now()
     {
         var definition = new Definition("chat", 30);

@@ -5,6 +5,9 @@ internal sealed class FakeDirectory : IUserDirectory
 {
     private readonly Dictionary<string, uint> _numbers = [];
 
+    /// <summary>Called when deletions later than a second are moved back to it.</summary>
+    public Action<long> OnHold { get; set; } = static _ => { };
+
     public uint NextIndex => UserId.FirstDirectoryNumber + (uint)_numbers.Count;
 
     public ValueTask<int> RegisterAsync(IReadOnlyList<string> keys, Memory<uint> numbers)
@@ -41,7 +44,11 @@ internal sealed class FakeDirectory : IUserDirectory
 
     public ValueTask DeleteAsync(uint user, long at) => default;
 
-    public ValueTask HoldDeletionsAsync(long now) => default;
+    public ValueTask HoldDeletionsAsync(long now)
+    {
+        OnHold(now);
+        return default;
+    }
 
     public ValueTask NoteDeletionAsync(uint user, long at) => default;
 
@@ -49,7 +56,7 @@ internal sealed class FakeDirectory : IUserDirectory
 
     public ValueTask SetDisabledAsync(uint user, bool disabled, uint shownLastSeen) => throw new NotSupportedException();
 
-    public ValueTask<IReadOnlyList<KeyValuePair<uint, Account>>> AccountsAsync() => throw new NotSupportedException();
+    public ValueTask<IReadOnlyList<KeyValuePair<uint, Account>>> AccountsAsync() => new([]);
 
     public ValueTask<DirectoryPage> SearchAsync(string query, int limit, string? cursor) => throw new NotSupportedException();
 
@@ -58,7 +65,7 @@ internal sealed class FakeDirectory : IUserDirectory
     public ValueTask<uint[]?> FollowAsync(uint follower, IReadOnlyList<uint> followed, bool follow, int limit) =>
         throw new NotSupportedException();
 
-    public ValueTask<IReadOnlyList<KeyValuePair<uint, IReadOnlyList<Claim>>>> ClaimsAsync() => throw new NotSupportedException();
+    public ValueTask<IReadOnlyList<KeyValuePair<uint, IReadOnlyList<Claim>>>> ClaimsAsync() => new([]);
 
     public ValueTask SetVisibilityAsync(uint number, OnlineVisibility? online, LastSeenVisibility? lastSeen) =>
         throw new NotSupportedException();
@@ -66,7 +73,7 @@ internal sealed class FakeDirectory : IUserDirectory
     public ValueTask<uint[]?> RelateAsync(uint number, Relation relation, IReadOnlyList<uint> others, bool add, int limit) =>
         throw new NotSupportedException();
 
-    public ValueTask<IReadOnlyList<KeyValuePair<uint, Visibility>>> VisibilitiesAsync() => throw new NotSupportedException();
+    public ValueTask<IReadOnlyList<KeyValuePair<uint, Visibility>>> VisibilitiesAsync() => new([]);
 
     public ValueTask<uint[]> WaitingAsync(uint number, uint from, int limit) => throw new NotSupportedException();
 

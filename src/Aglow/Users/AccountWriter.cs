@@ -30,7 +30,7 @@ internal sealed class AccountWriter(
     {
         if (directory is null)
             return;
-        await directory.HoldDeletionsAsync(UnixNow());
+        await directory.HoldDeletionsAsync(Unix(clock.Now));
         if (!IsShared)
         {
             foreach (var (user, claimed) in await directory.ClaimsAsync())
@@ -85,7 +85,7 @@ internal sealed class AccountWriter(
         using var _ = await locks.EnterAsync(user);
         if (!await IsKnownAsync(user, ofOneself: false))
             return false;
-        var at = UnixNow();
+        var at = Unix(clock.Now);
         // credentials end first, so that a crash leaves nobody signed in of whom the rest is gone
         await directory.Required().NoteDeletionAsync(user, at);
         if (IsShared)
@@ -129,7 +129,7 @@ internal sealed class AccountWriter(
     public async ValueTask RevokeAsync(uint user)
     {
         using var _ = await locks.EnterAsync(user);
-        var at = UnixNow();
+        var at = Unix(clock.Now);
         await directory.Required().RevokeAsync(user, at);
         if (!IsShared)
             accounts.Set(user, accounts.Of(user) with { RevokedAt = at });
@@ -178,9 +178,13 @@ internal sealed class AccountWriter(
         {
             if (movedBy > 0 && directory is not null)
             {
-                await directory.HoldDeletionsAsync(UnixNow());
+                // not the clock's second, because the clock is about to step
+                await directory.HoldDeletionsAsync(Unix(now));
                 foreach (var user in IsShared ? [] : accounts.Users.ToArray())
-                    accounts.Set(user, accounts.Of(user).HeldTo(UnixNow()));
+                {
+                    using var _ = await locks.EnterAsync(user);
+                    accounts.Set(user, accounts.Of(user).HeldTo(Unix(now)));
+                }
             }
 
             foreach (var user in claims.Hidden(now).ToArray())
@@ -210,7 +214,7 @@ internal sealed class AccountWriter(
         }
     }
 
-    private long UnixNow() => Pulse.EpochUnixSeconds + (long)clock.Moment.Now;
+    private static long Unix(uint second) => Pulse.EpochUnixSeconds + (long)second;
 }
 
 /// <summary>Reads users again on this node, because what they show may have changed. The span is valid during the call only.</summary>
