@@ -254,8 +254,9 @@ public sealed class PresenceService : IAsyncDisposable
         }
 
         users = WithoutDisabled(users);
-        var written = await _heartbeats.WriteAsync(users, active && Claims.IsNobodyHidden, durable: true);
-        if (active && !Claims.IsNobodyHidden)
+        var isSomeoneHidden = !Claims.IsNobodyHidden;
+        var written = await _heartbeats.WriteAsync(users, active && !isSomeoneHidden, durable: true);
+        if (active && isSomeoneHidden)
             await _heartbeats.WriteAsync(users.ToArray().Where(user => !IsHidden(user)).ToArray(), active: true, durable: false);
         return written == users.Length ? Admission.Accepted : Admission.OverBudget;
     }

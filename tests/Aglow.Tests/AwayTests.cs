@@ -50,6 +50,20 @@ public class AwayTests
         (await rig.ReadAsync(1)).Status.ShouldBe(PresenceStatus.Online);
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Activity_that_brings_a_user_online_in_a_batch_is_of_the_session_that_begins(bool isRemote)
+    {
+        await using var rig = new AwayRig(isRemote);
+        await rig.Writer.WriteAsync(1, active: false);
+        await rig.PassAsync(40);
+        await rig.Writer.WriteAsync(new uint[] { 1 }, active: true, durable: true);
+        await rig.BeatOnAsync(1, Away, PresenceStatus.Online);
+        await rig.PassAsync(1);
+        (await rig.ReadAsync(1)).Status.ShouldBe(PresenceStatus.Away);
+    }
+
     [Fact]
     public async Task Activity_that_the_store_could_not_take_is_written_with_its_own_second_when_it_can()
     {

@@ -226,6 +226,20 @@ public sealed class RenewalsTests : IAsyncDisposable
         _hints.ShouldBe([(TransitionKind.Arrived, 2u)]);
     }
 
+    [Theory]
+    [InlineData(0u)]
+    [InlineData(1u)]
+    public async Task A_batch_with_a_user_who_must_go_to_another_node_says_so(uint user)
+    {
+        var options = new AglowOptions { MemoryMegabytes = 512 };
+        await using var writer = new HeartbeatWriter(_store, new BusWithPeers(), _clock, new Definitions(options), options, _metrics);
+        _store.IsAway = static _ => true;
+        _store.UnwritableSince = TimeSpan.FromSeconds(20);
+        var refused = await Should.ThrowAsync<StoreUnavailableException>(
+            async () => await writer.WriteAsync(new[] { user }, active: false, durable: true));
+        refused.IsHandedOver.ShouldBeTrue();
+    }
+
     [Fact]
     public async Task Activity_waits_as_heartbeats_do()
     {
@@ -338,6 +352,21 @@ public sealed class RenewalsTests : IAsyncDisposable
         await presence.StopAsync();
         await presence.DisposeAsync();
         _store.Read(42).ShouldBe(_clock.Now);
+    }
+
+    private sealed class BusWithPeers : ITransitionBus
+    {
+        public bool IsLossless => false;
+
+        public bool HasPeers => true;
+
+        public void Publish(TransitionKind kind, ReadOnlySpan<uint> users)
+        {
+        }
+
+        public void Subscribe(TransitionHandler handler)
+        {
+        }
     }
 
     private static bool IsDone(ValueTask<Admission> write) => write.IsCompletedSuccessfully;

@@ -16,6 +16,13 @@ internal sealed class RiggedStore(bool isRemote) : IPlaneStore
 
     public long Outages { get; set; }
 
+    /// <summary>For how long no word could be written.</summary>
+    public TimeSpan UnwritableSince { get; set; }
+
+    public bool IsSomeUnwritable => UnwritableSince > TimeSpan.Zero;
+
+    public TimeSpan UnwritableFor(int page) => UnwritableSince;
+
     /// <summary>The number of words in each batch that was written, in order.</summary>
     public List<int> Batches { get; } = [];
 

@@ -99,7 +99,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
     internal void Forget(uint user) => _renewals?.Forget([user]);
 
     /// <summary>Marks the activity of a user if it is older than this second.</summary>
-    internal ValueTask EndActivityAsync(uint user, uint before) => _sessions.EndActivityAsync(user, before);
+    internal ValueTask EndActivityAsync(uint user, uint before) => _sessions.EndActivityAsync(new[] { user }, before);
 
     /// <summary>Writes all waiting renewals if the store can be reached, and stops.</summary>
     public ValueTask DisposeAsync() => _renewals?.DisposeAsync() ?? default;
@@ -158,7 +158,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
 
         var at = _clock.Moment;
         if (_renewals is not null && MayNotWait(user))
-            return ValueTask.FromException<Admission>(Late(user));
+            return ValueTask.FromException<Admission>(CannotWrite(IsHandedOver(user)));
         _devices?.Heard(user, device, at.Now);
         if (_renewals is not null && _renewals.OfPulse.TryDefer(user, at.Now, at.Oldest(_online.PulseSeconds)))
             return DeferredAsync(user, at, active);
@@ -215,10 +215,10 @@ public sealed class HeartbeatWriter : IAsyncDisposable
             catch (StoreUnavailableException)
             {
                 // publish the users who were written now, because a retry finds them online and publishes nothing
-                var late = IsHandingOver ? Array.Find(admitted.ToArray(), IsHandedOver) : 0;
+                var isHandedOver = IsHandingOver && Array.Exists(admitted.ToArray(), IsHandedOver);
                 Publish(CameOnline(admitted.Span, old.Span, at, words.Span, ref refused, out _), words.Span);
-                if (late != 0)
-                    throw Late(late);
+                if (isHandedOver)
+                    throw CannotWrite(isHandedOver);
                 throw;
             }
 
@@ -228,7 +228,8 @@ public sealed class HeartbeatWriter : IAsyncDisposable
             var arrivals = CameOnline(admitted.Span, old.Span, at, words.Span, ref refused, out var begun);
             if (arrivals > 0)
                 await _ahead.ReplaceAsync(Plane.Pulse, words[..arrivals], at.Now, at);
-            await _sessions.EndActivityAsync(old[..begun]);
+            // activity of this second is that of this heartbeat, which may be written already
+            await _sessions.EndActivityAsync(old[..begun], active ? at.Now : uint.MaxValue);
             Publish(arrivals, words.Span);
             _metrics.Written(users.Length - refused - arrivals, arrivals, refused);
             if (active && _renewals is null)
@@ -372,7 +373,7 @@ public sealed class HeartbeatWriter : IAsyncDisposable
             if (isAhead)
                 await _ahead.ReplaceAsync(Plane.Pulse, new[] { user }, word, at);
             if (_sessions.Begins(old, at))
-                await _sessions.EndActivityAsync(user);
+                await _sessions.EndActivityAsync(new[] { user });
             _store.Keep(Plane.Pulse, [user]);
             _bus.Publish(TransitionKind.Arrived, [user]);
             _metrics.Written(0, 1, 0);
@@ -449,5 +450,6 @@ public sealed class HeartbeatWriter : IAsyncDisposable
     // The page could not be written for so long that a lease may expire before it can.
     private bool MayNotWait(uint user) => IsHandingOver && _store.UnwritableFor(PageLayout.Page(user)) > _handOverAfter;
 
-    private StoreUnavailableException Late(uint user) => new("This node cannot write to the store.") { IsHandedOver = IsHandedOver(user) };
+    private static StoreUnavailableException CannotWrite(bool isHandedOver) =>
+        new("This node cannot write to the store.") { IsHandedOver = isHandedOver };
 }

@@ -14,22 +14,10 @@ internal sealed class Sessions(IPlaneStore store, Definition online)
     /// </summary>
     public bool Begins(uint old, Moment at) => old != Pulse.Never && !online.IsMet(old, Pulse.Never, at);
 
-    /// <summary>Marks existing activity as that of an earlier session. Callers must call it only when a session begins.</summary>
-    public ValueTask EndActivityAsync(uint user) => EndActivityAsync(new[] { user });
-
-    /// <summary>Marks the activity of a user if it is older than this second.</summary>
-    public async ValueTask EndActivityAsync(uint user, uint before)
+    /// <summary>Marks activity before this second as that of an earlier session. Call it only for users who begin one.</summary>
+    public async ValueTask EndActivityAsync(ReadOnlyMemory<uint> users, uint before = uint.MaxValue)
     {
-        if (before == 0)
-            return;
-        if (Pulse.Second(await store.ReadOneAsync(Plane.Activity, user)) < before)
-            await EndActivityAsync(user);
-    }
-
-    /// <summary>Marks the activity of many users.</summary>
-    public async ValueTask EndActivityAsync(ReadOnlyMemory<uint> users)
-    {
-        if (users.IsEmpty)
+        if (users.IsEmpty || before == 0)
             return;
         var scratch = ArrayPool<uint>.Shared.Rent(users.Length * 3);
         try
@@ -40,8 +28,8 @@ internal sealed class Sessions(IPlaneStore store, Definition online)
             var count = 0;
             for (var i = 0; i < users.Length; i++)
             {
-                // only activity that is not marked yet
-                if ((int)words.Span[i] <= 0)
+                // no activity, or marked already, or new enough
+                if ((int)words.Span[i] <= 0 || words.Span[i] >= before)
                     continue;
                 active.Span[count] = users.Span[i];
                 words.Span[count++] = words.Span[i] | Pulse.LeftBit;
