@@ -2,23 +2,17 @@ using Aglow.Users;
 
 namespace Aglow.Changes;
 
-/// <summary>Finds claims that change with time: a heap with one timer holds the next such second of each user.</summary>
-/// <remarks>
-/// A claim ends without any write, so the server must check the user at that second. Rejected: a timer for each user. The heap is rebuilt
-/// when it holds twice as many entries as users. Threading: any thread.
-/// </remarks>
+/// <summary>Finds claims that change with time: one timer for the next such second of all users.</summary>
+/// <remarks>A claim ends without any write, so the server must check the user at that second. Threading: any thread.</remarks>
 internal sealed class ClaimTimer : IDisposable
 {
-    private const int LeastForDrop = 1024;
-
     // a step of the clock is noticed within this time
     private static readonly TimeSpan LongestWait = TimeSpan.FromSeconds(60);
 
     private readonly Clock _clock;
     private readonly Action<uint> _changed;
     private readonly Lock _gate = new();
-    private readonly PriorityQueue<uint, uint> _next = new();
-    private readonly Dictionary<uint, uint> _byUser = [];
+    private readonly DueUsers _next = new();
     private readonly ITimer _timer;
     private Claims? _claims;
 
@@ -46,22 +40,7 @@ internal sealed class ClaimTimer : IDisposable
         var next = _claims?.ChangeAfter(user, _clock.Now) ?? 0;
         lock (_gate)
         {
-            if (next == 0)
-            {
-                _byUser.Remove(user);
-                return;
-            }
-
-            if (_byUser.TryGetValue(user, out var known) && known == next)
-                return;
-            _byUser[user] = next;
-            _next.Enqueue(user, next);
-            if (_next.Count > LeastForDrop + (2 * _byUser.Count))
-            {
-                _next.Clear();
-                _next.EnqueueRange(_byUser.Select(static entry => (entry.Key, entry.Value)));
-            }
-
+            _next.Set(user, next);
             Wait();
         }
     }
@@ -73,15 +52,8 @@ internal sealed class ClaimTimer : IDisposable
         var due = new List<uint>();
         lock (_gate)
         {
-            while (_next.TryPeek(out var user, out var second) && second <= _clock.Now)
-            {
-                _next.Dequeue();
-                if (!_byUser.TryGetValue(user, out var next) || next != second)
-                    continue;
-                _byUser.Remove(user);
+            while (_next.TryTake(_clock.Now, out var user))
                 due.Add(user);
-            }
-
             Wait();
         }
 
@@ -91,7 +63,7 @@ internal sealed class ClaimTimer : IDisposable
 
     private void Wait()
     {
-        if (!_next.TryPeek(out _, out var second))
+        if (_next.First is not { } second)
             return;
         var wait = TimeSpan.FromSeconds(Math.Max(0.05, (double)second - _clock.Now));
         _timer.Change(wait < LongestWait ? wait : LongestWait, Timeout.InfiniteTimeSpan);

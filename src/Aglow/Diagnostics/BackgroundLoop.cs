@@ -5,12 +5,10 @@ namespace Aglow.Diagnostics;
 /// </summary>
 /// <remarks>
 /// Every timer of the server runs in such a loop. Otherwise an exception in a timer's callback would end the process, and an exception in a
-/// plain loop would end that loop silently. A loop logs at most one failure a minute.
+/// plain loop would end that loop silently. A loop logs at most one failure a minute (<see cref="BackgroundWork"/>).
 /// </remarks>
 public static class BackgroundLoop
 {
-    private static readonly TimeSpan LogEvery = TimeSpan.FromMinutes(1);
-
     /// <summary>Runs the loop. Completes when <paramref name="stop"/> is canceled, and never throws.</summary>
     /// <param name="name">What the step does, for the log.</param>
     /// <param name="interval">The pause between steps. A step that takes longer delays the next one.</param>
@@ -29,7 +27,7 @@ public static class BackgroundLoop
     internal static async Task RunAsync(
         string name, Func<ValueTask> next, TimeProvider time, AglowLog log, Func<ValueTask> step, CancellationToken stop)
     {
-        long? loggedAt = null;
+        var failures = new BackgroundWork(time, log);
         while (true)
         {
             await next();
@@ -45,10 +43,7 @@ public static class BackgroundLoop
             }
             catch (Exception failure)
             {
-                if (loggedAt is { } at && time.GetElapsedTime(at) < LogEvery)
-                    continue;
-                loggedAt = time.GetTimestamp();
-                log.StepFailed(name, failure);
+                failures.Failed(name, failure);
             }
         }
     }

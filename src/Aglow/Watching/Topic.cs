@@ -47,12 +47,6 @@ internal sealed class Topic(uint user, Definition definition, UserForm form, byt
     /// <summary>Whether another read a second later must confirm that the user went offline.</summary>
     public bool IsGentle { get; set; }
 
-    /// <summary>
-    /// The second at which the user's claims change by themselves; 0: never. Only the entry in <see cref="ClaimEnds"/> with this second is
-    /// valid.
-    /// </summary>
-    public uint ClaimChangesAt { get; set; }
-
     /// <summary>Whether a leave is being confirmed. Meanwhile, only coming online is sent.</summary>
     public bool IsConfirming { get; set; }
 

@@ -13,7 +13,7 @@ namespace Aglow.Watching;
 /// <list type="bullet">
 /// <item>a hint or a flip of belief: at once;</item>
 /// <item>a leave: a second later; the leave of one device: when the shortened lease has ended;</item>
-/// <item>a claim that changes by itself: at its second (<see cref="ClaimEnds"/>);</item>
+/// <item>a claim that changes by itself: at its second (<see cref="DueUsers"/>);</item>
 /// <item>in any case: once in <see cref="WatchHub.RecheckInterval"/>, a slice of all topics in each beat. This repairs lost hints.</item>
 /// </list>
 /// If a flip says that a user went offline, that change is sent at once. Otherwise another read a second later confirms it. While a leave
@@ -26,9 +26,10 @@ namespace Aglow.Watching;
 internal sealed class TopicChecks(Topics topics, StatusReader statuses, Definitions definitions, Claims claims, Clock clock)
 {
     private const int ConfirmBeats = 50;
-    private const int RecheckBeats = 500;
+    private static readonly int RecheckBeats = (int)(WatchHub.RecheckInterval / WatchHub.BeatInterval);
 
-    private readonly ClaimEnds _claimEnds = new(topics, claims, clock);
+    // at most one entry for each user with claims
+    private readonly DueUsers _claimChanges = new();
     private readonly List<int> _asked = [];
     private readonly Queue<(long Beat, int Topic, long HeardAt)> _later = new();
     private readonly Queue<(long Beat, int Topic)> _afterDevice = new();
@@ -47,7 +48,7 @@ internal sealed class TopicChecks(Topics topics, StatusReader statuses, Definiti
     public void Beat()
     {
         _beat++;
-        _claimEnds.Beat(this);
+        AskChangedClaims();
         while (_later.TryPeek(out var due) && due.Beat <= _beat)
         {
             _later.Dequeue();
@@ -146,7 +147,7 @@ internal sealed class TopicChecks(Topics topics, StatusReader statuses, Definiti
                 for (var i = 0; i < count; i++)
                 {
                     var topic = topics[ids[i]]!;
-                    _claimEnds.Follow(ids[i], topic, since);
+                    _claimChanges.Set(topic.User, claims.IsEmpty ? 0 : claims.ChangeAfter(topic.User, since));
                     Presence? told = topic.IsKnown ? topic.Told : null;
                     var isConfirmed = topic.IsConfirming;
                     if (!Apply(ids[i], found[i]))
@@ -179,6 +180,15 @@ internal sealed class TopicChecks(Topics topics, StatusReader statuses, Definiti
                 AskAnew(other, topic.HeardAt);
             else
                 Ask(other, gentle: true, topic.HeardAt);
+        }
+    }
+
+    private void AskChangedClaims()
+    {
+        while (_claimChanges.TryTake(clock.Now, out var user))
+        {
+            for (var id = topics.FirstOf(user); id >= 0; id = topics[id]!.NextOfUser)
+                Ask(id, gentle: false, clock.Time.GetTimestamp());
         }
     }
 
