@@ -100,12 +100,12 @@ public sealed class EmbeddedPresence : IOpenPresence
             demo?.Start(
                 presence.Bus, clock, presence.Definitions, presence.Claims, presence.SetClaimAsync, metrics, log);
             var embedded = new EmbeddedPresence(folder, store, directory, demo, metrics, changes, presence);
-            _ = BackgroundLoop.RunAsync("data folder", FolderWatch.Interval, time, log, Look, embedded._stop.Token);
+            _ = BackgroundLoop.RunAsync("data folder", FolderWatch.Interval, time, log, CheckFolder, embedded._stop.Token);
             return embedded;
 
-            ValueTask Look()
+            ValueTask CheckFolder()
             {
-                watch.Look();
+                watch.Check();
                 return default;
             }
         }

@@ -292,7 +292,7 @@ internal sealed class JournalWriter(PresenceFile file, AglowLog log, FolderWatch
     {
         Failures++;
         BeginFailing();
-        watch?.Look();
+        watch?.Check();
         if (watch is { Trouble: { } trouble })
         {
             _flushes.Fail(new StoreUnavailableException(trouble));

@@ -42,7 +42,7 @@ internal sealed class OnlineCounts(
     private const int PagesAWrite = 32;
 
     private static readonly TimeSpan KeepFor = TimeSpan.FromSeconds(1);
-    private static readonly TimeSpan LookAgain = TimeSpan.FromMilliseconds(100);
+    private static readonly TimeSpan CheckEvery = TimeSpan.FromMilliseconds(100);
 
     private readonly ConcurrentDictionary<Definition, Count> _byDefinition = new();
     private readonly CancellationTokenSource _stop = new();
@@ -57,7 +57,7 @@ internal sealed class OnlineCounts(
     /// <exception cref="StoreUnavailableException">The store is away, and the last count is older than
     /// <see cref="MostBehindSeconds"/>.</exception>
     public Task<(long Online, uint AsOf)> ReadAsync(Definition definition) =>
-        _byDefinition.GetOrAdd(definition, d => new Count(clock, () => LookAsync(d))).ReadAsync();
+        _byDefinition.GetOrAdd(definition, d => new Count(clock, () => ReadOrCountAsync(d))).ReadAsync();
 
     public void Observe(AglowMetrics metrics) =>
         metrics.Count("aglow.count.pages", "Pages that this node read to count online users.", () => PagesCounted);
@@ -98,7 +98,7 @@ internal sealed class OnlineCounts(
     }
 
     // Reads the shared row, and counts stale pages unless another node does so.
-    private async Task<(long Online, uint AsOf)> LookAsync(Definition definition)
+    private async Task<(long Online, uint AsOf)> ReadOrCountAsync(Definition definition)
     {
         while (true)
         {
@@ -132,7 +132,7 @@ internal sealed class OnlineCounts(
                 ArrayPool<PageCount>.Shared.Return(counts);
             }
 
-            await Task.Delay(LookAgain, clock.Time, _stop.Token);
+            await Task.Delay(CheckEvery, clock.Time, _stop.Token);
         }
     }
 
@@ -211,33 +211,33 @@ internal sealed class OnlineCounts(
     private sealed class Count(Clock clock, Func<Task<(long Online, uint AsOf)>> count)
     {
         private readonly Lock _gate = new();
-        private Task<(long Online, uint AsOf)>? _look;
+        private Task<(long Online, uint AsOf)>? _reading;
         private (long Online, uint AsOf)? _last;
-        private long _lookedAt;
+        private long _beganAt;
 
         public async Task EndAsync()
         {
-            Task? look;
+            Task? reading;
             lock (_gate)
-                look = _look;
-            if (look is not null)
-                await look.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+                reading = _reading;
+            if (reading is not null)
+                await reading.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
 
         public Task<(long Online, uint AsOf)> ReadAsync()
         {
             lock (_gate)
             {
-                var isAnswered = _look is { IsCompletedSuccessfully: true };
+                var isAnswered = _reading is { IsCompletedSuccessfully: true };
                 if (isAnswered)
-                    _last = _look!.Result;
-                if (_look is not { IsCompleted: false } && !(isAnswered && clock.Time.GetElapsedTime(_lookedAt) < KeepFor))
+                    _last = _reading!.Result;
+                if (_reading is not { IsCompleted: false } && !(isAnswered && clock.Time.GetElapsedTime(_beganAt) < KeepFor))
                 {
-                    _lookedAt = clock.Time.GetTimestamp();
-                    _look = Task.Run(count);
+                    _beganAt = clock.Time.GetTimestamp();
+                    _reading = Task.Run(count);
                 }
 
-                return _last is { } last && !IsOver(last.AsOf, MostBehindSeconds + 1, clock.Now) ? Task.FromResult(last) : _look!;
+                return _last is { } last && !IsOver(last.AsOf, MostBehindSeconds + 1, clock.Now) ? Task.FromResult(last) : _reading!;
             }
         }
     }

@@ -9,7 +9,7 @@ namespace Aglow.Sqlite;
 /// <remarks>
 /// <code>
 ///   after each commit, before its callers continue ─┐
-///   before each group of commands                  ─┼─► Look: a few system calls ─► trouble? ─► 503, not ready, one log line
+///   before each group of commands                  ─┼─► Check: a few system calls ─► trouble? ─► 503, not ready, one log line
 ///   twice a second                                 ─┘
 /// </code>
 /// If a folder is moved away and back, the trouble ends and writes continue. Threading: any thread.
@@ -38,7 +38,7 @@ internal sealed class FolderWatch(string folder, AglowLog log)
     public void Report(string damage)
     {
         _damage = damage;
-        Look();
+        Check();
     }
 
     /// <summary>Stops watching a database that is about to be closed, because closing deletes its WAL.</summary>
@@ -49,7 +49,7 @@ internal sealed class FolderWatch(string folder, AglowLog log)
     }
 
     /// <summary>Checks the folder, and logs a change.</summary>
-    public void Look()
+    public void Check()
     {
         var found = FindTrouble();
         if (found == _trouble)
@@ -70,7 +70,7 @@ internal sealed class FolderWatch(string folder, AglowLog log)
     /// <exception cref="StoreUnavailableException">The last write may be lost, and later writes would be.</exception>
     public void EnsureSame()
     {
-        Look();
+        Check();
         if (_trouble is { } trouble)
             throw new StoreUnavailableException(trouble);
     }

@@ -391,7 +391,6 @@ public sealed class Sweep
 
         return _someGroups.AsMemory(0, count);
     }
-
 }
 
 /// <summary>Receives the words of a page that was read, and the moment that judges them. The span is valid during the call.</summary>

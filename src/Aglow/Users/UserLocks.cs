@@ -6,18 +6,18 @@ namespace Aglow.Users;
 /// <remarks>Threading: any thread.</remarks>
 internal sealed class UserLocks : IDisposable
 {
-    private const int Doors = 64;
+    private const int Count = 64;
 
-    private readonly SemaphoreSlim[] _doors = [.. Enumerable.Range(0, Doors).Select(static _ => new SemaphoreSlim(1))];
+    private readonly SemaphoreSlim[] _locks = [.. Enumerable.Range(0, Count).Select(static _ => new SemaphoreSlim(1))];
 
     /// <summary>
     /// Waits until no other caller changes this user, or another user with the same lock. Dispose the result to release the lock.
     /// </summary>
-    public ValueTask<Turn> EnterAsync(uint user) => _doors[user % Doors].EnterAsync();
+    public ValueTask<Turn> EnterAsync(uint user) => _locks[user % Count].EnterAsync();
 
     public void Dispose()
     {
-        foreach (var door in _doors)
-            door.Dispose();
+        foreach (var one in _locks)
+            one.Dispose();
     }
 }

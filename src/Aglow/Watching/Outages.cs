@@ -49,7 +49,7 @@ internal sealed class Outages(
         if (store.Outages != _seen)
         {
             _seen = store.Outages;
-            Look();
+            CheckPages();
             return true;
         }
 
@@ -57,7 +57,7 @@ internal sealed class Outages(
         {
             _returned.RemoveAll(id => topics[id] is not { IsReturning: true });
             if (_returned.Count == 0)
-                Look();
+                CheckPages();
         }
         else if (_sending.Count > 0)
         {
@@ -72,7 +72,7 @@ internal sealed class Outages(
         // the store may know the lost pages by now; then the next beat handles them
         _failures = store.Outages == _seen ? _failures + 1 : 1;
         if (_failures == FailuresOfAll)
-            Look();
+            CheckPages();
     }
 
     public void Answered()
@@ -87,7 +87,7 @@ internal sealed class Outages(
                 Return(id, topic);
         }
 
-        Look();
+        CheckPages();
     }
 
     public void Added(WatchConnection connection, int topic)
@@ -113,7 +113,7 @@ internal sealed class Outages(
 
     private bool IsAllAway() => _failures >= FailuresOfAll || !store.IsReachable;
 
-    private void Look()
+    private void CheckPages()
     {
         var all = IsAllAway();
         foreach (var connection in connections.All)

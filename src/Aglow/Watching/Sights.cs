@@ -22,7 +22,7 @@ internal sealed class Sights(
     /// Sends the watchers of this user what they may see now, if it changed. With reciprocal visibility, what this user sees changes too;
     /// <see cref="Beat"/> handles that.
     /// </summary>
-    public void LookAgain(uint user)
+    public void Recheck(uint user)
     {
         for (var id = topics.FirstOf(user); id >= 0; id = topics[id]!.NextOfUser)
         {

@@ -1,4 +1,3 @@
-
 namespace Aglow.Watching;
 
 /// <summary>A table of items by small numbers. Numbers of removed items are reused. One loop owns it.</summary>
@@ -18,7 +17,6 @@ internal sealed class Slots<T>
 
     public T? this[int id] => _items[id];
 
-    /// <summary>Gives an item a number.</summary>
     public int Add(T item)
     {
         if (!_free.TryPop(out var id))
@@ -32,7 +30,6 @@ internal sealed class Slots<T>
         return id;
     }
 
-    /// <summary>Removes an item and frees its number.</summary>
     public void Remove(int id)
     {
         _items[id] = null;

@@ -199,7 +199,7 @@ public sealed class WatchHub : IAsyncDisposable
     {
         // if nobody watches now, later watches start with the new visibility anyway
         if (_watches.Count > 0)
-            Run(() => _sender.Sights.LookAgain(user));
+            Run(() => _sender.Sights.Recheck(user));
     }
 
     private void Run(Action work) => _queue.Enqueue(new(WatchCommandKind.Run, null, work));

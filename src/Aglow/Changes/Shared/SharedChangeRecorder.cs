@@ -312,7 +312,7 @@ internal sealed class SharedChangeRecorder(
             if (!store.IsPageAway(PageLayout.Page(hint.User)))
                 users.Add(hint.User);
             else
-                LookAgain(hint.User);
+                CheckLater(hint.User);
         }
 
         uint[] read = [.. users];
@@ -336,7 +336,7 @@ internal sealed class SharedChangeRecorder(
 
                 // the shard went away during the read: check its users again later, and the others now
                 foreach (var user in read.Where(user => store.IsPageAway(PageLayout.Page(user))))
-                    LookAgain(user);
+                    CheckLater(user);
                 read = Array.FindAll(read, user => !store.IsPageAway(PageLayout.Page(user)));
             }
         }
@@ -387,7 +387,7 @@ internal sealed class SharedChangeRecorder(
         believed.Definition.IsMet(word, Pulse.Never, clock.MomentOf(PageLayout.Page(user)))
         && (!_told!.Contains(user) || claims.Of(user, clock.Now).Status != _facts.GetValueOrDefault(user).Claim);
 
-    private void LookAgain(uint user)
+    private void CheckLater(uint user)
     {
         lock (_gate)
             _ends.CheckAt(user, clock.Now + 1);

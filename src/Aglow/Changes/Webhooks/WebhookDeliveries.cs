@@ -20,7 +20,7 @@ public sealed class WebhookDeliveries : IAsyncDisposable
     private const string Work = "webhooks";
     private const int MaxUrlCharacters = 2048;
     private const int MaxSecrets = 8;
-    private static readonly TimeSpan LookInterval = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan CheckInterval = TimeSpan.FromSeconds(1);
 
     private readonly IChangeFeed _feed;
     private readonly WebhookTargets _targets;
@@ -49,7 +49,7 @@ public sealed class WebhookDeliveries : IAsyncDisposable
     {
         // a node without others starts its webhooks before it is ready, and fails to start if they cannot be read
         if (!_feed.IsShared)
-            await LookAsync();
+            await RunStoredAsync();
         _owning = _feed.RunOwnedAsync(Work, OwnAsync, _stop.Token);
     }
 
@@ -185,8 +185,8 @@ public sealed class WebhookDeliveries : IAsyncDisposable
         {
             do
             {
-                await LookAsync();
-                await Task.Delay(_feed.IsShared ? LookInterval : Timeout.InfiniteTimeSpan, _time, lost)
+                await RunStoredAsync();
+                await Task.Delay(_feed.IsShared ? CheckInterval : Timeout.InfiniteTimeSpan, _time, lost)
                     .ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             }
             while (!lost.IsCancellationRequested);
@@ -203,7 +203,7 @@ public sealed class WebhookDeliveries : IAsyncDisposable
     }
 
     // Runs exactly the stored webhooks.
-    private async Task LookAsync()
+    private async Task RunStoredAsync()
     {
         using var turn = await _turn.EnterAsync();
         _isOwner = true;
