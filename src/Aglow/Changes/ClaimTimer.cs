@@ -26,7 +26,6 @@ internal sealed class ClaimTimer : IDisposable
         _timer = clock.Time.CreateTimer(_ => Fire(), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
 
-    /// <summary>Follows every user who has claims.</summary>
     public void Start(Claims claims)
     {
         _claims = claims;

@@ -11,7 +11,6 @@ namespace Aglow.Changes;
 /// </remarks>
 internal sealed class SqliteConsumerStore(string folder, FolderWatch? watch) : IConsumerStore
 {
-    /// <summary>The file's name.</summary>
     public const string FileName = DataFolder.ConsumersName;
 
     private const int ApplicationId = 0x4147636F; // "AGco"

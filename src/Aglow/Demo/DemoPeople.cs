@@ -16,7 +16,6 @@ internal sealed class DemoPeople
     /// <summary>The first of their pages. All higher ones belong to them too.</summary>
     public const int FirstPage = 257 << 8;
 
-    /// <summary>The prefix of all their names.</summary>
     public const string NamePrefix = "demo-";
 
     // in steps of this size, each of the 80 times 80 pairs of names comes once, and neighbours share neither name

@@ -40,7 +40,6 @@ internal sealed class DemoScript
             person.NextAt = now + (_random.Next(100) < 55 ? Between(0, 1) : Between(3, 150));
     }
 
-    /// <summary>Whether a person's device sends heartbeats.</summary>
     public bool IsHere(int person) => _people[person].IsHere;
 
     /// <summary>The last seen of a person who has not come online yet: mostly within the last hour, sometimes yesterday.</summary>

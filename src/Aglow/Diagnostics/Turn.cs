@@ -9,7 +9,6 @@ internal readonly struct Turn(SemaphoreSlim semaphore) : IDisposable
 /// <summary>Waits for turns.</summary>
 internal static class Turns
 {
-    /// <summary>Waits for a semaphore, and holds it.</summary>
     public static async ValueTask<Turn> EnterAsync(this SemaphoreSlim semaphore, CancellationToken cancel = default)
     {
         await semaphore.WaitAsync(cancel);

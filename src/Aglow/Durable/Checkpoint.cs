@@ -42,7 +42,6 @@ internal sealed class Checkpoint(PresenceFile file, MemoryPlaneStore store, Time
     /// <summary>Whether a checkpoint has begun and has not ended.</summary>
     public bool IsRunning => _due.Count > 0 || _trimTo > file.State.Trimmed;
 
-    /// <summary>The number of checkpoints completed since the start.</summary>
     public long Count { get; private set; }
 
     /// <summary>The duration of the last checkpoint, from its first image to its last trim, including pauses.</summary>

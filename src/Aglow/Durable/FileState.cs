@@ -3,10 +3,8 @@ namespace Aglow.Durable;
 /// <summary>The kind of a row of the journal.</summary>
 internal enum RowKind : byte
 {
-    /// <summary>Words of the pulse plane.</summary>
     Pulse = 0,
 
-    /// <summary>Words of the activity plane.</summary>
     Activity = 1,
 
     /// <summary>

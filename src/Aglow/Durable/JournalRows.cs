@@ -91,7 +91,6 @@ internal sealed class JournalRows(
             write();
     }
 
-    /// <summary>Begins a checkpoint, unless one is running.</summary>
     public void BeginCheckpoint()
     {
         if (!Checkpoint.IsRunning)

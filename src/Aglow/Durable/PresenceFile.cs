@@ -25,10 +25,8 @@ namespace Aglow.Durable;
 /// </remarks>
 internal sealed class PresenceFile(string path, SqliteConnection connection, PageSeal? seal) : IDisposable
 {
-    /// <summary>The file's name.</summary>
     public const string FileName = "presence.db";
 
-    /// <summary>The most entries in a row.</summary>
     public const int EntriesPerRow = 64 * 1024;
 
     private const int ApplicationId = 0x41476C77; // "AGlw"
@@ -321,7 +319,6 @@ internal sealed class PresenceFile(string path, SqliteConnection connection, Pag
             && image.Int64(3) == Checksum(bytes, (ulong)id, (ulong)image.Int64(1), (ulong)image.Int64(2), 0);
     }
 
-    /// <summary>The plane of an image, by its id.</summary>
     internal static Plane PlaneOf(long id) => (Plane)(id >> PlaneShift);
 
     /// <summary>Reads the state; null: it is missing, or its checksum is wrong.</summary>
@@ -360,7 +357,6 @@ internal sealed class PresenceFile(string path, SqliteConnection connection, Pag
         _seal.TryCheckpoint(Connection);
     }
 
-    /// <summary>Opens a separate connection that only reads.</summary>
     internal static SqliteConnection ConnectToRead(string path) => Connect(path, SqliteOpenMode.ReadOnly);
 
     /// <summary>The writing connection, for statements in the same transaction, or before the writer starts.</summary>

@@ -69,7 +69,6 @@ public static class PrivateFile
         return file;
     }
 
-    /// <summary>Throws if the path is a symbolic link.</summary>
     internal static void RefuseLink(string path)
     {
         if (new FileInfo(path).LinkTarget is { } target)

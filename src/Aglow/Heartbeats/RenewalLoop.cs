@@ -56,13 +56,10 @@ internal sealed class RenewalLoop : IAsyncDisposable
         _flushed = metrics.Flushes("renewals");
     }
 
-    /// <summary>Waiting heartbeats.</summary>
     public Renewals OfPulse { get; }
 
-    /// <summary>Waiting activity.</summary>
     public Renewals OfActivity { get; }
 
-    /// <summary>Waiting heartbeats that name a kind of device.</summary>
     public Renewals OfKind(Plane plane)
     {
         if (Volatile.Read(ref _ofKinds[(int)plane]) is { } known)

@@ -47,7 +47,6 @@ public sealed record Explanation
     /// <summary>The explanation as a sentence for people.</summary>
     public required string Reason { get; init; }
 
-    /// <summary>Explains what these words mean at a moment.</summary>
     internal static Explanation Of(
         uint pulse,
         uint deciding,

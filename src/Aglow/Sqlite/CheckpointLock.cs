@@ -8,7 +8,6 @@ namespace Aglow.Sqlite;
 /// </summary>
 internal static class CheckpointLock
 {
-    /// <summary>The file's name.</summary>
     public const string FileName = "checkpoint.lock";
 
     /// <summary>Whether a server has created the file. A backup never creates it, because it may run as another user.</summary>

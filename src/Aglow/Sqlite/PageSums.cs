@@ -46,7 +46,6 @@ internal sealed class PageSums(SafeFileHandle file, int pageSize, WalNote note) 
     // the block in memory; -1: none
     private long _blockAt = -1;
 
-    /// <summary>The size of a page of the database.</summary>
     public int PageSize { get; } = pageSize;
 
     /// <summary>The newest note.</summary>

@@ -38,7 +38,6 @@ internal sealed class SetBackWords(IPlaneStore store, Clock clock)
     /// <summary>Whether words may be in the future in this pass.</summary>
     public bool MayBeOn(long pass) => pass < _until && !clock.IsSettling;
 
-    /// <summary>Moves the words of a page.</summary>
     public async ValueTask MoveAsync(int page)
     {
         for (var plane = Plane.Pulse; plane <= Plane.Other; plane++)

@@ -41,7 +41,6 @@ internal sealed class SweepLoop : IAsyncDisposable
 
     public Sweep Sweep { get; }
 
-    /// <summary>Sweeps once and starts the loop.</summary>
     public async Task StartAsync()
     {
         await PassAsync();

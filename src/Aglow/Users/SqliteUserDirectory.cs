@@ -24,7 +24,6 @@ namespace Aglow.Users;
 /// </remarks>
 public sealed class SqliteUserDirectory : IUserDirectory
 {
-    /// <summary>The file's name.</summary>
     internal const string FileName = "users.db";
 
     private const int ApplicationId = 0x41477573; // "AGus"

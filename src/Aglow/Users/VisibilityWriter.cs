@@ -63,7 +63,6 @@ internal sealed class VisibilityWriter(
         return waiting.Length > limit ? (waiting[..limit], waiting[limit]) : (waiting, null);
     }
 
-    /// <summary>Sets what a user shows in memory.</summary>
     public void Show(uint user, Visibility visibility)
     {
         if (visibilities.Set(user, visibility))

@@ -31,7 +31,6 @@ internal sealed class DirectoryNews(
     private (uint From, uint Next)? _registered;
     private bool _isLookingUp;
 
-    /// <summary>Applies a report of the directory.</summary>
     public void Hear(DirectoryChanges changes)
     {
         // before claims: a user who switches from one way of hiding to the other must stay hidden in between

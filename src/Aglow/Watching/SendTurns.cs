@@ -23,7 +23,6 @@ internal sealed class SendTurns<T>
     /// </summary>
     public long Added { get; private set; }
 
-    /// <summary>How many connections had their turn.</summary>
     public long Taken { get; private set; }
 
     /// <summary>Adds a connection at the end.</summary>

@@ -12,7 +12,6 @@ namespace Aglow.Watching;
 /// </remarks>
 internal sealed class TickSchedule(Slots<WatchConnection> connections)
 {
-    /// <summary>How many due ticks are sent together.</summary>
     public const int Batch = 256;
 
     /// <summary>A due tick waits at most 200 ms for others.</summary>

@@ -24,10 +24,8 @@ internal sealed class Topics
     /// <summary>All ids are below this number.</summary>
     public int Capacity => _topics.Capacity;
 
-    /// <summary>How many watched IDs have no index.</summary>
     public int UnknownKeys => Volatile.Read(ref _unknownKeys);
 
-    /// <summary>The watched IDs that have no index.</summary>
     public string[] ListUnknownKeys() => [.. _byUnknownKey.Keys];
 
     /// <summary>The first topic of a user, in a chain by <see cref="Topic.NextOfUser"/>; -1 if nobody watches.</summary>

@@ -17,7 +17,6 @@ internal sealed class TurnPace(TimeSpan gatherFor)
     // the end of the time that the turns so far have used, at gatherFor for each
     private TimeSpan _paidUntil;
 
-    /// <summary>When the next turn may come.</summary>
     public TimeSpan NextAt => _paidUntil - (gatherFor * (AtOnce - 1));
 
     /// <summary>Counts a turn that ended at <paramref name="now"/>.</summary>

@@ -33,7 +33,6 @@ public abstract class WatchConnection
     /// <summary>Whether the snapshots are sent after the next read; otherwise they wait for the store or for room.</summary>
     internal bool IsSnapshotDue { get; set; }
 
-    /// <summary>Whether the connection received <c>stale</c>.</summary>
     internal bool IsStale { get; set; }
 
     /// <summary>Whether it watches users whose words cannot be read or have not been read again, as of the last check.</summary>

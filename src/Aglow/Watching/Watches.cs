@@ -148,7 +148,6 @@ internal sealed class Watches(
             checks.Ask(id, gentle: false);
     }
 
-    /// <summary>Ends the connection's watches of these users.</summary>
     public void Remove(WatchConnection connection, UserBatch users, Definition definition)
     {
         using var _ = users;
@@ -161,7 +160,6 @@ internal sealed class Watches(
         }
     }
 
-    /// <summary>Ends all watches of the connection.</summary>
     public void RemoveAll(WatchConnection connection)
     {
         for (var index = 0; index < connection.Outbox.Topics.Length; index++)

@@ -55,7 +55,6 @@ internal sealed class SharedChangeRecorder(
     private Dictionary<uint, ToldFacts> _facts = [];
     private int _isSignaled;
 
-    /// <summary>Whether this node owns the feed.</summary>
     public bool IsOwner => Volatile.Read(ref _told) is not null;
 
     /// <summary>Wakes the loop because a hint or a check arrived.</summary>

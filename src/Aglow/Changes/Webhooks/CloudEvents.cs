@@ -8,7 +8,6 @@ namespace Aglow.Changes.Webhooks;
 /// <summary>Changes as a batch of CloudEvents 1.0 in JSON.</summary>
 internal static class CloudEvents
 {
-    /// <summary>The content type of a batch.</summary>
     public const string ContentType = "application/cloudevents-batch+json";
 
     private const string Source = "urn:aglow:changes";

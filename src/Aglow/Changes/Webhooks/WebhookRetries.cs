@@ -13,7 +13,6 @@ internal static class WebhookRetries
     /// <summary>The shortest wait, before jitter.</summary>
     public static readonly TimeSpan Shortest = TimeSpan.FromSeconds(1);
 
-    /// <summary>The longest wait.</summary>
     public static readonly TimeSpan Longest = TimeSpan.FromMinutes(10);
 
     /// <summary>The wait after an attempt that failed at <paramref name="now"/>.</summary>

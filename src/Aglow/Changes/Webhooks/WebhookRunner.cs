@@ -31,7 +31,6 @@ internal sealed class WebhookRunner(
     WebhookState stored,
     Func<string, string, CancellationToken, ValueTask> pause) : IAsyncDisposable
 {
-    /// <summary>The most changes in a request.</summary>
     public const int PerRequest = 100;
 
     private const int PageSize = 1000;

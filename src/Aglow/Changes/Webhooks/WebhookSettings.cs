@@ -40,7 +40,6 @@ internal sealed record WebhookSettings(string Id, string Url, WebhookEvents Even
     /// <summary>Why the server paused it automatically; null: a call paused it.</summary>
     public string? PausedFor { get; init; }
 
-    /// <summary>Whether this webhook receives a change.</summary>
     public bool Takes(PresenceChange change)
     {
         var kind = KindOf(change);

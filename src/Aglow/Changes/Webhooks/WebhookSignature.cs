@@ -6,7 +6,6 @@ namespace Aglow.Changes.Webhooks;
 /// <summary>Signatures of the Standard Webhooks scheme: HMAC-SHA256 over <c>id.timestamp.body</c>.</summary>
 internal static class WebhookSignature
 {
-    /// <summary>The prefix of a secret.</summary>
     public const string Prefix = "whsec_";
 
     // the scheme requires 24 to 64 bytes

@@ -66,7 +66,6 @@ internal sealed class WebhookTargets(
         }
     }
 
-    /// <summary>Whether a connection may go to an address.</summary>
     internal bool IsAllowed(IPAddress address, string scheme)
     {
         if (address.IsIPv4MappedToIPv6)
