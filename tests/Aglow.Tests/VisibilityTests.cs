@@ -12,6 +12,12 @@ public class VisibilityTests
         new() { Online = online, LastSeen = lastSeen, Approved = approved ?? [], Blocked = blocked ?? [] };
 
     [Theory]
+    [InlineData(0)]
+    [InlineData(1_000_001)]
+    public void A_limit_of_approvals_and_blocks_out_of_bounds_is_one_clear_line(int limit) =>
+        new AglowOptions { RelationLimit = limit }.Validate().ShouldBe([$"relation-limit is {limit}: set it from 1 to 1000000."]);
+
+    [Theory]
     [InlineData(OnlineVisibility.Everyone, false, false, true)]
     [InlineData(OnlineVisibility.Everyone, false, true, false)]
     [InlineData(OnlineVisibility.FollowersApproved, false, false, false)]

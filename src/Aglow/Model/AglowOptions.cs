@@ -157,6 +157,7 @@ public sealed class AglowOptions
         Check(KnownKeys >= 1024, $"known-keys is {KnownKeys}: set at least 1024.");
         Check(!string.IsNullOrWhiteSpace(DataDirectory), "data is empty: name a folder.");
         Check(SubscriptionLimit is >= 1 and <= 1_000_000, $"subscription-limit is {SubscriptionLimit}: set it from 1 to 1000000.");
+        Check(RelationLimit is >= 1 and <= 1_000_000, $"relation-limit is {RelationLimit}: set it from 1 to 1000000.");
         Check(MaxMessagesPerSecond >= 1, $"max-messages-per-second is {MaxMessagesPerSecond}: set at least 1.");
         Check(MaxConnectionsPerUser >= 1, $"max-connections-per-user is {MaxConnectionsPerUser}: set at least 1.");
         Check(MaxConnectionsPerAddress >= 1, $"max-connections-per-address is {MaxConnectionsPerAddress}: set at least 1.");
