@@ -60,7 +60,7 @@ public sealed class PresenceService : IAsyncDisposable
         Background = new BackgroundWork(clock.Time, log);
         Metrics = metrics;
         Definitions = new Definitions(options);
-        Beliefs = new Beliefs(Definitions, bus, tellsEveryArrival: true);
+        Beliefs = new Beliefs(Definitions, bus);
         KnownKeys = new KeyCache(options.KnownKeys);
         AskedKeys = new KeyCache(options.KnownKeys);
         Action<string, uint> registered = (key, index) => KeyRegistered?.Invoke(key, index);
@@ -191,7 +191,7 @@ public sealed class PresenceService : IAsyncDisposable
                 Background.LetGo("clock of accounts and hidden users", Task.Run(() => _accounts.HoldBackAsync(to, from - to)));
         };
         await _sweep.StartAsync();
-        _heartbeats.Start(_log);
+        _heartbeats.Renewals?.Start(_log);
         Watchers.Start();
     }
 
@@ -359,39 +359,6 @@ public sealed class PresenceService : IAsyncDisposable
     /// </summary>
     public ValueTask SetDisabledAsync(uint user, bool disabled) => _accounts.SetDisabledAsync(user, disabled);
 
-    /// <summary>Signs a user out everywhere; see <see cref="RevokeAsync(uint)"/>.</summary>
-    public async ValueTask RevokeAsync(UserId user) => await RevokeAsync(await RegisterAsync(user));
-
-    /// <summary>Disables a user; see <see cref="SetDisabledAsync(uint, bool)"/>.</summary>
-    public async ValueTask DisableAsync(UserId user) => await SetDisabledAsync(await RegisterAsync(user), disabled: true);
-
-    /// <summary>Enables a user who was disabled.</summary>
-    public async ValueTask EnableAsync(UserId user) => await SetDisabledAsync(await RegisterAsync(user), disabled: false);
-
-    /// <summary>
-    /// Closes a user's connections on every node with code 4401, for use when the application ends its own session of the user. The clients
-    /// then request another token or cookie. Other nodes receive it as a hint, which may be lost while the store is away;
-    /// <see cref="RevokeAsync(UserId)"/> is durable.
-    /// </summary>
-    public async ValueTask DisconnectAsync(UserId user)
-    {
-        var index = await FindAsync(user);
-        if (index != UserId.Nobody)
-            Bus.Publish(TransitionKind.Disconnected, [index]);
-    }
-
-    /// <summary>Deletes a user; see <see cref="DeleteUserAsync(uint)"/>.</summary>
-    public async ValueTask<bool> DeleteUserAsync(UserId user) =>
-        await FindAsync(user) is var index && index != UserId.Nobody && await DeleteUserAsync(index);
-
-    /// <summary>One user's status.</summary>
-    public async ValueTask<Presence> StatusAsync(UserId user, Definition? definition = null) =>
-        await StatusAsync(await FindAskedAsync(user), definition);
-
-    /// <summary>One heartbeat; gives the ID an index if it has none.</summary>
-    public async ValueTask<Admission> HeartbeatAsync(UserId user, bool active = false) =>
-        await HeartbeatAsync(await RegisterAsync(user), active);
-
     /// <summary>Finds users by name; see <see cref="IUserDirectory.SearchAsync"/>.</summary>
     public ValueTask<DirectoryPage> SearchUsersAsync(string query, int limit, string? cursor) =>
         Directory().SearchAsync(query, limit, cursor);
@@ -443,6 +410,41 @@ public sealed class PresenceService : IAsyncDisposable
     /// </summary>
     public ValueTask<(uint[] Users, uint? Next)> WaitingAsync(uint user, uint from, int limit) =>
         _visibility.WaitingAsync(user, from, limit);
+
+    // ---- by ID ----------------------------------------------------------------------------------------------------------
+
+    /// <summary>Signs a user out everywhere; see <see cref="RevokeAsync(uint)"/>.</summary>
+    public async ValueTask RevokeAsync(UserId user) => await RevokeAsync(await RegisterAsync(user));
+
+    /// <summary>Disables a user; see <see cref="SetDisabledAsync(uint, bool)"/>.</summary>
+    public async ValueTask DisableAsync(UserId user) => await SetDisabledAsync(await RegisterAsync(user), disabled: true);
+
+    /// <summary>Enables a user who was disabled.</summary>
+    public async ValueTask EnableAsync(UserId user) => await SetDisabledAsync(await RegisterAsync(user), disabled: false);
+
+    /// <summary>
+    /// Closes a user's connections on every node with code 4401, for use when the application ends its own session of the user. The clients
+    /// then request another token or cookie. Other nodes receive it as a hint, which may be lost while the store is away;
+    /// <see cref="RevokeAsync(UserId)"/> is durable.
+    /// </summary>
+    public async ValueTask DisconnectAsync(UserId user)
+    {
+        var index = await FindAsync(user);
+        if (index != UserId.Nobody)
+            Bus.Publish(TransitionKind.Disconnected, [index]);
+    }
+
+    /// <summary>Deletes a user; see <see cref="DeleteUserAsync(uint)"/>.</summary>
+    public async ValueTask<bool> DeleteUserAsync(UserId user) =>
+        await FindAsync(user) is var index && index != UserId.Nobody && await DeleteUserAsync(index);
+
+    /// <summary>One user's status.</summary>
+    public async ValueTask<Presence> StatusAsync(UserId user, Definition? definition = null) =>
+        await StatusAsync(await FindAskedAsync(user), definition);
+
+    /// <summary>One heartbeat; gives the ID an index if it has none.</summary>
+    public async ValueTask<Admission> HeartbeatAsync(UserId user, bool active = false) =>
+        await HeartbeatAsync(await RegisterAsync(user), active);
 
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()

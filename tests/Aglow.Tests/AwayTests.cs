@@ -166,7 +166,8 @@ public class AwayTests
             {
                 _time.Advance(Sweep.BeatInterval);
                 Clock.Beat();
-                await Writer.FlushAsync();
+                if (Writer.Renewals is { } renewals)
+                    await renewals.FlushAsync(all: false);
             }
         }
 

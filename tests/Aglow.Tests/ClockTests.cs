@@ -195,9 +195,7 @@ public class StallGuardTests
         _guard.Stalled(1000, 1060);
         _guard.HeldAt(1060).ShouldBe(1000u);
         _guard.HeldAt(1080).ShouldBe(1000u);
-        _guard.IsInForce(1080).ShouldBeTrue();
         _guard.HeldAt(1081).ShouldBe(1081u);
-        _guard.IsInForce(1081).ShouldBeFalse();
     }
 
     [Fact]

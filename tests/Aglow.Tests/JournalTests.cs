@@ -12,7 +12,7 @@ public class JournalTests
         rig.Heartbeat(1);
         // no time passes
         await rig.Store.KeptAsync();
-        rig.Journal.CommittedEntries.ShouldBe(1);
+        rig.Journal.Writer.Rows.CommittedEntries.ShouldBe(1);
         rig.Journal.QueueLength.ShouldBe(0);
     }
 
@@ -25,10 +25,10 @@ public class JournalTests
         rig.Time.Advance(TimeSpan.FromMilliseconds(20));
         rig.Heartbeat(2);
         rig.Time.Advance(TimeSpan.FromMilliseconds(29));
-        rig.Journal.CommittedEntries.ShouldBe(0);
+        rig.Journal.Writer.Rows.CommittedEntries.ShouldBe(0);
         rig.Time.Advance(TimeSpan.FromMilliseconds(1));
-        await Eventually.HoldsAsync(() => rig.Journal.CommittedEntries == 2);
-        rig.Journal.CommittedRows.ShouldBe(1);
+        await Eventually.HoldsAsync(() => rig.Journal.Writer.Rows.CommittedEntries == 2);
+        rig.Journal.Writer.Rows.CommittedRows.ShouldBe(1);
     }
 
     [Fact]
@@ -45,7 +45,7 @@ public class JournalTests
         await Eventually.HoldsAsync(() =>
         {
             rig.Time.Advance(TimeSpan.FromMilliseconds(50));
-            return rig.Journal.CommittedEntries == 200;
+            return rig.Journal.Writer.Rows.CommittedEntries == 200;
         });
     }
 
@@ -85,7 +85,7 @@ public class JournalTests
         rig.Journal.IsBacklogged.ShouldBeTrue();
         await rig.Store.KeptAsync();
         rig.Journal.IsBacklogged.ShouldBeFalse();
-        rig.Journal.CommittedEntries.ShouldBe(users.Length);
+        rig.Journal.Writer.Rows.CommittedEntries.ShouldBe(users.Length);
 
         await using var next = await rig.CrashAsync(1);
         next.Recovery.Registered.ShouldBe(users.Length);
@@ -112,7 +112,7 @@ public class JournalTests
         })));
         await rig.Store.KeptAsync();
         var words = Enumerable.Range(0, users).Select(user => rig.Word((uint)user)).ToArray();
-        rig.Journal.CommittedRows.ShouldBeGreaterThan(10);
+        rig.Journal.Writer.Rows.CommittedRows.ShouldBeGreaterThan(10);
 
         await rig.Journal.AbandonAsync();
         await rig.Store.DisposeAsync();
@@ -146,7 +146,7 @@ public class JournalTests
         await Eventually.HoldsAsync(() =>
         {
             rig.Time.Advance(TimeSpan.FromMilliseconds(250));
-            return rig.Journal.QueueLength == 0 && rig.Journal.Failures > 3;
+            return rig.Journal.QueueLength == 0 && rig.Journal.Writer.Failures > 3;
         });
         rig.Journal.IsFailing.ShouldBeTrue();
 
@@ -168,7 +168,7 @@ public class JournalTests
         var rig = JournalRig.Begin(started: true);
         var users = Enumerable.Range(0, 1_000_000).Select(i => (uint)i * 7).ToArray();
         var words = new uint[users.Length];
-        while (rig.Journal.JournalBytes < Checkpoint.SmallestJournal)
+        while (rig.Journal.Writer.Rows.JournalBytes < Checkpoint.SmallestJournal)
         {
             rig.Advance(1);
             Array.Fill(words, rig.Now);
@@ -179,7 +179,7 @@ public class JournalTests
 
         // one slice per millisecond, and after each slice a commit for a user who comes online
         uint newcomer = 1;
-        for (; rig.Journal.Checkpoints == 0; newcomer += 7)
+        for (; rig.Journal.Writer.Rows.Checkpoint.Count == 0; newcomer += 7)
         {
             rig.Heartbeat(newcomer).ShouldBeTrue();
             await rig.Store.KeptAsync();
@@ -187,7 +187,7 @@ public class JournalTests
         }
 
         newcomer.ShouldBeGreaterThan(7u * 64);
-        rig.Journal.JournalBytes.ShouldBeLessThan(Checkpoint.SmallestJournal);
+        rig.Journal.Writer.Rows.JournalBytes.ShouldBeLessThan(Checkpoint.SmallestJournal);
         await using var next = await rig.CrashAsync(1);
         next.Recovery.Registered.ShouldBe(users.Length + (newcomer / 7));
         next.Recovery.Online.ShouldBe(users.Length + (newcomer / 7));

@@ -357,8 +357,8 @@ public class RecoveryTests
         rig.Journal.Writer.Commit();
         var seen = rig.Now;
         rig.Journal.Writer.CheckpointNow();
-        rig.Journal.JournalBytes.ShouldBe(0);
-        rig.Journal.Checkpoints.ShouldBe(1);
+        rig.Journal.Writer.Rows.JournalBytes.ShouldBe(0);
+        rig.Journal.Writer.Rows.Checkpoint.Count.ShouldBe(1);
 
         await using var next = await rig.CrashAsync(1);
         next.Recovery.Rows.ShouldBe(0);

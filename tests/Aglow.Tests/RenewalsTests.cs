@@ -284,7 +284,7 @@ public sealed class RenewalsTests : IAsyncDisposable
     [Fact]
     public async Task A_hint_that_comes_while_a_page_is_read_is_not_undone_by_it()
     {
-        using var beliefs = new Beliefs(new Definitions(new AglowOptions()), _bus, tellsEveryArrival: true);
+        using var beliefs = new Beliefs(new Definitions(new AglowOptions()), _bus);
         var sweep = new Sweep(_store, _clock, beliefs);
         await _store.ExchangeAsync(Plane.Pulse, 256, _clock.Now);
         // while the copy of the page is read, a user comes online
@@ -298,7 +298,7 @@ public sealed class RenewalsTests : IAsyncDisposable
     [Fact]
     public async Task A_remote_store_is_swept_once_in_ten_seconds()
     {
-        using var beliefs = new Beliefs(new Definitions(new AglowOptions()), _bus, tellsEveryArrival: true);
+        using var beliefs = new Beliefs(new Definitions(new AglowOptions()), _bus);
         var sweep = new Sweep(_store, _clock, beliefs);
         await _writer.WriteAsync(1, active: false);
         await BeatsAsync(11);
@@ -375,7 +375,7 @@ public sealed class RenewalsTests : IAsyncDisposable
     {
         // each beat writes a tenth of the pages
         for (var beat = 0; beat < 10; beat++)
-            await _writer.FlushAsync();
+            await _writer.Renewals!.FlushAsync(all: false);
     }
 
     private void Advance(int seconds)

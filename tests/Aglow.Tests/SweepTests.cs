@@ -75,12 +75,11 @@ public class SweepTests
     }
 
     [Fact]
-    public async Task A_hint_between_two_sweeps_is_told_at_once_and_not_again()
+    public async Task A_hint_between_two_sweeps_is_told_at_once_and_not_again_by_the_sweep()
     {
         await using var rig = new Rig();
         await rig.Sweep.PassAsync();
         rig.Heartbeat(5);
-        rig.Bus.Publish(TransitionKind.Arrived, [5]);
         rig.Bus.Publish(TransitionKind.Arrived, [5]);
         rig.Told.ShouldBe([(5u, TransitionKind.Arrived)]);
         await rig.Sweep.PassAsync();
@@ -157,11 +156,12 @@ public class SweepTests
                         break;
                 }
 
-                // each reported change differs from the one before: no user comes online twice or goes offline twice in a row
+                // no user goes offline twice in a row, and a sweep brings nobody online twice; a hint of an arrival is always passed on
                 foreach (var (who, why) in rig.Told)
                 {
                     var online = why == TransitionKind.Arrived;
-                    shown.GetValueOrDefault(who).ShouldBe(!online);
+                    if (kind != 1)
+                        shown.GetValueOrDefault(who).ShouldBe(!online);
                     shown[who] = online;
                 }
             }
@@ -382,7 +382,7 @@ public class SweepTests
         reads = 0;
         var passes = sweep.Passes;
         await BeatAsync(200);
-        clock.Guard.IsInForce(clock.Now).ShouldBeTrue();
+        clock.Guard.IsInForceAnywhere(clock.Moment).ShouldBeTrue();
         passes = sweep.Passes - passes;
         passes.ShouldBeGreaterThan(2);
         reads.ShouldBeLessThan((int)passes * 20);

@@ -54,12 +54,6 @@ public sealed class AglowMetrics : IDisposable
     /// <summary>All metrics.</summary>
     public IReadOnlyList<Metric> All => Volatile.Read(ref _all);
 
-    /// <summary>Heartbeats of users who were already online.</summary>
-    public long Renewals => Volatile.Read(ref _renewals);
-
-    /// <summary>Heartbeats that brought a user online.</summary>
-    public long Arrivals => Volatile.Read(ref _arrivals);
-
     /// <summary>Counts a written batch.</summary>
     public void Written(int renewals, int arrivals, int refused)
     {

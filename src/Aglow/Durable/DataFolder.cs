@@ -20,9 +20,8 @@ namespace Aglow.Durable;
 /// </code>
 /// If the folder cannot be used, a <see cref="DataFolderException"/> with a message of one line is thrown, and nothing is overwritten.
 /// </remarks>
-public sealed class DataFolder : IDisposable
+internal sealed class DataFolder : IDisposable
 {
-    /// <summary>The name of the database of consumers.</summary>
     internal const string ConsumersName = "consumers.db";
 
     /// <summary>The name of the file that marks a folder which a backup made.</summary>
@@ -39,16 +38,12 @@ public sealed class DataFolder : IDisposable
         _lock = @lock;
     }
 
-    /// <summary>The full path of the folder.</summary>
     public string FullPath { get; }
 
-    /// <summary>The path of the database of words.</summary>
     public string PresencePath => Path.Combine(FullPath, "presence.db");
 
-    /// <summary>The path of the database of users.</summary>
     public string UsersPath => Path.Combine(FullPath, "users.db");
 
-    /// <summary>The path of the database of consumers.</summary>
     internal string ConsumersPath => Path.Combine(FullPath, ConsumersName);
 
     /// <summary>Locks a folder for this process, and creates it if it is missing.</summary>
@@ -110,7 +105,6 @@ public sealed class DataFolder : IDisposable
                     + "ends it.");
     }
 
-    /// <summary>Unlocks the folder.</summary>
     public void Dispose()
     {
         DropPid();

@@ -25,7 +25,7 @@ namespace Aglow.Durable;
 /// <para>Callers use this type. <see cref="JournalWriter"/> decides when to write, and <see cref="JournalRows"/> writes the rows.</para>
 /// Threading: <see cref="Add"/> and <see cref="FlushedAsync"/> from any thread, without a lock. Only the writer thread uses the file.
 /// </remarks>
-public sealed class Journal : IAsyncDisposable
+internal sealed class Journal : IAsyncDisposable
 {
     /// <summary>The longest time from <see cref="Add"/> until the writer begins to write the word.</summary>
     public static readonly TimeSpan CommitInterval = TimeSpan.FromMilliseconds(50);
@@ -89,35 +89,10 @@ public sealed class Journal : IAsyncDisposable
     /// <summary>Whether the data folder is missing, was replaced, or is read-only.</summary>
     public bool IsFolderLost => _watch is { Trouble: not null };
 
-    /// <summary>Rows committed since the start.</summary>
-    public long CommittedRows => _writer?.Rows.CommittedRows ?? 0;
-
-    /// <summary>Words committed since the start.</summary>
-    public long CommittedEntries => _writer?.Rows.CommittedEntries ?? 0;
-
-    /// <summary>The duration of the last commit, from reading the words to the end of the fsync.</summary>
-    public TimeSpan LastCommitTook => _writer?.Rows.LastCommitTook ?? default;
-
-    /// <summary>
-    /// How long the oldest queued user has waited for the writer. While nothing can be written: the time since the first failure.
-    /// </summary>
-    public TimeSpan Lag => _writer?.Lag ?? default;
-
-    /// <summary>The number of failed writes since the start.</summary>
-    public long Failures => _writer?.Failures ?? 0;
-
-    /// <summary>The size of the journal in bytes. The next start replays it.</summary>
-    public long JournalBytes => _writer?.Rows.JournalBytes ?? 0;
-
-    /// <summary>The number of checkpoints completed since the start.</summary>
-    public long Checkpoints => _writer?.Rows.Checkpoint.Count ?? 0;
-
     /// <summary>Opens <c>presence.db</c>, and creates it if it is missing.</summary>
     /// <exception cref="DataFolderException">The file cannot be used. Nothing in it was changed.</exception>
-    public static Journal Open(string presencePath, AglowLog log) => Open(presencePath, log, null);
-
-    /// <summary>The same, in a folder that is watched.</summary>
-    internal static Journal Open(string presencePath, AglowLog log, FolderWatch? watch) => new(PresenceFile.Open(presencePath), log, watch);
+    public static Journal Open(string presencePath, AglowLog log, FolderWatch? watch = null) =>
+        new(PresenceFile.Open(presencePath), log, watch);
 
     /// <summary>Passes all words to this reader as they are written. Call it before <see cref="Load"/>.</summary>
     internal void Follow(JournalReader reader) => _reader = reader;
@@ -169,18 +144,20 @@ public sealed class Journal : IAsyncDisposable
     /// <summary>Adds the metrics of the journal. After <see cref="Load"/> and before <see cref="Start"/>.</summary>
     public void Observe(AglowMetrics metrics)
     {
-        metrics.Gauge("aglow.journal.bytes", "Bytes that the next start would replay.", () => JournalBytes);
+        metrics.Gauge("aglow.journal.bytes", "Bytes that the next start would replay.", () => Writer.Rows.JournalBytes);
         metrics.Gauge("aglow.journal.queue", "Users whose words wait to be written.", () => QueueLength);
-        metrics.Gauge("aglow.journal.lag.seconds", "How long the oldest waiting word has waited.", () => Lag.TotalSeconds);
+        metrics.Gauge("aglow.journal.lag.seconds", "How long the oldest waiting word has waited.", () => Writer.Lag.TotalSeconds);
         metrics.Gauge("aglow.journal.failing", "1 while the server cannot write to disk.", () => IsFailing ? 1 : 0);
-        metrics.Gauge("aglow.journal.commit.seconds", "Duration of the last commit with its fsync.", () => LastCommitTook.TotalSeconds);
-        metrics.Count("aglow.journal.words", "Words committed.", () => CommittedEntries);
-        metrics.Count("aglow.journal.checkpoints", "Completed checkpoints.", () => Checkpoints);
-        metrics.CountErrors("journal", () => Failures);
+        metrics.Gauge(
+            "aglow.journal.commit.seconds",
+            "Duration of the last commit with its fsync.",
+            () => Writer.Rows.LastCommitTook.TotalSeconds);
+        metrics.Count("aglow.journal.words", "Words committed.", () => Writer.Rows.CommittedEntries);
+        metrics.Count("aglow.journal.checkpoints", "Completed checkpoints.", () => Writer.Rows.Checkpoint.Count);
+        metrics.CountErrors("journal", () => Writer.Failures);
         Writer.Rows.Committed = metrics.Flushes("journal");
     }
 
-    /// <summary>Starts the writer thread.</summary>
     public void Start() => Writer.Start();
 
     /// <summary>Queues users whose current words must be written. They are on disk after about 50 ms. Never waits.</summary>

@@ -3,7 +3,7 @@ namespace Aglow.Durable;
 /// <summary>The embedded store: words in memory, which a <see cref="Journal"/> makes durable.</summary>
 /// <param name="budget">The most pages.</param>
 /// <param name="journal">This store disposes it.</param>
-public sealed class JournaledPlaneStore(PageBudget budget, Journal journal) : MemoryPlaneStore(budget)
+internal sealed class JournaledPlaneStore(PageBudget budget, Journal journal) : MemoryPlaneStore(budget)
 {
     /// <inheritdoc/>
     public override uint EarlierRunEnd => journal.EarlierRunEnd;

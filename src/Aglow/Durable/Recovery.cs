@@ -25,7 +25,7 @@ namespace Aglow.Durable;
 /// words of future seconds are moved back by the same difference, and are journalled again (<see cref="TakenBack"/>).</para>
 /// Threading: one thread for each processor reads images, one thread replays rows.
 /// </remarks>
-public sealed class Recovery
+internal sealed class Recovery
 {
     private readonly PresenceFile _file;
     private readonly MemoryPlaneStore _store;
@@ -74,7 +74,6 @@ public sealed class Recovery
     /// <summary>The position of the journal's last row.</summary>
     internal long Position { get; private set; }
 
-    /// <summary>The duration of the recovery.</summary>
     public TimeSpan Took { get; private set; }
 
     /// <summary>The second that became the last seen of users who were online at a crash; 0 after a clean stop.</summary>

@@ -38,7 +38,7 @@ public enum Admission : byte
 /// With a remote store, renewals wait up to a second for a batch (<see cref="Renewals"/>). Arrivals and leaves are still written at once.
 /// Threading: any thread, no lock. A renewal allocates nothing; batches borrow arrays from the shared pool.
 /// </remarks>
-public sealed class HeartbeatWriter : IAsyncDisposable
+internal sealed class HeartbeatWriter : IAsyncDisposable
 {
     private readonly IPlaneStore _store;
     private readonly ITransitionBus _bus;
@@ -52,7 +52,6 @@ public sealed class HeartbeatWriter : IAsyncDisposable
     // interval may lie between the last word and the failure, and another before the next heartbeat.
     private readonly TimeSpan _handOverAfter;
     private uint _earlierRunEnd;
-    // null if a write costs less than waiting for a batch
     private readonly RenewalLoop? _renewals;
     // null if there are several nodes
     private readonly RecentDevices? _devices;
@@ -61,7 +60,6 @@ public sealed class HeartbeatWriter : IAsyncDisposable
     private readonly ActivityWriter _activity;
     private readonly LeaveWriter _leaves;
 
-    /// <summary>A writer of words into <paramref name="store"/>.</summary>
     public HeartbeatWriter(
         IPlaneStore store, ITransitionBus bus, Clock clock, Definitions definitions, AglowOptions options, AglowMetrics metrics)
     {
@@ -89,14 +87,8 @@ public sealed class HeartbeatWriter : IAsyncDisposable
         _leaves = new LeaveWriter(store, bus, clock, _online, _ahead, _renewals, _devices, metrics);
     }
 
-    /// <summary>Starts the loop that writes waiting renewals.</summary>
-    internal void Start(AglowLog log) => _renewals?.Start(log);
-
-    /// <summary>Writes what is due in one beat, for tests that own the time. False if a write failed.</summary>
-    internal ValueTask<bool> FlushAsync() => _renewals?.FlushAsync(all: false) ?? new(true);
-
-    /// <summary>Drops the waiting renewals of a user whose words are about to be erased.</summary>
-    internal void Forget(uint user) => _renewals?.Forget([user]);
+    /// <summary>The renewals that wait to be written; null if a write costs less than waiting for a batch.</summary>
+    internal RenewalLoop? Renewals => _renewals;
 
     /// <summary>Marks the activity of a user if it is older than this second.</summary>
     internal ValueTask EndActivityAsync(uint user, uint before) => _sessions.EndActivityAsync(new[] { user }, before);

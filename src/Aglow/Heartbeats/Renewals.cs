@@ -26,7 +26,7 @@ namespace Aglow.Heartbeats;
 /// Threading: any thread defers, without a lock or an allocation; one loop flushes. Rejected: a queue of heartbeats, which grows while the
 /// store is away and keeps obsolete words; and a dictionary, which costs 40 bytes a user and a lock.
 /// </remarks>
-public sealed class Renewals : IDisposable
+internal sealed class Renewals : IDisposable
 {
     /// <summary>How often the loop wakes: a tenth of the pages each time, so that the store's load is even.</summary>
     public static readonly TimeSpan BeatInterval = TimeSpan.FromMilliseconds(100);
@@ -61,7 +61,6 @@ public sealed class Renewals : IDisposable
     /// <summary>Words sent to the store since the start.</summary>
     public long Sent { get; private set; }
 
-    /// <summary>Users whose words wait.</summary>
     public long Waiting => _dirty.Count;
 
     /// <summary>

@@ -137,7 +137,7 @@ public sealed class Clock
         Volatile.Write(ref _storeOffsetSeconds, storeSeconds - _time.GetElapsedTime(_startedAt, stamp).TotalSeconds);
 
     /// <summary>Adds the metrics of store time, and of the leases that are held.</summary>
-    public void Observe(AglowMetrics metrics)
+    internal void Observe(AglowMetrics metrics)
     {
         metrics.Count(
             "aglow.stalls",
@@ -164,7 +164,7 @@ public sealed class Clock
     /// <summary>
     /// Detects a pause of this process and follows the reference. The sweep's loop calls it ten times a second. Returns the pause, or zero.
     /// </summary>
-    public TimeSpan Beat()
+    internal TimeSpan Beat()
     {
         var stamp = _time.GetTimestamp();
         var last = _lastBeat;

@@ -131,7 +131,6 @@ public interface IPlaneStore : IAsyncDisposable
 /// <summary>Reads of single words, for callers that are not on a hot path.</summary>
 internal static class PlaneReads
 {
-    /// <summary>One word of a user.</summary>
     public static async ValueTask<uint> ReadOneAsync(this IPlaneStore store, Plane plane, uint user)
     {
         uint[] one = [user, 0];
@@ -155,11 +154,6 @@ public sealed class StoreUnavailableException : Exception
     {
     }
 
-    /// <summary>Without a message, as is usual for exceptions.</summary>
-    public StoreUnavailableException()
-    {
-    }
-
     /// <summary>Whether this node hands its users over, so that clients should go to another node at once.</summary>
     public bool IsHandedOver { get; init; }
 }
@@ -176,11 +170,6 @@ public sealed class DataFolderException : Exception
     /// <summary>With a message of one line and its cause.</summary>
     public DataFolderException(string message, Exception inner)
         : base(message, inner)
-    {
-    }
-
-    /// <summary>Without a message, as is usual for exceptions.</summary>
-    public DataFolderException()
     {
     }
 }

@@ -30,16 +30,13 @@ public sealed class StallGuard
     public long Stalls { get; private set; }
 
     /// <summary>The second by which leases are judged at <paramref name="now"/>.</summary>
-    public uint HeldAt(uint now) => HeldAt(Volatile.Read(ref _guard), now);
-
-    /// <summary>Whether the guard is active at <paramref name="now"/>.</summary>
-    public bool IsInForce(uint now) => HeldAt(now) != now;
+    internal uint HeldAt(uint now) => HeldAt(Volatile.Read(ref _guard), now);
 
     /// <summary>Whether expired leases are held back at this moment, for all users or for some pages.</summary>
-    public bool IsInForceAnywhere(Moment at) => at.HeldAt != at.Now || at.Now <= Volatile.Read(ref _pagesHeldUntil);
+    internal bool IsInForceAnywhere(Moment at) => at.HeldAt != at.Now || at.Now <= Volatile.Read(ref _pagesHeldUntil);
 
     /// <summary>A moment for users of this page: held back further if words of the page could not be written.</summary>
-    public Moment Hold(Moment at, int page)
+    internal Moment Hold(Moment at, int page)
     {
         if (at.Now > Volatile.Read(ref _pagesHeldUntil))
             return at;
@@ -80,7 +77,7 @@ public sealed class StallGuard
     /// Reports that store time jumps. A jump forward is a stall between the two seconds. After a jump back, leases are judged by the new
     /// second, or by the earlier second that was held.
     /// </summary>
-    public void Stepped(uint from, uint to)
+    internal void Stepped(uint from, uint to)
     {
         if (to >= from)
         {

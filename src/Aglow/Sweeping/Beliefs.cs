@@ -10,7 +10,7 @@ namespace Aglow.Sweeping;
 public delegate void BeliefChanged(Definition definition, TransitionKind kind, ReadOnlySpan<uint> users);
 
 /// <summary>
-/// The beliefs in use, one for each definition. Hints come in; each flip is reported exactly once.
+/// The beliefs in use, one for each definition. Hints come in; each flip is reported exactly once, and each arrival.
 /// </summary>
 /// <remarks>
 /// The default definition always has a belief. Another definition gets one at its first use, and the next <see cref="Sweep"/> fills it.
@@ -23,16 +23,15 @@ public sealed class Beliefs : IDisposable
 {
     private readonly Lock _gate = new();
     private readonly Definitions _definitions;
-    private readonly bool _tellsEveryArrival;
     private readonly long[] _flips = new long[(int)TransitionKind.LeftEverywhere + 1];
+    // users whom a sweep found online without a hint
     private long _found;
     private Belief[] _inUse;
 
     /// <summary>Starts with the default definition's belief; receives hints from <paramref name="bus"/>.</summary>
-    public Beliefs(Definitions definitions, ITransitionBus bus, bool tellsEveryArrival = false)
+    public Beliefs(Definitions definitions, ITransitionBus bus)
     {
         _definitions = definitions;
-        _tellsEveryArrival = tellsEveryArrival;
         Default = new Belief(definitions.Default);
         _inUse = [Default];
         HearsAll = bus.IsLossless;
@@ -43,18 +42,15 @@ public sealed class Beliefs : IDisposable
     public Belief Default { get; }
 
     /// <summary>Whether every arrival is received, so that a sweep only has to correct users who are believed online.</summary>
-    public bool HearsAll { get; }
+    internal bool HearsAll { get; }
 
     /// <summary>The beliefs in use now. A new one is added at the end, and none is removed.</summary>
-    public ReadOnlySpan<Belief> InUse => Volatile.Read(ref _inUse);
+    internal ReadOnlySpan<Belief> InUse => Volatile.Read(ref _inUse);
 
     /// <summary>
     /// How often the default definition's bits changed by this kind of transition. <see cref="TransitionKind.Changed"/> counts users.
     /// </summary>
-    public long Flips(TransitionKind kind) => Volatile.Read(ref _flips[(int)kind]);
-
-    /// <summary>Users whom a sweep found online without a hint.</summary>
-    public long Found => Volatile.Read(ref _found);
+    internal long Flips(TransitionKind kind) => Volatile.Read(ref _flips[(int)kind]);
 
     /// <summary>Raised when a hint or the sweep flips a bit.</summary>
     public event BeliefChanged? Changed;
@@ -62,7 +58,7 @@ public sealed class Beliefs : IDisposable
     /// <summary>
     /// The belief of a definition, created if necessary. <paramref name="made"/>: it is new, and the next sweep fills it.
     /// </summary>
-    public Belief Use(Definition definition, out bool made)
+    internal Belief Use(Definition definition, out bool made)
     {
         lock (_gate)
         {
@@ -81,14 +77,14 @@ public sealed class Beliefs : IDisposable
     }
 
     /// <summary>Adds the metrics of online users and their transitions.</summary>
-    public void Observe(AglowMetrics metrics)
+    internal void Observe(AglowMetrics metrics)
     {
         metrics.Gauge("aglow.users.online", "Users believed online under the default definition.", () => Default.Online);
         const string Transitions = "aglow.transitions";
         const string Description = "Changes of online users under the default definition, as this node believes them. "
             + "Status: a claim, an idle user who is active again, or a deletion.";
         Count("online", "heartbeat", () => Flips(TransitionKind.Arrived));
-        Count("online", "sweep", () => Found);
+        Count("online", "sweep", () => Volatile.Read(ref _found));
         Count("offline", "goodbye", () => Flips(TransitionKind.Left));
         Count("offline", "lapse", () => Flips(TransitionKind.Lapsed));
         Count("changed", "status", () => Flips(TransitionKind.Changed));
@@ -129,7 +125,7 @@ public sealed class Beliefs : IDisposable
         {
             var isFlip = Default.Set(user, online);
             flips += isFlip ? 1 : 0;
-            if (isFlip || (online && _tellsEveryArrival))
+            if (isFlip || online)
                 flipped[count++] = user;
         }
 

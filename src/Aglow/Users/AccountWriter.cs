@@ -25,7 +25,6 @@ internal sealed class AccountWriter(
 {
     private bool IsShared => directory is { IsShared: true };
 
-    /// <summary>Loads claims, visibility and accounts.</summary>
     public async Task LoadAsync()
     {
         if (directory is null)
@@ -55,7 +54,7 @@ internal sealed class AccountWriter(
             claims.Enable(user);
         // waiting heartbeats were sent before the change, so they must not be written
         if (account.RevokedAt != was.RevokedAt || account.IsDisabled)
-            heartbeats.Forget(user);
+            heartbeats.Renewals?.Forget([user]);
         if (account.IsDisabled != was.IsDisabled)
             recheck([user]);
     }

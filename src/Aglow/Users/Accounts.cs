@@ -20,7 +20,7 @@ public sealed class Accounts
     public event Action<uint, Account, Account>? Changed;
 
     /// <summary>The users with a decision, in any order.</summary>
-    public IEnumerable<uint> Users => _byUser.Select(static a => a.Key);
+    internal IEnumerable<uint> Users => _byUser.Select(static a => a.Key);
 
     /// <summary>Changes with every change of an account; 0 if there never was a decision.</summary>
     public int Version => Volatile.Read(ref _version);
@@ -35,7 +35,7 @@ public sealed class Accounts
     public bool IsDisabled(uint user) => !IsNobodyDisabled && Of(user).IsDisabled;
 
     /// <summary>Whether one of these users is disabled.</summary>
-    public bool IsAnyDisabled(ReadOnlySpan<uint> users)
+    internal bool IsAnyDisabled(ReadOnlySpan<uint> users)
     {
         if (IsNobodyDisabled)
             return false;
@@ -49,7 +49,7 @@ public sealed class Accounts
     }
 
     /// <summary>Sets an account, and raises the event if it changed.</summary>
-    public void Set(uint user, Account account)
+    internal void Set(uint user, Account account)
     {
         var was = _byUser.GetValueOrDefault(user);
         if (was == account)

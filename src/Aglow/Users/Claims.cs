@@ -105,7 +105,7 @@ public sealed class Claims
     }
 
     /// <summary>Shows a disabled user offline, with the last seen of their account, whatever their claims.</summary>
-    public void Disable(uint user, uint shownLastSeen)
+    internal void Disable(uint user, uint shownLastSeen)
     {
         lock (_gate)
         {
@@ -119,7 +119,7 @@ public sealed class Claims
     }
 
     /// <summary>Shows an enabled user by their claims again.</summary>
-    public void Enable(uint user)
+    internal void Enable(uint user)
     {
         lock (_gate)
         {
@@ -132,11 +132,11 @@ public sealed class Claims
     }
 
     /// <summary>Adds the metric of hidden users.</summary>
-    public void Observe(AglowMetrics metrics, Clock clock) => metrics.Gauge(
+    internal void Observe(AglowMetrics metrics, Clock clock) => metrics.Gauge(
         "aglow.users.hidden", "Users who appear offline by a claim, or are disabled.", () => Hidden(clock.Now).LongCount());
 
     /// <summary>Sets all claims of a user; returns whether they changed.</summary>
-    public bool Set(uint user, IReadOnlyList<Claim> claims, uint now)
+    internal bool Set(uint user, IReadOnlyList<Claim> claims, uint now)
     {
         Claim[] kept = [.. claims.Where(claim => IsKept(claim, now))];
         lock (_gate)

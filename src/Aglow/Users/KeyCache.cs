@@ -72,7 +72,7 @@ public sealed class KeyCache
     }
 
     /// <summary>Remembers a key.</summary>
-    public void Add(ReadOnlySpan<byte> key, uint number)
+    internal void Add(ReadOnlySpan<byte> key, uint number)
     {
         ArgumentOutOfRangeException.ThrowIfGreaterThan(key.Length, UserId.MaxKeyBytes);
         lock (_writing)

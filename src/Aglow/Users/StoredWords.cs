@@ -6,7 +6,6 @@ namespace Aglow.Users;
 /// <remarks>Threading: any thread.</remarks>
 internal sealed class StoredWords(IPlaneStore store, HeartbeatWriter heartbeats, Clock clock, Definition online, Action<uint>? note)
 {
-    /// <summary>The word of the last heartbeat.</summary>
     public ValueTask<uint> ReadPulseAsync(uint user) => store.ReadOneAsync(Plane.Pulse, user);
 
     /// <summary>The last seen to show of a user who hides now.</summary>
@@ -35,7 +34,7 @@ internal sealed class StoredWords(IPlaneStore store, HeartbeatWriter heartbeats,
 
     public async ValueTask EraseAsync(uint user)
     {
-        heartbeats.Forget(user);
+        heartbeats.Renewals?.Forget([user]);
         for (var plane = Plane.Pulse; plane <= Plane.Other; plane++)
         {
             if (!store.IsInUse(plane))

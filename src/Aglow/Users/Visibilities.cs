@@ -32,7 +32,7 @@ public sealed class Visibilities(bool isReciprocal) : IDisposable
     public bool IsEmpty => Volatile.Read(ref _count) == 0;
 
     /// <summary>The users with settings, in any order.</summary>
-    public IEnumerable<uint> Users => _byUser.Select(static e => e.Key);
+    internal IEnumerable<uint> Users => _byUser.Select(static e => e.Key);
 
     /// <summary>What a user shows.</summary>
     public Visibility Of(uint user) => IsEmpty ? Visibility.Default : _byUser.GetValueOrDefault(user, Visibility.Default);
@@ -61,7 +61,7 @@ public sealed class Visibilities(bool isReciprocal) : IDisposable
     internal ReadOnlySpan<ulong> NotToEveryone(int page) => _notToEveryone.Count == 0 ? default : _notToEveryone.Groups(page);
 
     /// <summary>How many users who are believed online are not visible to everyone.</summary>
-    public long CountNotToEveryone(UserBits online)
+    internal long CountNotToEveryone(UserBits online)
     {
         if (_notToEveryone.Count == 0)
             return 0;
@@ -80,7 +80,7 @@ public sealed class Visibilities(bool isReciprocal) : IDisposable
     }
 
     /// <summary>Sets what a user shows; returns whether it changed. Callers order their calls for one user.</summary>
-    public bool Set(uint user, Visibility visibility)
+    internal bool Set(uint user, Visibility visibility)
     {
         lock (_gate)
         {

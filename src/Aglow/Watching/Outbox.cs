@@ -23,10 +23,6 @@ internal struct Outbox
     private int _used;
     private int _holes;
 
-    public Outbox()
-    {
-    }
-
     public readonly int Count => _used - _holes;
 
     /// <summary>The topics by index, -1 for a free one.</summary>

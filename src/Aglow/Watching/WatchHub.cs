@@ -104,9 +104,6 @@ public sealed class WatchHub : IAsyncDisposable
             () => _outages.StaleConnections);
     }
 
-    /// <summary>The coalescing window: how long changes were held at most, in the last second.</summary>
-    public TimeSpan Window => _sender.Window;
-
     /// <summary>Deliveries: changes sent, one for each watcher.</summary>
     public long Deliveries => _sender.Deliveries;
 
@@ -195,7 +192,7 @@ public sealed class WatchHub : IAsyncDisposable
     }
 
     /// <summary>Notifies watchers whose view changed because this user shows or sees more or less than before.</summary>
-    public void Resight(uint user)
+    internal void Resight(uint user)
     {
         // if nobody watches now, later watches start with the new visibility anyway
         if (_watches.Count > 0)

@@ -63,7 +63,7 @@ internal sealed class WatchSender
         metrics.Gauge(
             "aglow.window.seconds",
             "The coalescing window: how long changes were held and gathered at most, in the last second.",
-            () => Window.TotalSeconds);
+            () => TimeSpan.FromTicks(Volatile.Read(ref _windowTicks)).TotalSeconds);
         metrics.Gauge(
             "aglow.outbox.changes",
             "Changes that wait to be sent, one for each watcher. They wait longer than a moment only for clients that do not read.",
@@ -78,11 +78,7 @@ internal sealed class WatchSender
         _flushed = metrics.Flushes("frames");
     }
 
-    /// <summary>What each watcher may see.</summary>
     public Sights Sights { get; }
-
-    /// <summary>How long changes were held at most, in the last second. From any thread.</summary>
-    public TimeSpan Window => TimeSpan.FromTicks(Volatile.Read(ref _windowTicks));
 
     /// <summary>The time that windows are measured in.</summary>
     public TimeSpan Now => _time.GetElapsedTime(_startedAt);
@@ -90,7 +86,6 @@ internal sealed class WatchSender
     /// <summary>Changes sent, one for each watcher. From any thread.</summary>
     public long Deliveries => Volatile.Read(ref _deliveries);
 
-    /// <summary>Whether a snapshot waits for a read.</summary>
     public bool HasSnapshots => _snapshots.Count > 0;
 
     /// <summary>Whether a change that is found now would be sent at once.</summary>
@@ -171,7 +166,6 @@ internal sealed class WatchSender
         }
     }
 
-    /// <summary>Gives a connection a turn.</summary>
     public void Schedule(WatchConnection connection)
     {
         if (connection.IsScheduled || connection.IsBusy)

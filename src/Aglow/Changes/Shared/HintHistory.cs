@@ -12,7 +12,6 @@ namespace Aglow.Changes.Shared;
 /// </remarks>
 internal sealed class HintHistory
 {
-    /// <summary>The most hints that are kept.</summary>
     public const int Most = 1 << 20;
 
     /// <summary>How long hints are kept: ten times as long as a takeover takes.</summary>
@@ -24,9 +23,6 @@ internal sealed class HintHistory
     private Hint[] _ring = new Hint[First];
     private long _from;
     private long _next;
-
-    /// <summary>The place after the newest hint.</summary>
-    public long Next => Volatile.Read(ref _next);
 
     public void Add(TransitionKind kind, ReadOnlySpan<uint> users, uint second)
     {
