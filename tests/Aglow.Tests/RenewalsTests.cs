@@ -203,6 +203,39 @@ public sealed class RenewalsTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task Words_that_a_broken_store_did_not_take_wait_and_never_exceed_the_room_for_them()
+    {
+        // all users of page 0
+        uint[] users = [.. Enumerable.Range(0, PageLayout.Slots).Select(static slot => PageLayout.User(0, slot))];
+        await _writer.WriteAsync(users, active: false, durable: true);
+        _store.IsBroken = true;
+        var failures = 0;
+        for (var beat = 0; beat < 40; beat++)
+        {
+            if (beat % 10 == 0)
+            {
+                Advance(1);
+                await _writer.WriteAsync(users, active: false, durable: true);
+            }
+
+            try
+            {
+                await _writer.Renewals!.FlushAsync(all: false);
+            }
+            catch (InvalidOperationException)
+            {
+                failures++;
+            }
+        }
+
+        failures.ShouldBe(4);
+        _store.IsBroken = false;
+        await FlushAsync();
+        _store.Read(users[0]).ShouldBe(_clock.Now);
+        _store.Read(users[^1]).ShouldBe(_clock.Now);
+    }
+
+    [Fact]
     public async Task A_page_that_is_away_does_not_hold_up_the_others()
     {
         await _writer.WriteAsync(new uint[] { 1, 2 }, active: false, durable: true);

@@ -16,6 +16,9 @@ internal sealed class RiggedStore(bool isRemote) : IPlaneStore
 
     public long Outages { get; set; }
 
+    /// <summary>Whether writes fail in a way that the contract of stores does not know.</summary>
+    public bool IsBroken { get; set; }
+
     /// <summary>For how long no word could be written.</summary>
     public TimeSpan UnwritableSince { get; set; }
 
@@ -50,6 +53,8 @@ internal sealed class RiggedStore(bool isRemote) : IPlaneStore
     {
         if (users.IsEmpty)
             return default;
+        if (IsBroken)
+            throw new InvalidOperationException("broken");
         Batches.Add(users.Length);
         var away = false;
         for (var i = 0; i < users.Length; i++)

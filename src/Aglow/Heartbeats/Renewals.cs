@@ -156,16 +156,25 @@ internal sealed class Renewals : IDisposable
         _beat++;
         var pages = _words.Pages;
         var written = true;
-        for (var i = 0; i < pages.Length; i++)
+        try
         {
-            if (!all && i % BeatsPerRound != _beat % BeatsPerRound)
-                continue;
-            Take(pages[i], now);
-            if (_taken > PageLayout.Slots)
-                written &= await SendAsync(now, wasOnline, came);
-        }
+            for (var i = 0; i < pages.Length; i++)
+            {
+                if (!all && i % BeatsPerRound != _beat % BeatsPerRound)
+                    continue;
+                Take(pages[i], now);
+                if (_taken > PageLayout.Slots)
+                    written &= await SendAsync(now, wasOnline, came);
+            }
 
-        return written & await SendAsync(now, wasOnline, came);
+            return written & await SendAsync(now, wasOnline, came);
+        }
+        finally
+        {
+            // after an exception that no store should throw: what was taken goes on waiting, so that there is room for the next pages
+            while (_taken > 0)
+                _dirty.Set(_users[--_taken], present: true);
+        }
     }
 
     /// <summary>Frees the memory. No thread may use this any more.</summary>
