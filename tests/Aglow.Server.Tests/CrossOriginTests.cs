@@ -134,6 +134,28 @@ public sealed class CrossOriginTests(CrossOriginTests.SharingServer shared) : IC
         }
     }
 
+    [Fact]
+    public async Task A_socket_over_http2_is_opened_by_pages_of_allowed_origins_only()
+    {
+        var folder = AglowProcess.NewFolder();
+        var (server, http2) = await BothVersions.StartAsync(folder, "--allowed-origins", Friend);
+        await using (server)
+        {
+            using var http = new HttpClient();
+            foreach (var (origin, status) in new[] { (Friend, 200), (Stranger, 403), ("null", 403) })
+            {
+                using var request = BothVersions.Request(HttpVersion.Version20, http2, "CONNECT", "/ws?user_id=1");
+                request.Headers.Protocol = "websocket";
+                request.Headers.TryAddWithoutValidation("Sec-WebSocket-Version", "13");
+                request.Headers.TryAddWithoutValidation("Origin", origin);
+                using var answer = await http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
+                ((int)answer.StatusCode).ShouldBe(status, origin);
+            }
+        }
+
+        Directory.Delete(folder, recursive: true);
+    }
+
     [Theory]
     [InlineData("User-Agent: Mozilla/5.0 (X11; Linux x86_64) Chrome/140.0\r\n")]
     [InlineData("Sec-Fetch-Mode: websocket\r\nSec-Fetch-Site: cross-site\r\n")]

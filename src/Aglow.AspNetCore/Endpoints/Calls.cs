@@ -22,7 +22,10 @@ internal static class Calls
             var call = given.AnswersFailures ? given : given with { Handle = gate.AnswerFailures(given.Handle) };
             if (call.Path.Contains($"{{{Routes.UserParameter}}}/", StringComparison.Ordinal))
                 call = call with { Query = [.. call.Query, QueryParameter.UserOfPath] };
-            string[] reached = call.Method == HttpMethods.Get ? [HttpMethods.Get, HttpMethods.Head] : [call.Method];
+            string[] reached = call.Method != HttpMethods.Get ? [call.Method]
+                // a WebSocket over HTTP/2 (RFC 8441) is a CONNECT
+                : call.Path == Routes.Socket ? [HttpMethods.Get, HttpMethods.Head, HttpMethods.Connect]
+                : [HttpMethods.Get, HttpMethods.Head];
             var guarded = gate.Guard(call with { Handle = Strictness.Guard(call, gate, problems) });
             routes.MapMethods(call.Path, reached, HttpTraces.Handle(call, crossOrigin.Guard(call, app.Guard(call, guarded))))
                 .WithMetadata(call, gate)

@@ -9,9 +9,25 @@ namespace Aglow.AspNetCore.Endpoints;
 /// <summary>Changes as they happen: <c>GET /ws</c> and <c>GET /watch</c>.</summary>
 internal sealed class WatchEndpoints(PresenceHost host, Callers callers, Gate gate, ProblemAnswers problems)
 {
-    public void Map(IEndpointRouteBuilder routes)
-    {
-        var socket = new Call(HttpMethods.Get, Routes.Socket, "socket",
+    public void Map(IEndpointRouteBuilder routes) => routes.MapCalls(
+        gate,
+        new Call(HttpMethods.Get, Routes.Watch, "watch", "Changes of these users, as server-sent events", WatchAsync)
+        {
+            Access = CallAccess.People(Scopes.Read),
+            Cost = Cost.Stream,
+            TargetBytes = Limits.ListTargetBytes,
+            TakesTokenInUrl = true,
+            Query =
+            [
+                new(Routes.WatchedQuery, "The users to watch, comma-separated, each percent-encoded; 10,000 at most.", Required: true),
+                QueryParameter.Definition,
+                QueryParameter.Viewer,
+                new(Routes.TokenQuery, "The token, where no header can be set."),
+            ],
+            Answers = [new(Routes.EventStream)],
+            Problems = [413],
+        },
+        new Call(HttpMethods.Get, Routes.Socket, "socket",
             "A WebSocket: presence by being connected, and changes of those watched", SocketAsync)
         {
             Access = SocketEndpoint.Access,
@@ -28,31 +44,7 @@ internal sealed class WatchEndpoints(PresenceHost host, Callers callers, Gate ga
             ],
             Answers = [new(Status: StatusCodes.Status101SwitchingProtocols)],
             Problems = [404, 426, 507],
-        };
-        routes.MapCalls(
-            gate,
-            new Call(HttpMethods.Get, Routes.Watch, "watch", "Changes of these users, as server-sent events", WatchAsync)
-            {
-                Access = CallAccess.People(Scopes.Read),
-                Cost = Cost.Stream,
-                TargetBytes = Limits.ListTargetBytes,
-                TakesTokenInUrl = true,
-                Query =
-                [
-                    new(Routes.WatchedQuery, "The users to watch, comma-separated, each percent-encoded; 10,000 at most.", Required: true),
-                    QueryParameter.Definition,
-                    QueryParameter.Viewer,
-                    new(Routes.TokenQuery, "The token, where no header can be set."),
-                ],
-                Answers = [new(Routes.EventStream)],
-                Problems = [413],
-            },
-            socket);
-        // a WebSocket over HTTP/2 (RFC 8441) is a CONNECT
-        routes.MapMethods(Routes.Socket, [HttpMethods.Connect], gate.Guard(socket))
-            .WithMetadata(socket, gate)
-            .WithDisplayName("socket over HTTP/2");
-    }
+        });
 
     // Kestrel keeps the target and the query of a request as text until the stream ends
     private static long TargetBytesOf(HttpContext context) => 2L * sizeof(char) * (context.Request.QueryString.Value?.Length ?? 0);
