@@ -21,11 +21,6 @@ namespace Aglow.AspNetCore.Sockets;
 /// Rejected alternative: the framework's writer of server-sent events. It has no comments, and it pulls from a sequence, while here one
 /// loop pushes to all streams.
 /// </remarks>
-/// <param name="output">The body of the answer.</param>
-/// <param name="host">The state that all connections share.</param>
-/// <param name="viewer">The user with whose eyes it sees.</param>
-/// <param name="caller">The caller; null if the server takes no tokens.</param>
-/// <param name="session">The application's own sign-in; null: there is none.</param>
 internal sealed class EventStream(PipeWriter output, SocketHost host, uint viewer, Caller? caller, AppSession? session)
     : WatchConnection(viewer)
 {
@@ -153,7 +148,26 @@ internal sealed class EventStream(PipeWriter output, SocketHost host, uint viewe
         output.Put("\n\n"u8);
     }
 
-    private bool Flush() => output.Push(this, static stream => stream.Resume());
+    // False: either the answer is full until the hub is notified, or the client has disconnected and the request ends.
+    private bool Flush()
+    {
+        var flush = output.FlushAsync();
+        if (flush.IsCompletedSuccessfully)
+            return !flush.Result.IsCompleted;
+        _ = FinishAsync(flush);
+        return false;
+    }
 
-    private void Resume() => host.Hub.Writable(this);
+    private async Task FinishAsync(ValueTask<FlushResult> flush)
+    {
+        try
+        {
+            if (!(await flush).IsCompleted)
+                host.Hub.Writable(this);
+        }
+        catch (Exception e) when (e is IOException or OperationCanceledException or InvalidOperationException)
+        {
+            // the connection was aborted, which ends the request, too
+        }
+    }
 }

@@ -31,26 +31,89 @@ internal abstract class SocketOutput
     public abstract bool Send(ReadOnlySpan<byte> frames);
 }
 
-/// <summary>Sends through a pipe.</summary>
-internal sealed class PipeOutput(PipeWriter pipe) : SocketOutput
+/// <summary>Buffers frames that come while earlier ones wait for room, and sends them afterwards, in order.</summary>
+/// <remarks>
+/// Meanwhile the hub sends only urgent frames (stale, close), so the buffer stays small. A socket or a pipe allows one write at a time. A
+/// second write would repeat or lose frames.
+/// </remarks>
+internal abstract class BufferedOutput : SocketOutput
 {
+    // frames behind those that wait for room; null while there is room. Guarded by the lock, which no thread takes while there is room.
+    private byte[]? _behind;
+
     public override bool Send(ReadOnlySpan<byte> frames)
     {
-        pipe.Write(frames);
-        return pipe.Push(this, static output => output.Owner?.Resume());
+        if (Volatile.Read(ref _behind) is not null && TryAppend(frames))
+            return false;
+        var sending = WriteAsync(frames);
+        if (sending.IsCompletedSuccessfully)
+            return sending.Result;
+        Volatile.Write(ref _behind, []);
+        _ = FinishAsync(sending);
+        return false;
+    }
+
+    /// <summary>Writes bytes; completes when there is room for more. False: the connection is lost.</summary>
+    protected abstract ValueTask<bool> WriteAsync(ReadOnlySpan<byte> bytes);
+
+    private bool TryAppend(ReadOnlySpan<byte> frames)
+    {
+        lock (this)
+        {
+            if (_behind is null)
+                return false;
+            _behind = [.. _behind, .. frames];
+            return true;
+        }
+    }
+
+    private async Task FinishAsync(ValueTask<bool> sending)
+    {
+        try
+        {
+            while (await sending)
+            {
+                byte[] next;
+                lock (this)
+                {
+                    next = _behind!;
+                    _behind = next.Length == 0 ? null : [];
+                }
+
+                if (next.Length == 0)
+                {
+                    Owner?.Resume();
+                    return;
+                }
+
+                sending = WriteAsync(next);
+            }
+        }
+        catch (Exception e) when (e is IOException or SocketException or OperationCanceledException or InvalidOperationException)
+        {
+            // the read loop ends for the same reason; the buffer stays, so that nothing else is sent
+        }
     }
 }
 
+/// <summary>Sends through a pipe.</summary>
+internal sealed class PipeOutput(PipeWriter pipe) : BufferedOutput
+{
+    protected override ValueTask<bool> WriteAsync(ReadOnlySpan<byte> bytes)
+    {
+        pipe.Write(bytes);
+        var flush = pipe.FlushAsync();
+        return flush.IsCompletedSuccessfully ? new(!flush.Result.IsCompleted) : FlushAsync(flush);
+    }
+
+    private static async ValueTask<bool> FlushAsync(ValueTask<FlushResult> flush) => !(await flush).IsCompleted;
+}
+
 /// <summary>Sends directly to the kernel, with one call for each frame. Two threads and a pipe cost three times as much CPU.</summary>
-/// <remarks>
-/// It buffers bytes for which the kernel has no room and sends them later. Meanwhile the hub sends only urgent frames (stale, close), which
-/// are appended to the buffer. Nothing is ever written to the transport's own pipe, so frames cannot get mixed up.
-/// </remarks>
-internal sealed class KernelOutput : SocketOutput
+/// <remarks>Nothing is ever written to the transport's own pipe, so frames cannot get mixed up.</remarks>
+internal sealed class KernelOutput : BufferedOutput
 {
     private readonly Socket _socket;
-    // bytes that wait for room, guarded by the lock; while there is room, no thread takes the lock
-    private byte[]? _rest;
 
     public KernelOutput(Socket socket)
     {
@@ -59,64 +122,26 @@ internal sealed class KernelOutput : SocketOutput
         _socket.Blocking = false;
     }
 
-    public override bool Send(ReadOnlySpan<byte> frames)
+    protected override ValueTask<bool> WriteAsync(ReadOnlySpan<byte> bytes)
     {
-        if (Volatile.Read(ref _rest) is not null && KeepBehind(frames))
-            return false;
         try
         {
-            var sent = _socket.Send(frames, SocketFlags.None, out var error);
-            if (sent == frames.Length)
-                return true;
-            if (error is not (SocketError.Success or SocketError.WouldBlock))
-                return false;
-            Volatile.Write(ref _rest, frames[sent..].ToArray());
-            _ = SendRestAsync();
+            var sent = _socket.Send(bytes, SocketFlags.None, out var error);
+            if (sent == bytes.Length)
+                return new(true);
+            return error is SocketError.Success or SocketError.WouldBlock ? SendAsync(bytes[sent..].ToArray()) : new(false);
         }
         catch (ObjectDisposedException)
         {
             // the connection was aborted
-        }
-
-        return false;
-    }
-
-    private bool KeepBehind(ReadOnlySpan<byte> frames)
-    {
-        lock (this)
-        {
-            if (_rest is null)
-                return false;
-            _rest = [.. _rest, .. frames];
-            return true;
+            return new(false);
         }
     }
 
-    private async Task SendRestAsync()
+    private async ValueTask<bool> SendAsync(ReadOnlyMemory<byte> rest)
     {
-        try
-        {
-            var rest = _rest!;
-            for (var sent = 0; ;)
-            {
-                sent += await _socket.SendAsync(rest.AsMemory(sent));
-                lock (this)
-                {
-                    if (sent == _rest!.Length)
-                    {
-                        _rest = null;
-                        break;
-                    }
-
-                    rest = _rest;
-                }
-            }
-
-            Owner?.Resume();
-        }
-        catch (Exception e) when (e is SocketException or ObjectDisposedException or OperationCanceledException)
-        {
-            // the read loop ends for the same reason; the buffer stays, so that nothing else is sent
-        }
+        while (!rest.IsEmpty)
+            rest = rest[await _socket.SendAsync(rest)..];
+        return true;
     }
 }
