@@ -1,6 +1,7 @@
 using System.IO.Pipelines;
 using System.Runtime.InteropServices;
 using Aglow.AspNetCore;
+using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Bodies;
 using Aglow.AspNetCore.Http;
 using Microsoft.AspNetCore.Http;
@@ -61,6 +62,34 @@ public sealed class RequestBodiesTests
             // IDs in a packed body are below 2^31: a higher word stands for nobody
             read.ShouldBe(numbers.Select(static number => number >= UserId.FirstDirectoryNumber ? UserId.Nobody : number));
         }
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task A_body_that_is_refused_while_it_arrives_can_be_read_on_so_that_its_connection_stays_open(bool isPacked)
+    {
+        var (context, sent) = Request(announced: 200_000);
+        var person = Caller.Person(UserId.Of(7), issuedAt: null, DateTimeOffset.MaxValue.AddDays(-1));
+        var holdings = new Holdings(mostStreams: 1);
+        holdings.TryHold(person, Limits.HeldBytes).ShouldBeTrue();
+        context.Features.Set(person);
+        context.SetEndpoint(new Endpoint(null, new EndpointMetadataCollection(GateOf(holdings)), null));
+        await sent.Writer.WriteAsync(new byte[200_000]);
+        var refused = await Should.ThrowAsync<ProblemException>(
+            () => isPacked ? RequestBodies.ReadPackedAsync(context).AsTask() : (Task)RequestBodies.ReadJsonAsync(context).AsTask());
+        refused.Title.ShouldBe("Too much held");
+        // as the web server does after the answer
+        context.Request.BodyReader.TryRead(out _).ShouldBeFalse();
+    }
+
+    private static Gate GateOf(Holdings holdings)
+    {
+        var time = TimeProvider.System;
+        var limits = new LimitReports(NullLoggerFactory.Instance, time);
+        return new Gate(
+            new Callers(static () => throw new NotSupportedException(), tokens: null, isOpen: true),
+            new RateLimits(new AccessOptions(), time), holdings, new ProblemAnswers(NullLoggerFactory.Instance, limits), time);
     }
 
     private static (DefaultHttpContext Context, Pipe Sent) Request(long? announced)

@@ -6,7 +6,6 @@ using Aglow.AspNetCore.Access;
 
 namespace Aglow.AspNetCore.Bodies;
 
-/// <summary>The kind of body that a request has.</summary>
 internal enum BodyKind
 {
     Empty,
@@ -31,7 +30,7 @@ internal static class RequestBodies
 
     // Beyond this size, memory is borrowed as bytes arrive, not as the header announces. Otherwise ten thousand clients that announce the
     // largest body, and send one byte, would take 80 GB.
-    private const int MostBelievedBytes = 4096;
+    private const int MostReservedBytes = 4096;
 
     /// <summary>
     /// Reads the content type. Refuses with 415 all but JSON and, if <paramref name="packed"/> is true, packed numbers.
@@ -81,7 +80,6 @@ internal static class RequestBodies
                 || parameters.Contains("charset=utf-8", StringComparison.OrdinalIgnoreCase)
                 || parameters.Contains("charset=\"utf-8\"", StringComparison.OrdinalIgnoreCase)));
 
-    /// <summary>Reads a value from a JSON body.</summary>
     public delegate T Reader<out T>(ReadOnlySpan<byte> json);
 
     /// <summary>Reads a JSON body that must not be empty.</summary>
@@ -93,23 +91,30 @@ internal static class RequestBodies
         return read(body.Written.Span);
     }
 
-    /// <summary>Reads a whole JSON body.</summary>
     public static async ValueTask<AnswerBuffer> ReadJsonAsync(HttpContext context)
     {
         Admit(context.Request.ContentLength, Limits.JsonBytes);
         ChargeAnnounced(context);
         var reader = context.Request.BodyReader;
-        var body = new AnswerBuffer(BelievedBytes(context));
+        var body = new AnswerBuffer(ReservedBytes(context));
         using var held = Gate.Hold(context);
         try
         {
             while (true)
             {
                 var read = await ReadAsync(context);
-                held.Raise(body.Written.Length + read.Buffer.Length);
-                foreach (var segment in read.Buffer)
-                    body.Add(segment.Span);
-                reader.AdvanceTo(read.Buffer.End);
+                try
+                {
+                    held.Raise(body.Written.Length + read.Buffer.Length);
+                    foreach (var segment in read.Buffer)
+                        body.Add(segment.Span);
+                }
+                finally
+                {
+                    // also after a refusal: the web server then reads the rest, so that the client gets the answer
+                    reader.AdvanceTo(read.Buffer.End);
+                }
+
                 Admit(body.Written.Length, Limits.JsonBytes);
                 if (!read.IsCompleted)
                     continue;
@@ -134,7 +139,7 @@ internal static class RequestBodies
         AdmitPacked(context.Request.ContentLength);
         ChargeAnnounced(context);
         var reader = context.Request.BodyReader;
-        var chunk = ArrayPool<uint>.Shared.Rent(BelievedBytes(context) / sizeof(uint));
+        var chunk = ArrayPool<uint>.Shared.Rent(ReservedBytes(context) / sizeof(uint));
         try
         {
             long total = 0;
@@ -163,7 +168,7 @@ internal static class RequestBodies
                 }
                 finally
                 {
-                    // also after a refusal: the web server then reads the rest, so that the client gets the answer
+                    // also after a refusal, as above
                     reader.AdvanceTo(read.Buffer.End);
                 }
 
@@ -185,7 +190,7 @@ internal static class RequestBodies
     public static async ValueTask<PackedUsers> ReadPackedAsync(HttpContext context)
     {
         AdmitPacked(context.Request.ContentLength);
-        var users = new PackedUsers(BelievedBytes(context) / sizeof(uint));
+        var users = new PackedUsers(ReservedBytes(context) / sizeof(uint));
         using var held = Gate.Hold(context);
         try
         {
@@ -255,7 +260,7 @@ internal static class RequestBodies
         chunk = larger;
     }
 
-    private static int BelievedBytes(HttpContext context) => (int)Math.Clamp(context.Request.ContentLength ?? 0, 256, MostBelievedBytes);
+    private static int ReservedBytes(HttpContext context) => (int)Math.Clamp(context.Request.ContentLength ?? 0, 256, MostReservedBytes);
 
     private static bool IsMediaType(string? type, string wanted, out ReadOnlySpan<char> parameters)
     {
