@@ -72,6 +72,8 @@ internal sealed class MessageStream : Stream
     public override async ValueTask DisposeAsync()
     {
         await _stop.CancelAsync();
+        // ends a write into the pipe that waits for room
+        await _reader.DisposeAsync();
         await _receiving;
         _socket.Dispose();
         _turn.Dispose();
