@@ -77,10 +77,12 @@ internal sealed class PresenceSocket : WatchConnection, IDeviceConnection
     private TimeSpan? Left => _client.Session?.Left() ?? _caller?.Left(_host.Tokens!.Now);
 
     /// <summary>Reads until the connection ends. Before the call, the handshake is done and the hub has opened this connection.</summary>
-    public async Task RunAsync()
+    /// <param name="beginning">What comes before the first read. If it fails, the connection ends.</param>
+    public async Task RunAsync(Task beginning)
     {
         try
         {
+            await beginning;
             await ReadAsync();
         }
         catch (Exception e) when (e is IOException or OperationCanceledException or InvalidOperationException)

@@ -79,7 +79,6 @@ internal sealed class SocketHost
     /// <summary>How many messages of one connection are handled per second.</summary>
     public int MaxMessagesPerSecond => _options.MaxMessagesPerSecond;
 
-    /// <summary>Decides which pages may connect.</summary>
     public Origins Origins { get; }
 
     /// <summary>
@@ -132,8 +131,7 @@ internal sealed class SocketHost
         Begin(socket, arrival.Client.Caller);
         try
         {
-            await WatchSubscriptionsAsync(socket);
-            await socket.RunAsync();
+            await socket.RunAsync(WatchSubscriptionsAsync(socket));
         }
         finally
         {
@@ -308,7 +306,7 @@ internal sealed class SocketHost
             await HeartbeatAsync(user, device);
     }
 
-    private async ValueTask WatchSubscriptionsAsync(PresenceSocket socket)
+    private async Task WatchSubscriptionsAsync(PresenceSocket socket)
     {
         if (!Presence.HasDirectory)
             return;
