@@ -152,9 +152,21 @@ public sealed class AglowClient : IAsyncDisposable
             return;
         Volatile.Write(ref _activeAt, now);
         if (_connection.IsRunning)
+        {
             _commands.Active();
-        else
+            return;
+        }
+
+        try
+        {
             await HeartbeatAsync(active: true, cancellationToken);
+        }
+        catch
+        {
+            // nothing was reported, so the next call must send
+            Interlocked.CompareExchange(ref _activeAt, before, now);
+            throw;
+        }
     }
 
     /// <summary>

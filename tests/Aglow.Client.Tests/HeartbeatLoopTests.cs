@@ -58,6 +58,28 @@ public class HeartbeatLoopTests
         complaints.ShouldBe([503, 429]);
     }
 
+    [Fact]
+    public async Task Activity_that_did_not_reach_the_server_is_sent_by_the_next_call()
+    {
+        var answers = new Queue<HttpResponseMessage>(
+        [
+            Busy(HttpStatusCode.ServiceUnavailable, 1),
+            Answer(HttpStatusCode.OK, "{\"status\":\"success\",\"next_heartbeat_seconds\":10,\"offline_after_seconds\":30}"),
+        ]);
+        using var http = new HttpClient(new Stub(_ => Task.FromResult(answers.Dequeue())));
+        await using var client = new AglowClient(new AglowClientOptions(new Uri("http://presence.example"))
+        {
+            User = "ann",
+            HttpClient = http,
+            TimeProvider = new ManualTimeProvider(),
+        });
+        (await Should.ThrowAsync<AglowException>(() => client.ActiveAsync())).Status.ShouldBe(503);
+        await client.ActiveAsync();
+        answers.ShouldBeEmpty();
+        // once sent, it is not sent again for a while
+        await client.ActiveAsync();
+    }
+
     private static HttpResponseMessage Answer(HttpStatusCode status, string json, string type = "application/json") =>
         new(status) { Content = new StringContent(json, Encoding.UTF8, type) };
 
