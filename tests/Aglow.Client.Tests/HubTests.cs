@@ -30,6 +30,15 @@ public class HubTests
     }
 
     [Fact]
+    public void A_second_registration_keeps_the_options_of_the_first()
+    {
+        var services = new ServiceCollection();
+        services.AddSignalR().AddAglowPresence(static options => options.User = static _ => UserId.Of(7)).AddAglowPresence();
+        using var provider = services.BuildServiceProvider();
+        provider.GetRequiredService<Aglow.AspNetCore.Hubs.HubPresenceOptions>().User.ShouldNotBeNull();
+    }
+
+    [Fact]
     public async Task A_client_that_falls_silent_is_offline_and_was_last_seen_when_it_was_last_heard()
     {
         await using var app = await HubApp.StartAsync();

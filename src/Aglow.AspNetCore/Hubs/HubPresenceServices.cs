@@ -2,7 +2,6 @@ using Aglow.AspNetCore.Hosting;
 using Aglow.AspNetCore.Hubs;
 using Aglow.Changes;
 using Microsoft.AspNetCore.SignalR;
-using Microsoft.Extensions.DependencyInjection.Extensions;
 
 namespace Microsoft.Extensions.DependencyInjection;
 
@@ -15,16 +14,17 @@ public static class HubPresenceServices
     /// </summary>
     public static ISignalRServerBuilder AddAglowPresence(this ISignalRServerBuilder builder, Action<HubPresenceOptions>? configure = null)
     {
-        var options = new HubPresenceOptions();
-        configure?.Invoke(options);
         var services = builder.Services;
-        var isAdded = services.Any(static one => one.ServiceType == typeof(HubPresenceOptions));
+        // A second call only changes the options. It adds no second filter, because each filter counts a connection as a device.
+        var earlier = services.FirstOrDefault(static one => one.ServiceType == typeof(HubPresenceOptions))
+            ?.ImplementationInstance as HubPresenceOptions;
+        var options = earlier ?? new HubPresenceOptions();
+        configure?.Invoke(options);
+        if (earlier is not null)
+            return builder;
         services.AddSingleton(options);
         // factories, because in Development the container checks types before this class can say that AddAglow() is missing
-        services.TryAddSingleton(static services => ActivatorUtilities.CreateInstance<HubPresence>(services));
-        // A second call adds no second filter, because each filter counts a connection as a device.
-        if (isAdded)
-            return builder;
+        services.AddSingleton(static services => ActivatorUtilities.CreateInstance<HubPresence>(services));
         services.AddHostedService<HubPresenceCheck>();
         services.AddOptions<HubOptions>().Configure<IServiceProvider>(static (hubs, services) => hubs.AddFilter(FilterOf(services)));
         return builder;
