@@ -4,6 +4,7 @@ using Aglow.AspNetCore.Bodies;
 using Aglow.AspNetCore.Hosting;
 using Aglow.AspNetCore.Sockets;
 using Aglow.Changes;
+using Aglow.Storage;
 
 namespace Aglow.AspNetCore.Endpoints;
 
@@ -15,6 +16,7 @@ internal sealed class ChangesEndpoints(PresenceHost host, Callers callers, Gate 
 
     private const int MaxWaitSeconds = 60;
     private static readonly TimeSpan CommentInterval = TimeSpan.FromSeconds(15);
+    private static readonly TimeSpan RetryInterval = TimeSpan.FromSeconds(1);
 
     public void Map(IEndpointRouteBuilder routes) => routes.MapCalls(
         gate,
@@ -57,11 +59,11 @@ internal sealed class ChangesEndpoints(PresenceHost host, Callers callers, Gate 
     {
         var limit = Asked.Limit(context, Limits.ListedUsers, PageDefault);
         var after = Asked.Text(context, Routes.AfterQuery);
-        var until = TimeSpan.FromSeconds(Asked.Integer(context, Routes.WaitQuery, 0, MaxWaitSeconds, otherwise: 0));
+        var wait = TimeSpan.FromSeconds(Asked.Integer(context, Routes.WaitQuery, 0, MaxWaitSeconds, otherwise: 0));
         var page = await FirstAsync(context, feed, after, limit);
-        if (until > TimeSpan.Zero && page is { Changes.Count: 0, IsGap: false })
+        if (wait > TimeSpan.Zero && page is { Changes.Count: 0, IsGap: false })
         {
-            await WaitAsync(context, feed, page.Next, until);
+            await WaitAsync(context, feed, page.Next, wait);
             page = await feed.ReadAsync(page.Next, limit, context.RequestAborted);
             await callers.RequireStillAsync(context);
         }
@@ -108,7 +110,7 @@ internal sealed class ChangesEndpoints(PresenceHost host, Callers callers, Gate 
                 return;
             if (page.Changes.Count == 0)
                 await WaitAsync(context, feed, page.Next, left() is var soon && soon < CommentInterval ? soon : CommentInterval);
-            page = await feed.ReadAsync(page.Next, PageDefault, context.RequestAborted);
+            page = await NextAsync(context, feed, page.Next);
         }
 
         // when the server stops, jitter spreads the reconnects of its clients
@@ -129,10 +131,24 @@ internal sealed class ChangesEndpoints(PresenceHost host, Callers callers, Gate 
         }
     }
 
-    // Ends early if the client disconnects, the server stops, or the caller's key is revoked.
-    private async Task WaitAsync(HttpContext context, IChangeFeed feed, string after, TimeSpan until)
+    // While the store is away, the stream stays open and has no changes.
+    private async ValueTask<ChangePage> NextAsync(HttpContext context, IChangeFeed feed, string after)
     {
-        using var timeout = new CancellationTokenSource(until, host.Presence.Clock.Time);
+        try
+        {
+            return await feed.ReadAsync(after, PageDefault, context.RequestAborted);
+        }
+        catch (StoreUnavailableException)
+        {
+            await Task.Delay(RetryInterval, host.Presence.Clock.Time, context.RequestAborted);
+            return new ChangePage([], after, IsGap: false);
+        }
+    }
+
+    // Ends early if the client disconnects, the server stops, or the caller's key is revoked.
+    private async Task WaitAsync(HttpContext context, IChangeFeed feed, string after, TimeSpan most)
+    {
+        using var timeout = new CancellationTokenSource(most, host.Presence.Clock.Time);
         using var end = CancellationTokenSource.CreateLinkedTokenSource(
             [timeout.Token, context.RequestAborted, host.Lifetime.ApplicationStopping, Callers.Current(context)?.Revoked ?? default]);
         try
