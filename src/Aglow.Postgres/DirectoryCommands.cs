@@ -19,13 +19,10 @@ internal abstract class DirectoryCommand
     /// <summary>Adds its statement. <c>aglow.state</c> already has this transaction's change number.</summary>
     public abstract void AddTo(NpgsqlBatch batch, long now);
 
-    /// <summary>Reads the result of its statement.</summary>
     public abstract Task ReadAsync(NpgsqlDataReader reader, CancellationToken cancel);
 
-    /// <summary>Completes its caller's task.</summary>
     public abstract void Complete();
 
-    /// <summary>Fails its caller's task.</summary>
     public abstract void Fail(Exception failure);
 }
 
@@ -40,7 +37,12 @@ internal abstract class DirectoryCommand<T> : DirectoryCommand
 
     public override void Complete() => _completion.TrySetResult(Outcome!);
 
-    public override void Fail(Exception failure) => _completion.TrySetException(failure);
+    public override void Fail(Exception failure)
+    {
+        _completion.TrySetException(failure);
+        // marks the exception as observed, because the caller may have stopped waiting
+        _ = _completion.Task.Exception;
+    }
 }
 
 /// <summary>Gives indexes to new IDs. The result is the index of each ID, in order, and whether it is new.</summary>

@@ -71,15 +71,16 @@ public sealed class PostgresUserDirectory : IUserDirectory
     {
         var log = new PostgresLog(logs.CreateLogger("Aglow.Postgres"));
         var source = options.CreateSource();
+        PostgresUserDirectory? directory = null;
         try
         {
-            var directory = new PostgresUserDirectory(source, options, await PostgresSchema.PrepareAsync(source, options, log), time, log);
+            directory = new PostgresUserDirectory(source, options, await PostgresSchema.PrepareAsync(source, options, log), time, log);
             await directory.CatchUpAsync();
             return directory;
         }
         catch (Exception failure)
         {
-            await source.DisposeAsync();
+            await ((IAsyncDisposable?)directory ?? source).DisposeAsync();
             if (PostgresFailure.IsAway(failure))
                 throw PostgresFailure.Explain(failure, options);
             throw;
@@ -281,7 +282,11 @@ public sealed class PostgresUserDirectory : IUserDirectory
         try
         {
             var most = within ?? _options.AnswersWithin;
-            return await ReadTwiceAsync(read, most).WaitAsync(most, _time);
+            var reading = ReadTwiceAsync(read, most);
+            // marks a failure after the wait as observed
+            _ = reading.ContinueWith(
+                static late => late.Exception, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
+            return await reading.WaitAsync(most, _time);
         }
         catch (TimeoutException late)
         {

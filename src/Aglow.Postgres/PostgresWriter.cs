@@ -31,7 +31,6 @@ internal sealed class PostgresWriter : IAsyncDisposable
     /// <summary>The shortest pause between reads of other nodes' changes: at most twenty small queries per second.</summary>
     public static readonly TimeSpan PauseBetweenCatchUps = TimeSpan.FromMilliseconds(50);
 
-    /// <summary>The channel of notifications.</summary>
     public const string Channel = "aglow_directory";
 
     private const int QueueCapacity = 4096;
@@ -42,7 +41,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
     private static readonly TimeSpan CompleteAfter = TimeSpan.FromSeconds(KeepSeconds / 2);
     private static readonly TimeSpan RetryInterval = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan ForgetInterval = TimeSpan.FromMinutes(10);
-    private static readonly TimeSpan SaidEvery = TimeSpan.FromMinutes(1);
+    private static readonly TimeSpan LogInterval = TimeSpan.FromMinutes(1);
 
     private readonly NpgsqlDataSource _source;
     private readonly PostgresOptions _options;
@@ -59,7 +58,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
     private readonly Dictionary<string, long> _said = new(StringComparer.Ordinal);
     private List<TaskCompletionSource> _waiting = [];
     private NpgsqlConnection? _connection;
-    private int _isLookQueued;
+    private int _isReadQueued;
     private long _caughtUpAt;
     private long _readAt;
     private long _forgotAt;
@@ -104,7 +103,6 @@ internal sealed class PostgresWriter : IAsyncDisposable
     /// <summary>How often this node has read other nodes' changes.</summary>
     public long CatchUps => Volatile.Read(ref _catchUps);
 
-    /// <summary>Transactions committed.</summary>
     public long Transactions => Volatile.Read(ref _transactions);
 
     /// <summary>Runs a command; completes when it is committed and reported.</summary>
@@ -173,7 +171,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
     private void Enqueue()
     {
         _isBehind = true;
-        if (Interlocked.Exchange(ref _isLookQueued, 1) == 0)
+        if (Interlocked.Exchange(ref _isReadQueued, 1) == 0)
             _queue.Writer.TryWrite(null);
     }
 
@@ -202,7 +200,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
                     group.Add(command);
             }
 
-            Volatile.Write(ref _isLookQueued, 0);
+            Volatile.Write(ref _isReadQueued, 0);
             if (group.Count > 0)
                 await WriteAsync(group);
             group.Clear();
@@ -289,6 +287,8 @@ internal sealed class PostgresWriter : IAsyncDisposable
                 told.TrySetResult();
             else
                 told.TrySetException(Explained(failure));
+            // marks the exception as observed, because the caller may have stopped waiting
+            _ = told.Task.Exception;
         }
     }
 
@@ -420,7 +420,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
     private void Say(Exception failure)
     {
         var (cause, now) = (PostgresFailure.CauseOf(failure), _time.GetTimestamp());
-        if (_said.TryGetValue(cause, out var saidAt) && _time.GetElapsedTime(saidAt, now) < SaidEvery)
+        if (_said.TryGetValue(cause, out var saidAt) && _time.GetElapsedTime(saidAt, now) < LogInterval)
             return;
         _said[cause] = now;
         _isAwaySaid = true;

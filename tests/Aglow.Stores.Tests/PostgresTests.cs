@@ -636,6 +636,68 @@ public sealed class PostgresTests(PostgresServer server)
     }
 
     [Fact]
+    public async Task A_directory_that_cannot_be_opened_leaves_no_connection()
+    {
+        var database = await Process.CreateDatabaseAsync();
+        await (await OpenAsync(database)).DisposeAsync();
+        // this role can see that the tables are there, and may not read the rest
+        await Process.ExecuteAsync($"CREATE ROLE r{database} LOGIN PASSWORD 'x'");
+        await Process.ExecuteAsync($"GRANT USAGE ON SCHEMA aglow TO r{database}", database);
+        await Process.ExecuteAsync($"GRANT SELECT ON aglow.state TO r{database}", database);
+        await RefusesAsync(Process.Connection(database, $"r{database}", "x"), $"r{database} may not do this in PostgreSQL");
+        await Eventually.HoldsAsync(
+            async () => (long)(await Process.ExecuteAsync($"SELECT count(*) FROM pg_stat_activity WHERE usename = 'r{database}'"))! == 0);
+    }
+
+    [Fact]
+    public async Task Failures_that_come_after_their_callers_have_stopped_waiting_are_no_failures_of_the_program()
+    {
+        var unobserved = new ConcurrentQueue<Exception>();
+        TaskScheduler.UnobservedTaskException += Note;
+        try
+        {
+            var database = await Process.CreateDatabaseAsync();
+            await FailLateAsync(database);
+            for (var i = 0; i < 5; i++)
+            {
+                GC.Collect();
+                GC.WaitForPendingFinalizers();
+                await Task.Delay(20);
+            }
+
+            unobserved.ShouldNotContain(failure => failure.ToString().Contains(database, StringComparison.Ordinal));
+        }
+        finally
+        {
+            TaskScheduler.UnobservedTaskException -= Note;
+        }
+
+        void Note(object? sender, UnobservedTaskExceptionEventArgs unseen) => unobserved.Enqueue(unseen.Exception);
+    }
+
+    private async Task FailLateAsync(string database)
+    {
+        var time = new ManualTimeProvider();
+        await using var directory = await PostgresUserDirectory.OpenAsync(Process.Options(database), time, NullLoggerFactory.Instance);
+        await using var blocker = new NpgsqlConnection(Process.Connection(database));
+        await blocker.OpenAsync();
+        await using var transaction = await blocker.BeginTransactionAsync();
+        await using var lockTables = new NpgsqlCommand("LOCK TABLE aglow.profile, aglow.subscription", blocker);
+        await lockTables.ExecuteNonQueryAsync();
+        Task[] calls = [directory.FindProfileAsync(1).AsTask(), directory.FollowAsync(1, [2], follow: true, 10).AsTask()];
+        await Eventually.HoldsAsync(async () => await BlockedAsync("count(*)") == 2);
+        time.Advance(TimeSpan.FromSeconds(11));
+        foreach (var call in calls)
+            await Should.ThrowAsync<StoreUnavailableException>(() => call);
+        // each is tried once more, on another connection
+        for (var ended = 0L; ended < 4; await Task.Delay(20))
+            ended += await BlockedAsync("count(pg_terminate_backend(pid))");
+
+        async Task<long> BlockedAsync(string what) => (long)(await Process.ExecuteAsync(
+            $"SELECT {what} FROM pg_stat_activity WHERE datname = '{database}' AND wait_event_type = 'Lock'"))!;
+    }
+
+    [Fact]
     public async Task What_cannot_be_used_is_said_in_one_line()
     {
         var database = await Process.CreateDatabaseAsync();
