@@ -44,9 +44,11 @@ internal sealed class RedisPageCounts(RedisCluster cluster) : IPageCounts
         }
     }
 
-    public async ValueTask<uint> ClaimAsync(Definition definition, uint now) =>
-        (uint?)(await WriteAsync(definition, [Set(0, now)])).Span[0]
-        ?? throw new StoreUnavailableException("Redis answered a BITFIELD without a word.");
+    public async ValueTask<uint> ClaimAsync(Definition definition, uint now)
+    {
+        using var old = await WriteAsync(definition, [Set(0, now)]);
+        return (uint?)old.Span[0] ?? throw new StoreUnavailableException("Redis answered a BITFIELD without a word.");
+    }
 
     public async ValueTask WriteAsync(Definition definition, IReadOnlyList<(int Page, PageCount Count)> counts, uint claim)
     {
