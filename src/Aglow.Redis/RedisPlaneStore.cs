@@ -39,7 +39,7 @@ namespace Aglow.Redis;
 ///
 /// Threading: any thread, without locks when reading and writing words.
 /// </remarks>
-public sealed class RedisPlaneStore : IPlaneStore
+internal sealed class RedisPlaneStore : IPlaneStore
 {
     private const byte Known = 2, Maybe = 1;
 
@@ -53,7 +53,7 @@ public sealed class RedisPlaneStore : IPlaneStore
     private readonly bool[] _isInUse = [true, true, false, false, false, false];
 
     /// <summary>Stores words in a cluster. The store closes the cluster.</summary>
-    internal RedisPlaneStore(RedisCluster cluster, ReplicaConfirmations? replicas = null)
+    public RedisPlaneStore(RedisCluster cluster, ReplicaConfirmations? replicas = null)
     {
         _cluster = cluster;
         _replicas = replicas;
@@ -61,43 +61,31 @@ public sealed class RedisPlaneStore : IPlaneStore
         PageCounts = new RedisPageCounts(cluster);
     }
 
-    /// <inheritdoc/>
     public IPageCounts PageCounts { get; }
 
     /// <summary>Reclaims excess memory of pages.</summary>
     internal PageTightener Tightener { get; }
 
-    /// <inheritdoc/>
     public bool IsRemote => true;
 
-    /// <inheritdoc/>
     public bool IsReachable => _cluster.IsReachable;
 
-    /// <inheritdoc/>
     public bool IsWritable => _cluster.IsWritable;
 
-    /// <inheritdoc/>
     public bool IsSomeUnwritable => _cluster.IsSomeUnwritable;
 
-    /// <inheritdoc/>
     public TimeSpan UnwritableFor(int page) => _cluster.UnwritableFor(RedisKeys.SlotOf(page));
 
-    /// <inheritdoc/>
     public bool IsPageRefused(int page) => _cluster.IsSlotRefused(RedisKeys.SlotOf(page));
 
-    /// <inheritdoc/>
     public long Outages => _cluster.Outages;
 
-    /// <inheritdoc/>
     public bool IsPageAway(int page) => _cluster.IsSlotAway(RedisKeys.SlotOf(page));
 
-    /// <inheritdoc/>
     public bool IsKeepBacklogged => false;
 
-    /// <inheritdoc/>
     public bool IsInUse(Plane plane) => _isInUse[(int)plane];
 
-    /// <inheritdoc/>
     public void Expect(ReadOnlySpan<uint> users)
     {
         foreach (var plane in Planes.OfKinds)
@@ -108,7 +96,6 @@ public sealed class RedisPlaneStore : IPlaneStore
         }
     }
 
-    /// <inheritdoc/>
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     public async ValueTask<uint> ExchangeAsync(Plane plane, uint user, uint word)
     {
@@ -120,7 +107,6 @@ public sealed class RedisPlaneStore : IPlaneStore
         return batch.Word(0);
     }
 
-    /// <inheritdoc/>
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
     public async ValueTask ExchangeAsync(Plane plane, ReadOnlyMemory<uint> users, ReadOnlyMemory<uint> words, Memory<uint> old)
     {
@@ -142,7 +128,6 @@ public sealed class RedisPlaneStore : IPlaneStore
             throw failure;
     }
 
-    /// <inheritdoc/>
     public async ValueTask ReplaceAsync(Plane plane, ReadOnlyMemory<uint> users, ReadOnlyMemory<uint> words, uint latest)
     {
         if (users.IsEmpty)
@@ -158,7 +143,6 @@ public sealed class RedisPlaneStore : IPlaneStore
             throw failure;
     }
 
-    /// <inheritdoc/>
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
     public async ValueTask ReadAsync(Plane plane, ReadOnlyMemory<uint> users, Memory<uint> words)
     {
@@ -176,11 +160,8 @@ public sealed class RedisPlaneStore : IPlaneStore
         batch.CopyTo(words.Span);
     }
 
-    /// <inheritdoc/>
-    /// <remarks>
-    /// Reads the lists of all planes, so this node learns of pages that other nodes wrote first. It also restores entries that a server
-    /// lost with its last second of writes.
-    /// </remarks>
+    // Reads the lists of all planes, so this node learns of pages that other nodes wrote first. It also restores entries that a server lost
+    // with its last second of writes.
     public async ValueTask<IReadOnlyList<int>> PagesAsync(Plane plane)
     {
         var lists = new Task<IReadOnlyList<int>>[Planes.Count];
@@ -189,7 +170,6 @@ public sealed class RedisPlaneStore : IPlaneStore
         return (await Task.WhenAll(lists))[(int)plane];
     }
 
-    /// <inheritdoc/>
     public async ValueTask<ReadOnlyMemory<uint>> ReadPageAsync(Plane plane, int page, Memory<uint> scratch)
     {
         if (plane != Plane.Pulse && _listed[(int)plane][page] == 0)
@@ -205,7 +185,6 @@ public sealed class RedisPlaneStore : IPlaneStore
         return scratch[..whole];
     }
 
-    /// <inheritdoc/>
     public async ValueTask EraseAsync(Plane plane, uint user)
     {
         // do not create a page for a user without a word
@@ -217,18 +196,14 @@ public sealed class RedisPlaneStore : IPlaneStore
         await WriteAsync(batch, plane, user, Pulse.Never);
     }
 
-    /// <inheritdoc/>
     public void Keep(Plane plane, ReadOnlySpan<uint> users)
     {
     }
 
-    /// <inheritdoc/>
     public ValueTask KeptAsync() => default;
 
-    /// <inheritdoc/>
     public ValueTask ReplicatedAsync(ReadOnlyMemory<uint> users, bool isLeave) => _replicas?.ConfirmAsync(users.Span, isLeave) ?? default;
 
-    /// <inheritdoc/>
     public ValueTask DisposeAsync() => _cluster.DisposeAsync();
 
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
