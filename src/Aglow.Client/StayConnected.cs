@@ -3,8 +3,8 @@ using System.Net.WebSockets;
 namespace Aglow.Client;
 
 /// <summary>
-/// Keeps one socket to the server open. It reconnects with full jitter after each loss, until the client leaves or is disposed, or the
-/// server refuses. With several addresses, it goes on to the next one when a try fails, and when the server asks the client to reconnect.
+/// Keeps one socket to the server open. It reconnects after each loss (<see cref="ConnectionTries"/>), until the client leaves or is
+/// disposed, or the server refuses.
 /// </summary>
 /// <remarks>
 /// <code>
@@ -13,22 +13,17 @@ namespace Aglow.Client;
 ///                └── 4401, 4403, a problem document of the server ─► refused ─► Refresh ─► connecting
 ///   left, disposed ─► closed
 /// </code>
-/// Only a refusal by the server itself is final; a gateway's error is retried. Two handshakes begin at least a second apart, whatever the
-/// application calls. If the server refuses the token, the client requests a new one three times before the refusal is final: an
-/// application may have cached a token that was about to end. Threading: any thread; one loop at a time.
+/// Only a refusal by the server itself is final; a gateway's error is retried. Threading: any thread; one loop at a time.
 /// </remarks>
 internal sealed class StayConnected(
     ServerCalls calls, WatchTable watches, Commands commands, TokenSource tokens, AglowClientOptions options)
     : IAsyncDisposable
 {
-    private const int MaxRefusedTokens = 3;
     private const int MaxRemembered = 16;
-    // 2^5 times the first wait of 1 s is above the longest wait of 30 s
-    private const int SlowestAttempt = 5;
 
     private static readonly TimeSpan LeaveTimeout = TimeSpan.FromSeconds(1);
-    private static readonly TimeSpan DialSpacing = TimeSpan.FromSeconds(1);
 
+    private readonly ConnectionTries _tries = new(calls, tokens, options);
     private readonly Lock _gate = new();
     private readonly Signal _wake = new();
     private readonly HashSet<string> _reported = new(StringComparer.Ordinal);
@@ -41,12 +36,6 @@ internal sealed class StayConnected(
     private TaskCompletionSource<bool>? _leaving; // the leave that is under way
     private bool _isDisposed;
     private int _state;
-    private int _failures;
-    private int _refusedTokens;
-    private string? _refusedToken;
-    private AglowException? _tokenRefusal;
-    private long? _dialedAt;
-    private Uri? _dialed; // the address of the current try; null until it has a token
 
     public event Action<ConnectionState>? StateChanged;
 
@@ -89,7 +78,7 @@ internal sealed class StayConnected(
             if (_refusal is not null)
             {
                 _refusal = null;
-                (_refusedTokens, _refusedToken, _failures) = (0, null, 0);
+                _tries.Reset();
                 Begin();
                 return;
             }
@@ -200,14 +189,13 @@ internal sealed class StayConnected(
         Say(state);
         lock (_gate)
         {
-            (_refusedTokens, _refusedToken) = (0, null);
+            _tries.Connected();
             _reported.Clear();
             _outcome.TrySetResult();
         }
     }
 
-    /// <summary>A session received a tick.</summary>
-    public void Ticked() => _failures = 0;
+    public void Ticked() => _tries.Ticked();
 
     private static TaskCompletionSource NewOutcome() => new(TaskCreationOptions.RunContinuationsAsynchronously);
 
@@ -303,108 +291,36 @@ internal sealed class StayConnected(
         {
             Say(ConnectionState.Connecting);
             _wake.Clear();
-            var (end, failure) = await TryAsync(stop);
+            var result = await _tries.RunAsync((socket, token, left) => RunSessionAsync(socket, token, left, stop), stop);
             // the client leaves or is disposed, so this end is not the server's
             if (!IsRunning)
                 return;
-            if (end?.WasWelcome == false && failure is null)
+            if (result.IsFinal)
             {
-                failure = AglowException.NotConnected(
-                    $"The connection to {_dialed} ended before the welcome ({Describe(end.Value)}). "
-                        + "The client tries again until it succeeds.");
-            }
-
-            if (failure is not null && failure.Status == 401 && !failure.IsTransient && tokens.IsCallback
-                && ++_refusedTokens < MaxRefusedTokens)
-            {
-                // the next token may be valid
-                _tokenRefusal = failure;
-            }
-            else if (failure is { IsTransient: false })
-            {
-                Refuse(failure);
+                Refuse(result.Failure!);
                 return;
             }
-            else if (failure is not null)
+
+            if (result is { Failure: { } failure, MayHaveNewToken: false })
             {
-                if (_dialed is { } tried && failure.MayDifferElsewhere)
-                    calls.Leave(tried);
                 Complete(failure);
                 Report(failure);
             }
-            else if (end?.ReconnectAfter is not null && _dialed is { } asked)
-            {
-                calls.Leave(asked);
-            }
 
-            await WaitAsync(end?.ReconnectAfter ?? NextWait(failure), stop);
+            await WaitAsync(_tries.NextWait(result), stop);
         }
     }
 
-    // Makes one try to connect, and runs its session.
-    private async Task<(SessionEnd? End, AglowException? Failure)> TryAsync(CancellationToken stop)
+    private async Task<SessionEnd> RunSessionAsync(WebSocket socket, string? token, TimeSpan welcomeWithin, CancellationToken stop)
     {
-        _dialed = null;
-        try
-        {
-            if (_dialedAt is { } at && DialSpacing - options.TimeProvider.GetElapsedTime(at) is { Ticks: > 0 } wait)
-                await Task.Delay(wait, options.TimeProvider, stop);
-            var token = await tokens.AskAsync(stop);
-            if (token is not null && token == _refusedToken && tokens.IsCallback)
-                return (null, _tokenRefusal);
-            _refusedToken = null;
-            var end = await RunSessionAsync(token, stop);
-            var refusal = RefusalOf(end);
-            if (refusal?.Status == 401)
-                _refusedToken = token;
-            return (end, refusal);
-        }
-        catch (Exception failure) when (!stop.IsCancellationRequested)
-        {
-            return (null, failure as AglowException ?? AglowException.NotConnected(_dialed ?? calls.Address, failure));
-        }
-    }
-
-    private static AglowException? RefusalOf(SessionEnd end) => end.Code switch
-    {
-        4401 => AglowException.Refused(
-            401, "Not authenticated",
-            end.Reason.Length > 0 ? end.Reason : "The token is missing, has expired, or was revoked. Get another one."),
-        4403 => AglowException.Refused(403, "Not allowed", end.Reason.Length > 0 ? end.Reason : "This user may not connect."),
-        4429 => AglowException.Refused(429, "Too many connections", end.Reason.Length > 0 ? end.Reason : "Close some, and try again."),
-        _ => null,
-    };
-
-    private static string Describe(SessionEnd end) =>
-        end.Code is { } code ? $"closed with {code}{(end.Reason.Length > 0 ? ": " : "")}{end.Reason}" : end.Reason;
-
-    private async Task<SessionEnd> RunSessionAsync(string? token, CancellationToken stop)
-    {
-        var began = options.TimeProvider.GetTimestamp();
-        _dialedAt = began;
-        var address = _dialed = calls.Address;
-        WebSocket socket;
-        try
-        {
-            socket = await DialAsync(address, token, stop);
-        }
-        catch (AglowException refusal) when (refusal.Status == 401)
-        {
-            _refusedToken = token;
-            throw;
-        }
-
-        var welcomeWithin = options.ConnectTimeout - options.TimeProvider.GetElapsedTime(began);
-        using var session = new SocketSession(
-            socket, token, welcomeWithin > TimeSpan.Zero ? welcomeWithin : TimeSpan.FromMilliseconds(1), watches, commands, tokens, options,
-            this);
+        using var session = new SocketSession(socket, token, welcomeWithin, watches, commands, tokens, options, this);
         lock (_gate)
             _session = session;
         var isOver = false;
         try
         {
             var end = await session.RunAsync(stop);
-            isOver = RefusalOf(end) is { IsTransient: false } refusal && !(refusal.Status == 401 && tokens.IsCallback);
+            isOver = ConnectionTries.RefusalOf(end) is { IsTransient: false } refusal && !(refusal.Status == 401 && tokens.IsCallback);
             return end;
         }
         finally
@@ -422,28 +338,6 @@ internal sealed class StayConnected(
             commands.Lost();
             watches.Lost();
         }
-    }
-
-    private async Task<WebSocket> DialAsync(Uri address, string? token, CancellationToken stop)
-    {
-        using var patience = new CancellationTokenSource(options.ConnectTimeout, options.TimeProvider);
-        using var both = CancellationTokenSource.CreateLinkedTokenSource(stop, patience.Token);
-        try
-        {
-            return await calls.OpenSocketAsync(address, token, both.Token);
-        }
-        catch (Exception late) when (patience.IsCancellationRequested && !stop.IsCancellationRequested)
-        {
-            throw new TimeoutException($"no answer within {options.ConnectTimeout.TotalSeconds:0.#} s", late);
-        }
-    }
-
-    private TimeSpan NextWait(AglowException? failure)
-    {
-        if (failure?.Status == 429 && failure.RetryAfter is null)
-            _failures = Math.Max(_failures, SlowestAttempt);
-        var wait = Jitter.Retry(_failures++, options.FirstRetryWithin, options.RetryWithin, options.Random);
-        return failure?.RetryAfter is { } least && least > wait ? least : wait;
     }
 
     // Waits for this time, or until the application asks for a try.
