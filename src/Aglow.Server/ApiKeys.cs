@@ -103,15 +103,10 @@ internal sealed class ApiKeys
         var scopes = Scopes.None;
         foreach (var word in text.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))
         {
-            scopes |= word switch
-            {
-                "heartbeat" => Scopes.Heartbeat,
-                "read" => Scopes.Read,
-                "users" => Scopes.Users,
-                "operate" => Scopes.Operate,
-                _ => throw new UsageException(
-                    $"\"{word}\" is not a scope: name some of heartbeat, read, users, operate, separated by commas"),
-            };
+            scopes |= ScopeNames.ByName.TryGetValue(word, out var scope)
+                ? scope
+                : throw new UsageException(
+                    $"\"{word}\" is not a scope: name some of heartbeat, read, users, operate, separated by commas");
         }
 
         return scopes == Scopes.None
@@ -185,7 +180,7 @@ internal sealed class ApiKeys
 /// </remarks>
 internal sealed class KeysInForce : IDisposable
 {
-    private static readonly TimeSpan LookEvery = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan CheckInterval = TimeSpan.FromSeconds(1);
 
     private readonly ApiKeys _keys;
     private readonly ILogger _log;
@@ -200,9 +195,9 @@ internal sealed class KeysInForce : IDisposable
     {
         _keys = keys;
         _log = log;
-        _seen = Look();
+        _seen = ReadStamp();
         Take(keys.Read());
-        _ = BackgroundLoop.RunAsync("keys.json", LookEvery, time, new AglowLog(log), Refresh, _stop.Token);
+        _ = BackgroundLoop.RunAsync("keys.json", CheckInterval, time, new AglowLog(log), Refresh, _stop.Token);
     }
 
     /// <summary>The number of keys.</summary>
@@ -227,7 +222,7 @@ internal sealed class KeysInForce : IDisposable
     {
         try
         {
-            var now = Look();
+            var now = ReadStamp();
             if (now == _seen && _saidWrong is null)
                 return default;
             if (now is null && _seen is not null)
@@ -265,7 +260,7 @@ internal sealed class KeysInForce : IDisposable
         }
     }
 
-    private (long Length, DateTime ChangedAt)? Look()
+    private (long Length, DateTime ChangedAt)? ReadStamp()
     {
         var file = new FileInfo(_keys.FilePath);
         // A Kubernetes secret is a link to a file in a folder that Kubernetes replaces. The link itself never changes.

@@ -93,7 +93,7 @@ internal sealed record ServeSettings(
             static (o, v) => o.Presence.AwaySeconds = Whole(v)),
         new(
             "max-user-number", "N", "The highest integer ID of the application's users; default 2147483647.",
-            static (o, v) => o.Presence.MaxUserNumber = Number(v)),
+            static (o, v) => o.Presence.MaxUserNumber = (uint)Whole(v, least: 0)),
         new(
             "memory-megabytes", "N", "The memory for users' words, in MiB (0: half of the memory that the process may use); default 0.",
             static (o, v) => o.Presence.MemoryMegabytes = Whole(v)),
@@ -138,7 +138,7 @@ internal sealed record ServeSettings(
             static (o, v) => o.Presence.MaxConnectionsPerAddress = Whole(v)),
         new(
             "max-connections", "N", "Simultaneous connections in all; default: the limit of open files less 512.",
-            static (o, v) => o.MaxConnections = Positive(v)),
+            static (o, v) => o.MaxConnections = Whole(v, least: 1)),
         new(
             "auth", "open|token",
             "Who may act for a user. open (the default): any caller for any user, on this machine only. token: people with their "
@@ -379,18 +379,10 @@ internal sealed record ServeSettings(
     // "LeaseSeconds", "LEASE_SECONDS" and "lease-seconds" are one name
     private static string Normal(string name) => name.Replace("_", "").Replace("-", "").ToLowerInvariant();
 
-    private static int Whole(string value) =>
-        int.TryParse(value, NumberStyles.AllowLeadingSign, null, out var number)
+    private static int Whole(string value, int least = int.MinValue) =>
+        int.TryParse(value, NumberStyles.AllowLeadingSign, null, out var number) && number >= least
             ? number
-            : throw new UsageException($"set a whole number up to {int.MaxValue}");
-
-    private static int Positive(string value) =>
-        Whole(value) is >= 1 and var number ? number : throw new UsageException($"set a whole number from 1 to {int.MaxValue}");
-
-    private static uint Number(string value) =>
-        uint.TryParse(value, NumberStyles.None, null, out var number)
-            ? number
-            : throw new UsageException("set a whole number from 0 to 2147483647");
+            : throw new UsageException($"set a whole number {(least == int.MinValue ? "up" : $"from {least}")} to {int.MaxValue}");
 
     private static string Collector(string value) =>
         Uri.TryCreate(value, UriKind.Absolute, out var url) && url.Scheme is ("http" or "https")

@@ -379,7 +379,7 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
     [InlineData("{\"type\":\"active\",\"id\":\"7\"}", null, 400, "\"id\" is an integer")]
     [InlineData("{\"type\":\"active\",\"id\":-1}", null, 400, "\"id\" is an integer")]
     [InlineData("{\"type\":\"active\",\"id\":9007199254740992}", null, 400, "\"id\" is an integer")]
-    [InlineData("{\"type\":\"active\",\"id\":1,\"id\":2}", 1, 400, "\"id\" is given twice")]
+    [InlineData("{\"type\":\"active\",\"id\":1,\"id\":2}", 1, 400, "id is given twice")]
     public async Task What_is_not_done_is_an_error_with_the_id_that_says_why(string message, int? id, int status, string detail)
     {
         await using var socket = await OpenAsync();

@@ -34,7 +34,7 @@ internal sealed class AppGate(Callers callers, ProblemAnswers problems)
             var problem = call.Access.ByPeople || refused.Status != StatusCodes.Status403Forbidden
                 ? refused
                 : Problems.ForBackends(AglowPolicies.Backend);
-            await (call.Refuse is { } refuse ? refuse(context, problem) : problems.AnswerAsync(context, problem));
+            await call.AnswerAsync(problems, context, problem);
             return;
         }
 

@@ -15,26 +15,26 @@ internal sealed record Call(string Method, string Path, string Name, string Summ
     /// <summary>Answers a refusal of this call; null: the answer is a problem document.</summary>
     public Func<HttpContext, Exception, Task>? Refuse { get; init; }
 
-    /// <summary>What it costs before its body is read.</summary>
     public int Cost { get; init; } = Aglow.AspNetCore.Access.Cost.Call;
 
     /// <summary>How many bytes its path and query may have, as they were sent.</summary>
     public int TargetBytes { get; init; } = Limits.TargetBytes;
 
-    /// <summary>The query parameters that it accepts.</summary>
     public IReadOnlyList<QueryParameter> Query { get; init; } = [];
 
     /// <summary>The bodies that it accepts: content type and shape (none: packed bytes).</summary>
     public IReadOnlyList<Content> Bodies { get; init; } = [];
 
-    /// <summary>Whether it may be sent without a body.</summary>
     public bool BodyIsOptional { get; init; }
 
-    /// <summary>Its answers on success.</summary>
     public IReadOnlyList<Content> Answers { get; init; } = [];
 
     /// <summary>The statuses of the problems that it may answer with, besides those of every call of its kind.</summary>
     public IReadOnlyList<int> Problems { get; init; } = [];
+
+    /// <summary>Answers a refusal: as this call does it, or with a problem document.</summary>
+    public Task AnswerAsync(ProblemAnswers problems, HttpContext context, ProblemException refused) =>
+        Refuse is { } refuse ? refuse(context, refused) : problems.AnswerAsync(context, refused);
 
     /// <summary>A read of what is stored of a user, for the user and for backends.</summary>
     public static Call ReadOfUser(

@@ -20,7 +20,6 @@ internal sealed class CallRefusals(ProblemAnswers problems, CrossOrigin crossOri
         if (authorizeResult.Succeeded || context.GetEndpoint()?.Metadata.GetMetadata<Call>() is not { } call)
             return others.HandleAsync(next, context, policy, authorizeResult);
         var problem = authorizeResult.Challenged ? Problems.NotAuthenticated() : Problems.NotAuthorized();
-        return crossOrigin.Share(
-            refused => call.Refuse is { } refuse ? refuse(refused, problem) : problems.AnswerAsync(refused, problem))(context);
+        return crossOrigin.Share(refused => call.AnswerAsync(problems, refused, problem))(context);
     }
 }

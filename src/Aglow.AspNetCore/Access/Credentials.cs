@@ -28,19 +28,6 @@ internal static class Credentials
     /// <summary>The same as a string; null if it has none.</summary>
     public static string? OfHeader(string? authorization) => InHeader(authorization) is { IsEmpty: false } token ? token.ToString() : null;
 
-    /// <summary>The token of a raw query; null if it has none.</summary>
-    public static string? OfQuery(string query)
-    {
-        foreach (var part in query.AsSpan().TrimStart('?').Split('&'))
-        {
-            var pair = query.AsSpan().TrimStart('?')[part];
-            if (pair.StartsWith(Routes.TokenQuery) && pair.Length > Routes.TokenQuery.Length && pair[Routes.TokenQuery.Length] == '=')
-                return Uri.UnescapeDataString(pair[(Routes.TokenQuery.Length + 1)..].ToString().Replace('+', ' '));
-        }
-
-        return null;
-    }
-
     /// <summary>The token among the offered subprotocols; null if there is none.</summary>
     public static string? OfProtocols(string? protocols)
     {
@@ -59,7 +46,7 @@ internal static class Credentials
     /// <summary>The token of a socket or stream: in the header, the query or a subprotocol.</summary>
     public static string? OfStream(HttpRequest request) =>
         OfHeader(request.Headers.Authorization)
-        ?? OfQuery(request.QueryString.Value ?? "")
+        ?? Asked.Text(request.HttpContext, Routes.TokenQuery)
         ?? OfProtocols(request.Headers.SecWebSocketProtocol);
 
     private static string[] Split(string? protocols) =>

@@ -52,7 +52,7 @@ internal sealed class CrossOrigin
             }
             catch (ProblemException refused)
             {
-                return call.Refuse is { } refuse ? refuse(context, refused) : _problems.AnswerAsync(context, refused);
+                return call.AnswerAsync(_problems, context, refused);
             }
 
             return next(context);

@@ -30,13 +30,11 @@ internal sealed class Gate(Callers callers, RateLimits rates, Holdings holdings,
     private readonly KnownCallers? _tokens = callers.Tokens;
     private readonly RateBuckets? _refusals = rates.AreOff ? null : new RateBuckets(QuickRefusals, time);
 
-    /// <summary>What each caller holds.</summary>
     public Holdings Holdings => holdings;
 
     /// <summary>The gate that a request came through; null if its endpoint is not Aglow's.</summary>
     public static Gate? Of(HttpContext context) => context.GetEndpoint()?.Metadata.GetMetadata<Gate>();
 
-    /// <summary>Wraps a call with the gate.</summary>
     public RequestDelegate Guard(Call call) => context =>
     {
         try
@@ -243,7 +241,7 @@ internal sealed class Gate(Callers callers, RateLimits rates, Holdings holdings,
     {
         if (refused.Status == StatusCodes.Status429TooManyRequests && !await SlowDownAsync(context, caller, refused))
             return;
-        await (call.Refuse is { } refuse ? refuse(context, refused) : problems.AnswerAsync(context, refused));
+        await call.AnswerAsync(problems, context, refused);
     }
 
     // A caller who is refused many times waits a second for each answer. So a client that does not wait by itself makes only a few calls

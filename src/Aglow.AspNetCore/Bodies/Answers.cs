@@ -39,11 +39,9 @@ internal static class Answers
         }
     }
 
-    /// <summary>Sends JSON.</summary>
     public static Task JsonAsync(HttpContext context, ReadOnlyMemory<byte> json, int status = StatusCodes.Status200OK) =>
         BytesAsync(context, Routes.Json, json, status);
 
-    /// <summary>Sends a document.</summary>
     public static async Task JsonAsync<T>(
         HttpContext context, T document, JsonTypeInfo<T> type, int status = StatusCodes.Status200OK)
     {

@@ -30,7 +30,6 @@ internal sealed class ClaimBody
     /// <summary>The members that a message may have.</summary>
     public static IReadOnlyList<string> Names => Members;
 
-    /// <summary>Reads a body.</summary>
     public static ClaimBody Read(ReadOnlySpan<byte> json) => MemberReader.ReadObject(json, Example, static (ref Utf8JsonReader reader) =>
     {
         var claim = new ClaimBody();

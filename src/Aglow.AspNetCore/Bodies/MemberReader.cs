@@ -9,22 +9,26 @@ internal static class MemberReader
     public delegate T Members<out T>(ref Utf8JsonReader reader);
 
     /// <summary>Reads one object; refuses input that is not JSON.</summary>
-    public static T ReadObject<T>(ReadOnlySpan<byte> json, string example, Members<T> members)
+    public static T ReadObject<T>(ReadOnlySpan<byte> json, string example, Members<T> members) =>
+        ReadValue(json, (ref Utf8JsonReader reader) => reader.TokenType == JsonTokenType.StartObject
+            ? members(ref reader)
+            : throw Problems.Malformed($"The body is not an object. Send {example}."));
+
+    /// <summary>Reads one value, of which the reader is at the first token; refuses input that is not JSON.</summary>
+    public static T ReadValue<T>(ReadOnlySpan<byte> json, Members<T> value)
     {
         var reader = new Utf8JsonReader(json);
         try
         {
             reader.Read();
-            if (reader.TokenType != JsonTokenType.StartObject)
-                throw Problems.Malformed($"The body is not an object. Send {example}.");
-            var read = members(ref reader);
+            var read = value(ref reader);
             // throws if anything follows
             reader.Read();
             return read;
         }
         catch (JsonException wrong)
         {
-            throw UsersBody.NotJson(wrong);
+            throw Problems.NotJson(wrong.LineNumber is { } line ? $" from line {line + 1}, byte {wrong.BytePositionInLine + 1} on" : "");
         }
         catch (InvalidOperationException)
         {

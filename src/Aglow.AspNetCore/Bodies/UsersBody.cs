@@ -31,6 +31,9 @@ internal static class UsersBody
 {
     private const string DeviceExample = "{\"id\": \"…\", \"kind\": \"mobile\"}, with kind one of desktop, mobile, web, other";
 
+    private static readonly string[] Members = [JsonNames.UserId, JsonNames.UserIds, JsonNames.Active, JsonNames.Device];
+    private static readonly string[] ListMembers = [JsonNames.UserIds];
+
     /// <summary>
     /// The fast path for exactly one <c>user_id</c>, a number or a cached key, with or without <c>active</c>. False for all other bodies,
     /// valid or not.
@@ -82,37 +85,13 @@ internal static class UsersBody
     /// Reads the users and the other members; throws a problem if the form is wrong. A device belongs to one user. A body with a device or
     /// activity, and without a user, is about the caller.
     /// </summary>
-    public static SaidOfUsers Read(ReadOnlySpan<byte> json, UsersForm form, KeyCache known, UserBatch users)
-    {
-        var reader = new Utf8JsonReader(json);
-        try
+    public static SaidOfUsers Read(ReadOnlySpan<byte> json, UsersForm form, KeyCache known, UserBatch users) =>
+        MemberReader.ReadValue(json, (ref Utf8JsonReader reader) => reader.TokenType switch
         {
-            reader.Read();
-            var said = default(SaidOfUsers);
-            if (reader.TokenType == JsonTokenType.StartArray && form == UsersForm.ListOfObjectsOrList)
-                ReadObjects(ref reader, known, users);
-            else if (reader.TokenType == JsonTokenType.StartObject)
-                said = ReadObject(ref reader, form, known, users);
-            else
-                throw Expected(form);
-            // throws if anything follows
-            reader.Read();
-            return said;
-        }
-        catch (JsonException wrong)
-        {
-            throw NotJson(wrong);
-        }
-        catch (InvalidOperationException)
-        {
-            // the name of a member contains half a surrogate pair
-            throw Problems.NotJson("");
-        }
-    }
-
-    /// <summary>The problem of bytes that are not JSON, with the position of the mistake.</summary>
-    public static ProblemException NotJson(JsonException wrong) =>
-        Problems.NotJson(wrong.LineNumber is { } line ? $" from line {line + 1}, byte {wrong.BytePositionInLine + 1} on" : "");
+            JsonTokenType.StartArray when form == UsersForm.ListOfObjectsOrList => ReadObjects(ref reader, known, users),
+            JsonTokenType.StartObject => ReadObject(ref reader, form, known, users),
+            _ => throw Expected(form),
+        });
 
     /// <summary>Reads a user at the reader's position.</summary>
     public static void ReadUser(ref Utf8JsonReader reader, KeyCache known, UserBatch users)
@@ -157,7 +136,7 @@ internal static class UsersBody
         }
     }
 
-    private static void ReadObjects(ref Utf8JsonReader reader, KeyCache known, UserBatch users)
+    private static SaidOfUsers ReadObjects(ref Utf8JsonReader reader, KeyCache known, UserBatch users)
     {
         while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
         {
@@ -168,7 +147,9 @@ internal static class UsersBody
             {
                 if (!reader.ValueTextEquals("user_id"u8))
                     throw Problems.UnknownMember(ref reader, Example(UsersForm.ListOfObjectsOrList));
-                Once(ref named, JsonNames.UserId);
+                if (named)
+                    throw Problems.GivenTwice(JsonNames.UserId);
+                named = true;
                 reader.Read();
                 Admit(users);
                 ReadUser(ref reader, known, users);
@@ -177,44 +158,35 @@ internal static class UsersBody
             if (!named)
                 throw Expected(UsersForm.ListOfObjectsOrList);
         }
+
+        return default;
     }
 
     private static SaidOfUsers ReadObject(ref Utf8JsonReader reader, UsersForm form, KeyCache known, UserBatch users)
     {
-        bool one = false, list = false, activeGiven = false, active = false;
+        bool one = false, list = false, active = false;
         Device? device = null;
-        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        var given = 0;
+        while (MemberReader.Next(ref reader, form == UsersForm.OneOrList ? Members : ListMembers, Example(form), ref given) is { } member)
         {
-            if (form == UsersForm.OneOrList && reader.ValueTextEquals("user_id"u8))
+            switch (member)
             {
-                Once(ref one, JsonNames.UserId);
-                reader.Read();
-                ReadUser(ref reader, known, users);
-            }
-            else if (reader.ValueTextEquals("user_ids"u8))
-            {
-                Once(ref list, JsonNames.UserIds);
-                reader.Read();
-                ReadList(ref reader, form, known, users);
-            }
-            else if (form == UsersForm.OneOrList && reader.ValueTextEquals("active"u8))
-            {
-                Once(ref activeGiven, JsonNames.Active);
-                reader.Read();
-                if (reader.TokenType is not (JsonTokenType.True or JsonTokenType.False))
+                case JsonNames.UserId:
+                    one = true;
+                    ReadUser(ref reader, known, users);
+                    break;
+                case JsonNames.UserIds:
+                    list = true;
+                    ReadList(ref reader, form, known, users);
+                    break;
+                case JsonNames.Active when reader.TokenType is JsonTokenType.True or JsonTokenType.False:
+                    active = reader.TokenType == JsonTokenType.True;
+                    break;
+                case JsonNames.Active:
                     throw Problems.Malformed("active is not a boolean: send true or false.");
-                active = reader.TokenType == JsonTokenType.True;
-            }
-            else if (form == UsersForm.OneOrList && reader.ValueTextEquals("device"u8))
-            {
-                if (device is not null)
-                    throw Problems.GivenTwice(JsonNames.Device);
-                reader.Read();
-                device = ReadDevice(ref reader);
-            }
-            else
-            {
-                throw Problems.UnknownMember(ref reader, Example(form));
+                default:
+                    device = ReadDevice(ref reader);
+                    break;
             }
         }
 
@@ -265,13 +237,6 @@ internal static class UsersBody
     {
         if (users.Count == Limits.ListedUsers)
             throw Problems.TooManyUsers(Limits.ListedUsers, $"lists of at most {Limits.ListedUsers}");
-    }
-
-    private static void Once(ref bool given, string member)
-    {
-        if (given)
-            throw Problems.GivenTwice(member);
-        given = true;
     }
 
     /// <summary>The problem of a body that names nobody.</summary>

@@ -38,7 +38,7 @@ internal sealed class ClaimEndpoints(PresenceHost host, Callers callers, Gate ga
 
     private async Task SetAsync(HttpContext context)
     {
-        var asked = await RequireAsync(context);
+        var asked = await AskedAsync(context);
         var (source, claim) = (await RequestBodies.ReadAsync(context, ClaimBody.Example, ClaimBody.Read)).ToClaim(host.Presence.Clock.Now);
         var user = await DirectoryUsers.RegisterAsync(context, host.Presence, gate, asked);
         if (claim is null)
@@ -63,7 +63,7 @@ internal sealed class ClaimEndpoints(PresenceHost host, Callers callers, Gate ga
 
     private async Task ListAsync(HttpContext context)
     {
-        var asked = await RequireAsync(context);
+        var asked = await AskedAsync(context);
         var user = await host.Presence.FindAsync(asked);
         await Answers.JsonAsync(context, new ClaimsDocument(UserJson.Of(asked), List(user)), Documents.Sent.ClaimsDocument);
     }
@@ -92,13 +92,13 @@ internal sealed class ClaimEndpoints(PresenceHost host, Callers callers, Gate ga
 
     private async Task RemoveAsync(HttpContext context)
     {
-        var asked = await RequireAsync(context);
+        var asked = await AskedAsync(context);
         await RemoveAsync(context, asked, ClaimBody.Source(Asked.Text(context, Routes.SourceQuery) ?? Claim.UserSource));
     }
 
     private async Task ReadHoursAsync(HttpContext context)
     {
-        var asked = await RequireAsync(context);
+        var asked = await AskedAsync(context);
         await SendHoursAsync(context, asked, HoursOf(await host.Presence.FindAsync(asked))
             ?? throw new ProblemException(
                 StatusCodes.Status404NotFound, "No quiet hours", $"This user has none. Set them with PUT {Routes.QuietHours}."));
@@ -106,7 +106,7 @@ internal sealed class ClaimEndpoints(PresenceHost host, Callers callers, Gate ga
 
     private async Task SetHoursAsync(HttpContext context)
     {
-        var asked = await RequireAsync(context);
+        var asked = await AskedAsync(context);
         var hours = await RequestBodies.ReadAsync(context, QuietHoursReader.Example, QuietHoursReader.Read);
         var user = await DirectoryUsers.RegisterAsync(context, host.Presence, gate, asked);
         // quiet hours do not count against the limit of sources, so this cannot fail
@@ -115,7 +115,7 @@ internal sealed class ClaimEndpoints(PresenceHost host, Callers callers, Gate ga
     }
 
     private async Task RemoveHoursAsync(HttpContext context) =>
-        await RemoveAsync(context, await RequireAsync(context), Claim.QuietHoursSource);
+        await RemoveAsync(context, await AskedAsync(context), Claim.QuietHoursSource);
 
     private async Task RemoveAsync(HttpContext context, UserId asked, string source)
     {
@@ -152,11 +152,5 @@ internal sealed class ClaimEndpoints(PresenceHost host, Callers callers, Gate ga
             Documents.Sent.QuietHoursDocument);
     }
 
-    private async ValueTask<UserId> RequireAsync(HttpContext context)
-    {
-        var asked = Asked.User(context, fromEnd: 1);
-        await callers.RequireAsync(context, asked, Scopes.Users);
-        DirectoryUsers.Require(host.Presence);
-        return asked;
-    }
+    private ValueTask<UserId> AskedAsync(HttpContext context) => DirectoryUsers.AskedAsync(context, callers, host.Presence, fromEnd: 1);
 }

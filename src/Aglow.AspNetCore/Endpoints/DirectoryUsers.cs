@@ -18,6 +18,17 @@ internal static class DirectoryUsers
         }
     }
 
+    /// <summary>
+    /// The user in the path, with <paramref name="fromEnd"/> segments behind it. Refuses a caller who may not speak for them.
+    /// </summary>
+    public static async ValueTask<UserId> AskedAsync(HttpContext context, Callers callers, PresenceService presence, int fromEnd)
+    {
+        var asked = Asked.User(context, fromEnd);
+        await callers.RequireAsync(context, asked, Scopes.Users);
+        Require(presence);
+        return asked;
+    }
+
     /// <summary>The index of a user; a user without one gets it, and the caller pays. No other code of a call registers users.</summary>
     public static async ValueTask<uint> RegisterAsync(HttpContext context, PresenceService presence, Gate gate, UserId user)
     {

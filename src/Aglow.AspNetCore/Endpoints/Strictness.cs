@@ -19,7 +19,7 @@ internal static class Strictness
             var query = context.Request.QueryString;
             if (!query.HasValue || Asked.Unknown(query.Value!, known) is not { } problem)
                 return handle(context);
-            return call.Refuse is { } refuse ? refuse(context, problem) : problems.AnswerAsync(context, problem);
+            return call.AnswerAsync(problems, context, problem);
         };
     }
 

@@ -125,8 +125,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
 
     private async Task ReplaceAsync(HttpContext context)
     {
-        var asked = Asked.User(context);
-        await callers.RequireAsync(context, asked, Scopes.Users);
+        var asked = await AskedAsync(context);
         var profile = await ReadProfileAsync(context, withId: false);
         if (profile.UserName is not { } name)
             throw Problems.Malformed($"user_name is missing. Send {ProfileReader.One}.");
@@ -138,8 +137,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
 
     private async Task PatchAsync(HttpContext context)
     {
-        var asked = Asked.User(context);
-        await callers.RequireAsync(context, asked, Scopes.Users);
+        var asked = await AskedAsync(context);
         var profile = await ReadProfileAsync(context, withId: false);
         if (profile.Given == ProfileParts.None)
         {
@@ -185,8 +183,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
 
     private async Task RevokeAsync(HttpContext context)
     {
-        var asked = Asked.User(context, fromEnd: 1);
-        await callers.RequireAsync(context, asked, Scopes.Users);
+        var asked = await AskedAsync(context, fromEnd: 1);
         await host.Presence.RevokeAsync(await RegisterAsync(context, asked));
         context.Response.StatusCode = StatusCodes.Status204NoContent;
     }
@@ -258,9 +255,7 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
 
     private async Task DeleteAsync(HttpContext context)
     {
-        var asked = Asked.User(context);
-        await callers.RequireAsync(context, asked, Scopes.Users);
-        DirectoryUsers.Require(host.Presence);
+        var asked = await AskedAsync(context);
         if (!await host.Presence.DeleteUserAsync(asked))
             throw Problems.NoSuchUser(asked);
         context.Response.StatusCode = StatusCodes.Status204NoContent;
@@ -268,17 +263,13 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
 
     private async Task SubscriptionsAsync(HttpContext context)
     {
-        var asked = Asked.User(context, fromEnd: 1);
-        await callers.RequireAsync(context, asked, Scopes.Users);
-        DirectoryUsers.Require(host.Presence);
-        var follower = await host.Presence.FindAsync(asked);
+        var follower = await host.Presence.FindAsync(await AskedAsync(context, fromEnd: 1));
         await DirectoryUsers.SendListAsync(context, host.Presence, await host.Presence.SubscriptionsAsync(follower));
     }
 
     private async Task FollowAsync(HttpContext context, bool follow)
     {
-        var asked = Asked.User(context, fromEnd: 1);
-        await callers.RequireAsync(context, asked, Scopes.Users);
+        var asked = await AskedAsync(context, fromEnd: 1);
         using var users = new UserBatch();
         await DirectoryUsers.ReadListAsync(context, host.Presence, users);
         var follower = await RegisterAsync(context, asked);
@@ -287,6 +278,9 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
             ?? throw Problems.ListFull(host.Options.SubscriptionLimit);
         await DirectoryUsers.SendListAsync(context, host.Presence, followed);
     }
+
+    private ValueTask<UserId> AskedAsync(HttpContext context, int fromEnd = 0) =>
+        DirectoryUsers.AskedAsync(context, callers, host.Presence, fromEnd);
 
     private async ValueTask<uint> RegisterAsync(HttpContext context, UserId user)
     {

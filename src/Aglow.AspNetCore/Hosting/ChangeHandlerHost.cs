@@ -9,7 +9,7 @@ namespace Aglow.AspNetCore.Hosting;
 /// Hosted services stop in the reverse order of their registration, so this one stops before presence closes. Each change is handled in a
 /// scope of its own.
 /// </remarks>
-internal sealed partial class ChangeHandlerHost<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicConstructors)] THandler>(
+internal sealed class ChangeHandlerHost<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicConstructors)] THandler>(
     PresenceHost host, IServiceScopeFactory scopes, TimeProvider time, ILogger<THandler> logger) : IHostedService, IDisposable
     where THandler : class, IPresenceChangeHandler
 {
@@ -44,7 +44,7 @@ internal sealed partial class ChangeHandlerHost<[DynamicallyAccessedMembers(Dyna
 
     // if nodes share the feed, only one node at a time runs this
     private Task RunAsync(string token, CancellationToken lost) => new ChangeHandlerLoop(
-        host.RequireChanges(), typeof(THandler).FullName!, time, failure => Failed(logger, failure)) { Begin = _begin }
+        host.RequireChanges(), typeof(THandler).FullName!, time, failure => HttpLog.HandlerFailed(logger, failure)) { Begin = _begin }
             .RunAsync(HandleAsync, lost);
 
     private async ValueTask HandleAsync(PresenceChange? change, CancellationToken stop)
@@ -53,7 +53,4 @@ internal sealed partial class ChangeHandlerHost<[DynamicallyAccessedMembers(Dyna
         var handler = scope.ServiceProvider.GetRequiredService<THandler>();
         await (change is null ? handler.OnGapAsync(stop) : handler.OnChangeAsync(change, stop));
     }
-
-    [LoggerMessage(8101, LogLevel.Error, "A handler of changes failed; it gets the same change again.")]
-    private static partial void Failed(ILogger logger, Exception exception);
 }

@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using System.Net;
 using Aglow.AspNetCore.Access;
 using Aglow.AspNetCore.Proxies;
@@ -17,11 +16,10 @@ namespace Aglow.AspNetCore.Hosting;
 internal sealed class ConnectionLimit(
     int mostOfAnAddress, TrustedProxies proxies, LimitReports limits, IOptions<KestrelServerOptions> kestrel)
 {
-    private readonly ConcurrentDictionary<IPAddress, int> _counts = new();
+    private readonly Counts<IPAddress> _counts = new();
     private long _total;
     private long _refused;
 
-    /// <summary>Registers the metrics.</summary>
     public void AddTo(AglowMetrics metrics)
     {
         metrics.Gauge("aglow.tcp.connections", "Connections of every kind, HTTP's among them.", () => Volatile.Read(ref _total));
@@ -40,10 +38,10 @@ internal sealed class ConnectionLimit(
         // a proxy has no limit, because it opens the connections of all its clients
         if (proxies.Any && proxies.Holds(address))
             return CountedAsync(next, connection, address: null);
-        if (TryEnter(address))
+        if (_counts.TryEnter(address, mostOfAnAddress))
             return CountedAsync(next, connection, address);
         Interlocked.Increment(ref _refused);
-        limits.Bite(
+        limits.Report(
             LimitReports.Connections,
             from,
             $"More than {mostOfAnAddress} connections of one address (--max-connections-per-address). If that is a proxy, name it with "
@@ -51,23 +49,6 @@ internal sealed class ConnectionLimit(
         connection.Abort();
         return Task.CompletedTask;
     };
-
-    private bool TryEnter(IPAddress address)
-    {
-        if (_counts.AddOrUpdate(address, 1, static (_, count) => count + 1) <= mostOfAnAddress)
-            return true;
-        Leave(address);
-        return false;
-    }
-
-    private void Leave(IPAddress address)
-    {
-        while (_counts.TryGetValue(address, out var count))
-        {
-            if (count > 1 ? _counts.TryUpdate(address, count - 1, count) : _counts.TryRemove(new(address, count)))
-                return;
-        }
-    }
 
     private async Task CountedAsync(ConnectionDelegate next, ConnectionContext connection, IPAddress? address)
     {
@@ -80,7 +61,7 @@ internal sealed class ConnectionLimit(
         {
             Interlocked.Decrement(ref _total);
             if (address is not null)
-                Leave(address);
+                _counts.Exit(address);
         }
     }
 }

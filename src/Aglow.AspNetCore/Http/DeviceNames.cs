@@ -7,15 +7,7 @@ internal static class DeviceNames
 {
     private const int MaxIdBytes = 64;
 
-    /// <summary>The kind with this name; null if there is none.</summary>
-    public static DeviceKind? KindOf(string name) => name switch
-    {
-        "desktop" => DeviceKind.Desktop,
-        "mobile" => DeviceKind.Mobile,
-        "web" => DeviceKind.Web,
-        "other" => DeviceKind.Other,
-        _ => null,
-    };
+    private static readonly Dictionary<string, DeviceKind> Kinds = Enum.GetValues<DeviceKind>().ToDictionary(Device.NameOf);
 
     /// <summary>Checks an ID and kind, and returns their device; null if neither is given. Problems name the members as given.</summary>
     public static Device? DeviceOf(
@@ -28,9 +20,8 @@ internal static class DeviceNames
                 $"{idName} is not 1 to {MaxIdBytes} bytes of printable text: send an id of your own, such as a UUID.");
         if (kind is null)
             return Device.Of(id, DeviceKind.Other);
-        return Device.Of(
-            id,
-            KindOf(kind) ?? throw Problems.Malformed(
-                $"{kindName} is \"{Problems.Shorten(kind)}\": send one of desktop, mobile, web, other."));
+        return Kinds.TryGetValue(kind, out var known)
+            ? Device.Of(id, known)
+            : throw Problems.Malformed($"{kindName} is \"{Problems.Shorten(kind)}\": send one of {string.Join(", ", Kinds.Keys)}.");
     }
 }

@@ -3,7 +3,6 @@ namespace Aglow.AspNetCore.Http;
 /// <summary>Owns this library's log events: 8xxx.</summary>
 internal static partial class HttpLog
 {
-    /// <summary>The category of these events.</summary>
     public const string Category = "Aglow.Http";
 
     [LoggerMessage(8001, LogLevel.Error, "{Method} {Route} failed ({TraceId}).")]
@@ -17,8 +16,11 @@ internal static partial class HttpLog
     [LoggerMessage(
         8010, LogLevel.Warning,
         "The limit {Kind} refused {Count} times since the last line, most recently {Address}: {Detail} Logged at most once a minute.")]
-    public static partial void LimitBites(ILogger logger, string kind, long count, string address, string detail);
+    public static partial void LimitRefused(ILogger logger, string kind, long count, string address, string detail);
 
     [LoggerMessage(8012, LogLevel.Error, "Changes could not be pushed to {Hub}; the push goes on from the newest.")]
     public static partial void PushFailed(ILogger logger, string hub, Exception failure);
+
+    [LoggerMessage(8101, LogLevel.Error, "A handler of changes failed; it gets the same change again.")]
+    public static partial void HandlerFailed(ILogger logger, Exception failure);
 }

@@ -28,7 +28,6 @@ internal sealed class LimitReports(ILoggerFactory logs, TimeProvider time)
     private readonly ConcurrentDictionary<string, Kind> _kinds = new(
         Kinds.Select(static kind => KeyValuePair.Create(kind, new Kind())), StringComparer.Ordinal);
 
-    /// <summary>Registers the counters.</summary>
     public void AddTo(AglowMetrics metrics)
     {
         foreach (var (name, kind) in _kinds)
@@ -36,11 +35,11 @@ internal sealed class LimitReports(ILoggerFactory logs, TimeProvider time)
     }
 
     /// <summary>Counts that a limit refused a call or a connection.</summary>
-    public void Bite(ProblemException problem, IPAddress? address) =>
-        Bite(problem.Title.ToLowerInvariant().Replace(' ', '-'), address is null ? null : new IPEndPoint(address, 0), problem.Message);
+    public void Report(ProblemException problem, IPAddress? address) =>
+        Report(problem.Title.ToLowerInvariant().Replace(' ', '-'), address is null ? null : new IPEndPoint(address, 0), problem.Message);
 
     /// <summary>The same for a kind; ignores an unknown one.</summary>
-    public void Bite(string name, EndPoint? from, string detail)
+    public void Report(string name, EndPoint? from, string detail)
     {
         if (!_kinds.TryGetValue(name, out var kind))
             return;
@@ -51,7 +50,7 @@ internal sealed class LimitReports(ILoggerFactory logs, TimeProvider time)
         {
             if (kind.SaidAt is { } said && time.GetElapsedTime(said) < TimeSpan.FromMinutes(1))
                 return;
-            HttpLog.LimitBites(
+            HttpLog.LimitRefused(
                 _log, name, count - kind.SaidCount, (from as IPEndPoint)?.Address.ToString() ?? "an unknown address", detail);
             (kind.SaidAt, kind.SaidCount) = (time.GetTimestamp(), count);
         }

@@ -23,10 +23,9 @@ internal sealed class ProblemAnswers(ILoggerFactory logs, LimitReports limits)
     public void Note(ProblemException problem, IPAddress? address)
     {
         if (problem.Status == StatusCodes.Status429TooManyRequests)
-            limits.Bite(problem, address);
+            limits.Report(problem, address);
     }
 
-    /// <summary>Answers a failure.</summary>
     public Task AnswerAsync(HttpContext context, Exception failure)
     {
         switch (failure)
@@ -62,7 +61,6 @@ internal sealed class ProblemAnswers(ILoggerFactory logs, LimitReports limits)
         }
     }
 
-    /// <summary>Sends a problem document.</summary>
     public static async Task SendAsync(HttpContext context, int status, string title, string detail)
     {
         using var answer = new AnswerBuffer();

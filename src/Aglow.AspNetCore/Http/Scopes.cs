@@ -26,14 +26,16 @@ internal enum Scopes
 /// <summary>Names of scopes, as keys and problems have them.</summary>
 internal static class ScopeNames
 {
-    /// <summary>The names of these scopes, separated by commas.</summary>
-    public static string Name(this Scopes scope) => scope switch
+    /// <summary>The single scopes, by name.</summary>
+    public static readonly IReadOnlyDictionary<string, Scopes> ByName = new Dictionary<string, Scopes>(StringComparer.Ordinal)
     {
-        Scopes.Heartbeat => "heartbeat",
-        Scopes.Read => "read",
-        Scopes.Users => "users",
-        Scopes.Operate => "operate",
-        _ => string.Join(
-            ',', Enum.GetValues<Scopes>().Where(one => one is not (Scopes.None or Scopes.All) && scope.HasFlag(one)).Select(Name)),
+        ["heartbeat"] = Scopes.Heartbeat,
+        ["read"] = Scopes.Read,
+        ["users"] = Scopes.Users,
+        ["operate"] = Scopes.Operate,
     };
+
+    /// <summary>The names of these scopes, separated by commas.</summary>
+    public static string Name(this Scopes scopes) =>
+        string.Join(',', ByName.Where(one => scopes.HasFlag(one.Value)).Select(static one => one.Key));
 }

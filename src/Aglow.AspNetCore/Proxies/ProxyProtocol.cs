@@ -43,7 +43,7 @@ internal sealed class ProxyProtocol(ConnectionDelegate next, TrustedProxies prox
                 if (header.Client is { } client)
                     connection.RemoteEndPoint = client;
                 if (!isTaken && !result.Buffer.IsEmpty)
-                    limits.Bite(
+                    limits.Report(
                         LimitReports.NoProxyHeader,
                         connection.RemoteEndPoint,
                         "A trusted proxy's connection has no PROXY header. Let the proxy send one (send-proxy-v2), or start without "

@@ -7,7 +7,6 @@ namespace Aglow.AspNetCore.Sockets;
 /// <summary>A connection that is itself a device of its user: a socket, or a connection to a SignalR hub.</summary>
 internal interface IDeviceConnection
 {
-    /// <summary>The device.</summary>
     Device Device { get; }
 
     /// <summary>Whether the device has left.</summary>
@@ -34,7 +33,7 @@ internal interface IDeviceConnection
 /// </remarks>
 internal sealed class LocalSockets
 {
-    private readonly ConcurrentDictionary<uint, int> _counts = new();
+    private readonly Counts<uint> _counts = new();
     private readonly ConcurrentDictionary<uint, byte> _left = new();
     private readonly ConcurrentDictionary<(uint User, uint Tag), byte> _leftDevices = new();
     private readonly ConcurrentDictionary<uint, WatchConnection[]> _open = new();
@@ -44,15 +43,8 @@ internal sealed class LocalSockets
     /// <summary>Counts a new socket of a user. False: the user already has <paramref name="most"/>.</summary>
     public bool TryEnter(uint user, int most)
     {
-        while (true)
-        {
-            var count = _counts.GetValueOrDefault(user);
-            if (count >= most)
-                return false;
-            if (count == 0 ? _counts.TryAdd(user, 1) : _counts.TryUpdate(user, count + 1, count))
-                break;
-        }
-
+        if (!_counts.TryEnter(user, most))
+            return false;
         Revive(user);
         return true;
     }
@@ -60,17 +52,10 @@ internal sealed class LocalSockets
     /// <summary>Counts one socket less; returns whether it was the user's last on this node.</summary>
     public bool Exit(uint user)
     {
-        while (_counts.TryGetValue(user, out var count))
-        {
-            if (count > 1 ? _counts.TryUpdate(user, count - 1, count) : _counts.TryRemove(new(user, count)))
-            {
-                if (count == 1)
-                    Revive(user);
-                return count == 1;
-            }
-        }
-
-        return true;
+        var isLast = _counts.Exit(user);
+        if (isLast)
+            Revive(user);
+        return isLast;
     }
 
     /// <summary>Adds an open connection: a socket or an event stream.</summary>
@@ -122,7 +107,6 @@ internal sealed class LocalSockets
     public IEnumerable<WatchConnection> Of(Caller caller) =>
         _callers.Where(one => ReferenceEquals(one.Value, caller)).Select(static one => one.Key);
 
-    /// <summary>The open connections of a user.</summary>
     public IReadOnlyList<WatchConnection> Of(uint user) => _open.TryGetValue(user, out var all) ? all : [];
 
     /// <summary>Notes that these users left on all devices.</summary>
@@ -132,7 +116,7 @@ internal sealed class LocalSockets
             return;
         foreach (var user in users)
         {
-            if (_counts.ContainsKey(user))
+            if (_counts.Has(user))
                 _left[user] = 0;
         }
     }
@@ -165,7 +149,7 @@ internal sealed class LocalSockets
     /// <summary>Whether another device of the user has a connection on this node, even if it is silent.</summary>
     public bool HasOther(uint user, Device but) => Connected(user).Any(one => one.Device.Tag != but.Tag);
 
-    private IEnumerable<IDeviceConnection> Connected(uint user) => !_counts.ContainsKey(user) || HasLeft(user)
+    private IEnumerable<IDeviceConnection> Connected(uint user) => !_counts.Has(user) || HasLeft(user)
         ? []
         : Of(user).OfType<IDeviceConnection>().Where(static one => !one.IsLeaving);
 

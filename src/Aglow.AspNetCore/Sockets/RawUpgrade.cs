@@ -8,17 +8,9 @@ namespace Aglow.AspNetCore.Sockets;
 /// </summary>
 /// <remarks>
 /// A rule on bytes, without I/O. It takes no head that is invalid or doubtful (a repeated header, a body, a folded line). The
-/// connection middleware passes such a head on unchanged, and the mapped endpoint answers it with a problem document.
+/// connection middleware passes such a head on unchanged, and the mapped endpoint answers it with a problem document. The length is that of
+/// the head with its blank line, behind which frames follow. The query has no question mark.
 /// </remarks>
-/// <param name="Length">Length of the head in bytes, with its blank line; frames follow.</param>
-/// <param name="Query">The raw query, without the question mark.</param>
-/// <param name="Key">The value of <c>Sec-WebSocket-Key</c>.</param>
-/// <param name="Host">The value of <c>Host</c>.</param>
-/// <param name="Origin">The value of <c>Origin</c>, if any.</param>
-/// <param name="FetchSite">The value of <c>Sec-Fetch-Site</c>, if any.</param>
-/// <param name="ForwardedFor">The value of <c>X-Forwarded-For</c>, if any.</param>
-/// <param name="Authorization">The value of <c>Authorization</c>, if any.</param>
-/// <param name="Protocols">The value of <c>Sec-WebSocket-Protocol</c>, if any.</param>
 internal sealed record RawUpgrade(
     int Length,
     string Query,
@@ -32,6 +24,9 @@ internal sealed record RawUpgrade(
 {
     /// <summary>The longest head that is read here.</summary>
     public const int MaxBytes = 8 * 1024;
+
+    private static readonly SearchValues<char> HeaderName =
+        SearchValues.Create("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ");
 
     /// <summary>
     /// Whether these first bytes may be an incomplete head: they begin with a method's first letter and have no empty line. Lines may end
@@ -85,8 +80,8 @@ internal sealed record RawUpgrade(
                 return null;
         }
 
-        if (!Has(headers, "Upgrade", "websocket")
-            || !Has(headers, "Connection", "Upgrade")
+        if (!SocketHandshake.Lists(headers.GetValueOrDefault("Upgrade"), "websocket")
+            || !SocketHandshake.Lists(headers.GetValueOrDefault("Connection"), "Upgrade")
             || headers.GetValueOrDefault("Sec-WebSocket-Version") != "13"
             || !headers.TryGetValue("Host", out var host) || host.Length == 0
             || headers.ContainsKey("Content-Length")
@@ -105,11 +100,4 @@ internal sealed record RawUpgrade(
             headers.GetValueOrDefault("Sec-Fetch-Site"), headers.GetValueOrDefault("X-Forwarded-For"),
             headers.GetValueOrDefault("Authorization"), headers.GetValueOrDefault("Sec-WebSocket-Protocol"));
     }
-
-    private static readonly SearchValues<char> HeaderName =
-        SearchValues.Create("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ");
-
-    private static bool Has(Dictionary<string, string> headers, string name, string token) =>
-        headers.TryGetValue(name, out var value)
-        && value.Split(',').Any(part => string.Equals(part.Trim(' ', '\t'), token, StringComparison.OrdinalIgnoreCase));
 }

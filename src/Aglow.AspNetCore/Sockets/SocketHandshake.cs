@@ -19,6 +19,10 @@ internal static class SocketHandshake
         return key.Length == 24 && Base64.DecodeFromUtf8(key, bytes, out _, out var length) == OperationStatus.Done && length == 16;
     }
 
+    /// <summary>Whether a header, such as <c>Connection</c>, lists a token.</summary>
+    public static bool Lists(string? header, string token) =>
+        header is not null && header.Split(',').Any(part => string.Equals(part.Trim(), token, StringComparison.OrdinalIgnoreCase));
+
     /// <summary>The value of <c>Sec-WebSocket-Accept</c> for a key.</summary>
     public static string Accept(ReadOnlySpan<byte> key)
     {
@@ -32,7 +36,6 @@ internal static class SocketHandshake
         return Convert.ToBase64String(hash);
     }
 
-    /// <summary>The answer that switches protocols.</summary>
     public static byte[] Answer(ReadOnlySpan<byte> key, string? protocol)
     {
         var chosen = protocol is null ? "" : $"Sec-WebSocket-Protocol: {protocol}\r\n";

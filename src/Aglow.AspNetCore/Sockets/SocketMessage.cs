@@ -11,6 +11,8 @@ internal readonly record struct SocketMessage(string Type, long? Id, UserBatch? 
     /// <summary>The highest id: 2^53 - 1, the largest integer that JSON parsers of all languages read exactly.</summary>
     public const long MaxId = 9_007_199_254_740_991;
 
+    private const string Example = "{\"type\": \"watch\", \"users\": [1, 2, \"bob\"]}";
+
     private const string TypeName = "type";
     private const string IdName = "id";
     private const string UsersName = "users";
@@ -48,19 +50,19 @@ internal readonly record struct SocketMessage(string Type, long? Id, UserBatch? 
 
             while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
             {
-                switch (ReadName(ref reader, ref given))
+                switch (MemberReader.Find(ref reader, Members, ref given))
                 {
                     case TypeName:
-                        type = ReadText(ref reader, TypeName);
+                        type = MemberReader.TextOrNull(ref reader, TypeName, Example);
                         break;
                     case IdName:
                         id = ReadId(ref reader);
                         break;
                     case DefinitionName:
-                        definition = ReadText(ref reader, DefinitionName);
+                        definition = MemberReader.TextOrNull(ref reader, DefinitionName, Example);
                         break;
                     case TokenName:
-                        token = ReadText(ref reader, TokenName);
+                        token = MemberReader.TextOrNull(ref reader, TokenName, Example);
                         break;
                     case UsersName:
                         ReadUsers(ref reader, known, users = new UserBatch());
@@ -96,7 +98,7 @@ internal readonly record struct SocketMessage(string Type, long? Id, UserBatch? 
             while (reader.Read())
             {
                 if (reader.TokenType == JsonTokenType.PropertyName && reader.CurrentDepth == 1 && reader.ValueTextEquals(IdName))
-                    return ReadId(ref reader);
+                    return reader.Read() ? ReadId(ref reader) : null;
             }
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException or ProblemException)
@@ -136,22 +138,6 @@ internal readonly record struct SocketMessage(string Type, long? Id, UserBatch? 
         return Claim?.FirstGiven is { } ofClaim && !takes.Contains(ofClaim) ? ofClaim : null;
     }
 
-    // The member at the reader's position; null if it is none of these. A member counts as given (a bit of each) even if its value is null.
-    private static string? ReadName(ref Utf8JsonReader reader, ref int given)
-    {
-        for (var at = 0; at < Members.Length; at++)
-        {
-            if (!reader.ValueTextEquals(Members[at]))
-                continue;
-            if ((given & (1 << at)) != 0)
-                throw Problems.Malformed($"\"{Members[at]}\" is given twice in one message: send it once.");
-            given |= 1 << at;
-            return Members[at];
-        }
-
-        return null;
-    }
-
     private static void SkipUnknown(ref Utf8JsonReader reader, ref string? unknown)
     {
         unknown ??= reader.GetString();
@@ -160,7 +146,6 @@ internal readonly record struct SocketMessage(string Type, long? Id, UserBatch? 
 
     private static long? ReadId(ref Utf8JsonReader reader)
     {
-        reader.Read();
         if (reader.TokenType == JsonTokenType.Null)
             return null;
         return reader.TokenType == JsonTokenType.Number && reader.TryGetInt64(out var id) && id is >= 0 and <= MaxId
@@ -168,25 +153,8 @@ internal readonly record struct SocketMessage(string Type, long? Id, UserBatch? 
             : throw Malformed($"\"{IdName}\" is an integer from 0 to {MaxId}, a different one for each message that has no answer yet.");
     }
 
-    private static string? ReadText(ref Utf8JsonReader reader, string name)
-    {
-        reader.Read();
-        if (reader.TokenType is not (JsonTokenType.String or JsonTokenType.Null))
-            throw Problems.Malformed($"\"{name}\" is not text: send a string or null.");
-        try
-        {
-            return reader.GetString();
-        }
-        catch (InvalidOperationException)
-        {
-            // the text has half a surrogate pair
-            throw Problems.Malformed($"\"{name}\" is not valid text: send whole characters in UTF-8.");
-        }
-    }
-
     private static void ReadUsers(ref Utf8JsonReader reader, KeyCache known, UserBatch users)
     {
-        reader.Read();
         if (reader.TokenType != JsonTokenType.StartArray)
             throw Problems.Malformed("\"users\" must be a list of user IDs.");
         while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)

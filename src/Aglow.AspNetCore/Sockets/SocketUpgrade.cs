@@ -4,10 +4,10 @@ using Microsoft.AspNetCore.Http.Features;
 
 namespace Aglow.AspNetCore.Sockets;
 
-/// <summary>A valid handshake that came through HTTP: over HTTP/1.1 with its key, or over HTTP/2 (RFC 8441) without one.</summary>
-/// <param name="IsOverHttp2">Whether it is a CONNECT of HTTP/2.</param>
-/// <param name="IsOfHost">Whether only the host can answer it, with messages instead of bytes, as the test host does.</param>
-/// <param name="Key">The client's key.</param>
+/// <summary>
+/// A valid handshake that came through HTTP: over HTTP/1.1 with its key, over HTTP/2 (RFC 8441) without one, or one that only the host can
+/// answer, with messages instead of bytes, as the test host does.
+/// </summary>
 internal readonly record struct SocketUpgrade(bool IsOverHttp2, bool IsOfHost, byte[] Key)
 {
     /// <summary>Reads the handshake of a request.</summary>
@@ -22,7 +22,7 @@ internal readonly record struct SocketUpgrade(bool IsOverHttp2, bool IsOfHost, b
         var isOfHost = isGet && !overHttp2 && !isUpgradable && context.WebSockets.IsWebSocketRequest;
         if (!overHttp2 && !isOfHost && (HttpProtocol.IsHttp10(request.Protocol)
             || !isUpgradable
-            || !Holds(request.Headers.Upgrade, "websocket")))
+            || !SocketHandshake.Lists(request.Headers.Upgrade, "websocket")))
         {
             // a client that wants a WebSocket sends these headers, too, so only Upgrade was lost
             if (isGet && (request.Headers.SecWebSocketKey.Count > 0 || request.Headers.SecWebSocketVersion.Count > 0))
@@ -69,7 +69,4 @@ internal readonly record struct SocketUpgrade(bool IsOverHttp2, bool IsOfHost, b
         headers.SecWebSocketAccept = SocketHandshake.Accept(Key);
         return await context.Features.GetRequiredFeature<IHttpUpgradeFeature>().UpgradeAsync();
     }
-
-    private static bool Holds(string? header, string token) =>
-        header is not null && header.Split(',').Any(part => string.Equals(part.Trim(), token, StringComparison.OrdinalIgnoreCase));
 }
