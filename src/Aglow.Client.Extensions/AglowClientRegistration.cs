@@ -87,7 +87,7 @@ public static class AglowClientRegistration
         return client;
     }
 
-    // So does a name that is not a setting.
+    // A name that is not a setting stops the start, with one line that names it.
     private sealed class NamesCheck(IConfigurationSection section) : IValidateOptions<AglowClientSettings>
     {
         private static readonly string[] Names =
@@ -105,7 +105,7 @@ public static class AglowClientRegistration
         }
     }
 
-    // A wrong setting stops the start, with one line that names it.
+    // So does a value that cannot be used.
     private sealed class Validation : IValidateOptions<AglowClientSettings>
     {
         public ValidateOptionsResult Validate(string? name, AglowClientSettings options)

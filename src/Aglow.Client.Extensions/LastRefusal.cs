@@ -32,7 +32,7 @@ internal sealed class LastRefusal
             return response;
         }
 
-        // The content is buffered by that, and stays readable for the client.
+        // This buffers the content, so the client can read it again.
         private static async Task<string> ReadAsync(HttpResponseMessage response, CancellationToken cancellationToken)
         {
             var answered = $"it answered {(int)response.StatusCode}.";

@@ -37,7 +37,6 @@ internal sealed class Commands(TimeProvider time, Signal work)
         return command.Outcome.Task;
     }
 
-    /// <summary>Reports activity of the person.</summary>
     public void Active()
     {
         lock (_gate)

@@ -37,7 +37,6 @@ internal sealed class ServerCalls : IDisposable
         _handshakes = new HttpMessageInvoker(new Handshakes(this));
     }
 
-    /// <summary>The address in use.</summary>
     public Uri Address => _addresses[Volatile.Read(ref _used)];
 
     /// <summary>Goes on to the next address, and after the last to the first. Does nothing if this address is no longer in use.</summary>

@@ -14,7 +14,6 @@ internal sealed class Signal
     /// <summary>Wakes the waiter now, or when it next waits.</summary>
     public void Set() => _channel.Writer.TryWrite(true);
 
-    /// <summary>Clears a pending signal.</summary>
     public void Clear() => _channel.Reader.TryRead(out _);
 
     /// <summary>Waits until the signal is set, and clears it.</summary>

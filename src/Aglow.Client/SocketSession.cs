@@ -153,7 +153,6 @@ internal sealed class SocketSession(
         }
     }
 
-    /// <summary>Releases the socket.</summary>
     public void Dispose()
     {
         socket.Dispose();

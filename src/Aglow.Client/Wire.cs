@@ -73,7 +73,6 @@ internal sealed record ServerMessage(
 /// <summary>A heartbeat or a leave, of one user or many.</summary>
 internal sealed record WhoBody(UserId? UserId, IReadOnlyList<UserId>? UserIds, bool? Active, WireDevice? Device = null);
 
-/// <summary>A device on the wire.</summary>
 internal sealed record WireDevice(string Id, string Kind)
 {
     public static WireDevice Of(ClientDevice device) => new(device.Id, device.KindText);
@@ -92,13 +91,10 @@ internal sealed record StatusBody(
         details?.Source, details?.Priority);
 }
 
-/// <summary>The answer to a heartbeat.</summary>
 internal sealed record HeartbeatDocument(int NextHeartbeatSeconds, int OfflineAfterSeconds);
 
-/// <summary>The answer to a leave.</summary>
 internal sealed record SuccessDocument(string? Status);
 
-/// <summary>An error (RFC 9457).</summary>
 internal sealed record ProblemDocument(string? Type, string? Title, string? Detail);
 
 /// <summary>Source-generated JSON for these types: without reflection, so trimming and ahead-of-time compilation are safe.</summary>

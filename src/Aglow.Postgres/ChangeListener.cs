@@ -28,7 +28,6 @@ internal sealed class ChangeListener(
     /// <summary>Notifications received from other nodes.</summary>
     public long Heard => Volatile.Read(ref _heard);
 
-    /// <summary>Starts the loop.</summary>
     public void Start() => _loop = Task.Run(RunAsync);
 
     public async ValueTask DisposeAsync()

@@ -48,13 +48,10 @@ internal static class PostgresChanges
         return new DirectoryChanges(from, Math.Max(from, (uint)reader.GetInt64(0)), claims, visibilities, accounts, isComplete);
     }
 
-    /// <summary>All claims.</summary>
     public const string AllClaims = $"{Claims} WHERE status >= 0 ORDER BY idx";
 
-    /// <summary>All visibility settings.</summary>
     public static readonly string AllVisibilities = Visibilities("true");
 
-    /// <summary>All accounts.</summary>
     public const string AllAccounts = $"{Accounts} disabled OR revoked_at <> 0";
 
     public static async Task<IReadOnlyList<KeyValuePair<uint, IReadOnlyList<Claim>>>> ReadClaimsAsync(

@@ -26,13 +26,10 @@ public sealed record PostgresOptions
     /// </summary>
     public TimeSpan AnswersWithin { get; init; } = TimeSpan.FromSeconds(10);
 
-    /// <summary>The user to log in as.</summary>
     internal string User => _parts.Username ?? Environment.UserName;
 
-    /// <summary>The database.</summary>
     internal string Database => _parts.Database ?? User;
 
-    /// <summary>The most connections.</summary>
     internal int PoolSize => _parts.MaxPoolSize;
 
     /// <summary>
@@ -62,7 +59,6 @@ public sealed record PostgresOptions
     public override string ToString() =>
         $"{string.Join(",", _parts.Host!.Split(',').Select(host => host.Contains(':') ? host : $"{host}:{_parts.Port}"))}/{Database}";
 
-    /// <summary>The source of all connections.</summary>
     internal NpgsqlDataSource CreateSource()
     {
         var parts = new NpgsqlConnectionStringBuilder(_parts.ConnectionString)

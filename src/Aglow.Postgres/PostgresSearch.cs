@@ -170,6 +170,5 @@ internal sealed class PostgresSearch(
 /// <param name="Budget">A page ends after this time, full or not.</param>
 internal sealed record SearchLimits(int Walked, int Candidates, TimeSpan Budget)
 {
-    /// <summary>The limits in production.</summary>
     public static SearchLimits Default { get; } = new(5_000, 5_000, TimeSpan.FromMilliseconds(100));
 }

@@ -7,8 +7,6 @@ namespace Aglow.Server;
 /// Any client can cause such lines, some with a stack trace of two kilobytes: a broken trailer, a connection over the limit, a stream
 /// reset. Aglow's other events are not limited. Threading: any thread; one lock per limited line.
 /// </remarks>
-/// <param name="log">Writes the lines.</param>
-/// <param name="time">The clock.</param>
 internal sealed class FrameworkLogLimit(ILoggerProvider log, TimeProvider time) : ILoggerProvider, ISupportExternalScope
 {
     /// <summary>Lines a minute: enough to see what is wrong, too few to fill a disk.</summary>

@@ -11,13 +11,10 @@ internal sealed record CallAccess(Scopes Scope, bool ByPeople)
     /// <summary>Probes and descriptions: anybody.</summary>
     public static CallAccess Anybody { get; } = new(Scopes.None, ByPeople: true);
 
-    /// <summary>People, and backends with this scope.</summary>
     public static CallAccess People(Scopes scope) => new(scope, ByPeople: true);
 
-    /// <summary>Backends with this scope, and no people.</summary>
     public static CallAccess Backends(Scopes scope) => new(scope, ByPeople: false);
 
-    /// <summary>Refuses callers who may not make the call.</summary>
     public void Require(Caller? caller)
     {
         if (Scope == Scopes.None)

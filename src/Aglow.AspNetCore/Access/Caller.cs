@@ -38,7 +38,6 @@ internal sealed class Caller
     /// <summary>The name under which calls are counted together: a user, or a key's name.</summary>
     public string Name { get; }
 
-    /// <summary>The hash of <see cref="Name"/>.</summary>
     public int Hash { get; }
 
     /// <summary>The person; null for a backend.</summary>

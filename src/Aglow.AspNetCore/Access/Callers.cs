@@ -33,7 +33,6 @@ internal sealed class Callers(Func<PresenceService> presence, KnownCallers? toke
 {
     private PresenceService Presence => presence();
 
-    /// <summary>Whether anyone speaks for anyone.</summary>
     public bool IsOpen => isOpen;
 
     /// <summary>The callers whose tokens were checked; null if the server takes no tokens.</summary>

@@ -19,7 +19,6 @@ internal static class Cost
     /// <summary>A socket's handshake. It costs more than a call because the first heartbeat is made durable.</summary>
     public const int Socket = 4;
 
-    /// <summary>An event stream.</summary>
     public const int Stream = 4;
 
     /// <summary>A change of the directory, which is a transaction.</summary>

@@ -28,7 +28,6 @@ internal sealed class Holdings(int mostStreams)
         }
     }
 
-    /// <summary>Releases these bytes.</summary>
     public void Release(Caller? caller, long bytes)
     {
         if (caller?.User is not null && bytes != 0)
@@ -88,7 +87,6 @@ internal sealed class Holding(Holdings? holdings, Caller? caller) : IDisposable
         _bytes = bytes;
     }
 
-    /// <summary>Releases the bytes.</summary>
     public void Dispose()
     {
         holdings?.Release(caller, _bytes);

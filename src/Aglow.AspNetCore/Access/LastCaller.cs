@@ -18,7 +18,6 @@ internal sealed class LastCaller
     /// <summary>The caller of this header, if it is the last one; null: ask <see cref="KnownCallers"/>.</summary>
     public Caller? Find(string header) => _last is { } last && IsSame(last.Header, header) ? last.Caller : null;
 
-    /// <summary>Stores the last header and its caller.</summary>
     public void Keep(string header, Caller caller) => _last = new Entry(header, caller);
 
     private static bool IsSame(string one, string other) => ReferenceEquals(one, other)

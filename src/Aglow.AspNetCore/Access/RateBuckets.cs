@@ -38,7 +38,6 @@ internal sealed class RateBuckets
         _most = 2L * perSecond * _cost;
     }
 
-    /// <summary>The rate per second.</summary>
     public int PerSecond { get; }
 
     /// <summary>Takes <paramref name="count"/> from a caller's bucket. False: it has too few, and nothing is taken.</summary>

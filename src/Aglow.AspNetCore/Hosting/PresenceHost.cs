@@ -41,13 +41,11 @@ internal sealed class PresenceHost(
     private IOpenPresence? _opened;
     private SocketHost? _sockets;
 
-    /// <summary>What the operator set.</summary>
     public AglowOptions Options => options;
 
     /// <summary>Whether the application has started, and whether it is stopping.</summary>
     public IHostApplicationLifetime Lifetime => lifetime;
 
-    /// <summary>The service behind every call.</summary>
     public PresenceService Presence => _presence ?? throw new InvalidOperationException("Presence is opened when the application starts.");
 
     /// <summary>The webhooks; null if there is no feed.</summary>
@@ -63,7 +61,6 @@ internal sealed class PresenceHost(
         ?? throw new InvalidOperationException(
             "There is no feed of changes: set AglowOptions.ChangesHours to 1 or more.");
 
-    /// <summary>Whether presence is open.</summary>
     public bool IsOpen => _sockets is not null;
 
     /// <summary>Why requests should not be sent here just now, and what to do instead; null: they should.</summary>
@@ -78,7 +75,6 @@ internal sealed class PresenceHost(
         return presence.IsStoreWritable ? null : "The store takes no writes just now. Use another node, or try again in a second.";
     }
 
-    /// <summary>The state that all sockets share.</summary>
     public SocketHost Sockets => _sockets ?? throw new InvalidOperationException("Presence is opened when the application starts.");
 
     /// <summary>Where the store keeps words; empty if the application passed its own presence.</summary>

@@ -12,7 +12,6 @@ internal sealed class AnswerBuffer(int capacity = 1024) : IBufferWriter<byte>, I
     private byte[] _bytes = CallMemory.Shared.Rent<byte>(capacity);
     private int _length;
 
-    /// <summary>The bytes that were written.</summary>
     public ReadOnlyMemory<byte> Written => _bytes.AsMemory(0, _length);
 
     /// <summary>Makes room for so many more bytes, so that the array grows only once.</summary>
@@ -50,7 +49,6 @@ internal sealed class AnswerBuffer(int capacity = 1024) : IBufferWriter<byte>, I
         _length += bytes.Length;
     }
 
-    /// <summary>Removes the first bytes.</summary>
     public void RemoveFirst(int count)
     {
         _bytes.AsSpan(count, _length - count).CopyTo(_bytes);

@@ -41,7 +41,6 @@ internal static class Asked
                     + $"{string.Join(", ", definitions.All.Select(static d => d.Name))}.");
     }
 
-    /// <summary>The size of a page.</summary>
     public static int Limit(HttpContext context, int most, int otherwise) => Integer(context, Routes.LimitQuery, 1, most, otherwise);
 
     /// <summary>An integer from <paramref name="least"/> to <paramref name="most"/>.</summary>

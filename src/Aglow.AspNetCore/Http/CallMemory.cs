@@ -13,7 +13,6 @@ namespace Aglow.AspNetCore.Http;
 /// gigabyte. A refused call may be sent again, because calls that take or return lists may run twice. Small calls, such as heartbeats and
 /// queries about a few users, are never refused. The process has one budget, as it has one array pool. Threading: any thread, no lock.
 /// </remarks>
-/// <param name="most">The most bytes in large arrays at a time.</param>
 internal sealed class CallMemory(long most)
 {
     /// <summary>Arrays up to this size do not count: answers with a few hundred users.</summary>
@@ -29,7 +28,6 @@ internal sealed class CallMemory(long most)
     /// <summary>Bytes in large arrays and in unfinished messages now.</summary>
     public long Taken => Volatile.Read(ref _taken);
 
-    /// <summary>Registers the metrics.</summary>
     public void AddTo(AglowMetrics metrics)
     {
         metrics.Gauge(
@@ -56,7 +54,6 @@ internal sealed class CallMemory(long most)
         return array;
     }
 
-    /// <summary>Returns a borrowed array.</summary>
     public void Return<T>(T[] array)
         where T : unmanaged
     {

@@ -10,9 +10,6 @@ namespace Aglow.AspNetCore.Http;
 /// <remarks>
 /// Browsers cache it and check its ETag, so they see a new version at once. It is sent compressed by gzip to every client that takes it.
 /// </remarks>
-/// <param name="assembly">The assembly that has the file.</param>
-/// <param name="resource">The name of the file in the assembly.</param>
-/// <param name="isCompressed">Whether the assembly has it compressed by gzip.</param>
 internal sealed class EmbeddedFile(Assembly assembly, string resource, bool isCompressed = false)
 {
     private readonly Lazy<string> _tag = new(
@@ -27,7 +24,6 @@ internal sealed class EmbeddedFile(Assembly assembly, string resource, bool isCo
 
     private readonly string _contentType = ContentType(resource);
 
-    /// <summary>Answers a GET or a HEAD.</summary>
     public Task SendAsync(HttpContext context)
     {
         var (request, response) = (context.Request, context.Response);

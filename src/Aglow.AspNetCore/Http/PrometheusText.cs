@@ -11,7 +11,6 @@ namespace Aglow.AspNetCore.Http;
 /// </remarks>
 internal static class PrometheusText
 {
-    /// <summary>Writes the current values.</summary>
     public static byte[] Write(AglowMetrics metrics)
     {
         var text = new StringBuilder();

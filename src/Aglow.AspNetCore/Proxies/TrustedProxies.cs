@@ -21,13 +21,11 @@ internal sealed class TrustedProxies(IReadOnlyList<IPNetwork> networks, bool rea
     private const string ForwardedFor = "X-Forwarded-For";
     private const string Forwarded = "Forwarded";
 
-    /// <summary>Whether there are trusted proxies.</summary>
     public bool Any => networks.Count > 0;
 
     /// <summary>Whether their connections begin with a PROXY header.</summary>
     public bool ReadsProxyProtocol => readsProxyProtocol;
 
-    /// <summary>Whether this is the address of a trusted proxy.</summary>
     public bool Holds(IPAddress address)
     {
         var own = address.IsIPv4MappedToIPv6 ? address.MapToIPv4() : address;

@@ -9,7 +9,6 @@ namespace Aglow.AspNetCore.Sockets;
 /// </summary>
 internal static class SocketEndpoint
 {
-    /// <summary>Who may open a socket.</summary>
     public static CallAccess Access { get; } = CallAccess.People(Scopes.Heartbeat);
 
     public static async Task HandleAsync(HttpContext context, SocketHost host, Callers callers)

@@ -52,7 +52,6 @@ internal static class SocketMessages
             $"{{\"type\":\"error\"{answers},\"status\":{problem.Status},\"title\":\"{title}\",\"detail\":\"{detail}\"{named}}}");
     }
 
-    /// <summary>Reads and handles one message.</summary>
     public static async ValueTask<SocketMessageOutcome> HandleAsync(ReadOnlyMemory<byte> json, PresenceSocket socket, SocketHost host)
     {
         SocketMessage message;

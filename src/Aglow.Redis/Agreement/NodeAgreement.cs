@@ -18,7 +18,7 @@ namespace Aglow.Redis.Agreement;
 /// </remarks>
 internal sealed class NodeAgreement(RedisCluster cluster, AglowOptions options, IUserDirectory? directory, TimeProvider time, RedisLog log)
 {
-    private static readonly TimeSpan SaidEvery = TimeSpan.FromMinutes(1);
+    private static readonly TimeSpan LogInterval = TimeSpan.FromMinutes(1);
 
     private readonly SharedSettings _mine = SharedSettings.Of(options, directory);
     private long _saidAt;
@@ -57,7 +57,7 @@ internal sealed class NodeAgreement(RedisCluster cluster, AglowOptions options, 
     }
 
     /// <summary>Checks whether nodes still agree. Called every few seconds.</summary>
-    public async Task LookAsync()
+    public async Task CheckAsync()
     {
         if (await ReadAsync() is not { } stored)
         {
@@ -71,7 +71,7 @@ internal sealed class NodeAgreement(RedisCluster cluster, AglowOptions options, 
         if (difference is null && _isApart)
             log.SettingsAgree();
         _isApart = difference is not null;
-        if (difference is null || (_saidAt != 0 && time.GetElapsedTime(_saidAt) < SaidEvery))
+        if (difference is null || (_saidAt != 0 && time.GetElapsedTime(_saidAt) < LogInterval))
             return;
         _saidAt = time.GetTimestamp();
         log.SettingsDiffer(difference.Theirs, difference.Mine);

@@ -39,9 +39,8 @@ internal sealed class StoreWatch(RedisCluster cluster, AglowOptions options, IUs
 
     /// <summary>Repeats the checks until it is stopped. Never throws.</summary>
     public Task RunAsync(AglowLog failures, CancellationToken stop) =>
-        BackgroundLoop.RunAsync("store rules", Interval, time, failures, LookAsync, stop);
+        BackgroundLoop.RunAsync("store rules", Interval, time, failures, CheckAsync, stop);
 
-    /// <summary>Adds its metrics.</summary>
     public void Observe(AglowMetrics metrics)
     {
         metrics.Gauge(
@@ -49,12 +48,12 @@ internal sealed class StoreWatch(RedisCluster cluster, AglowOptions options, IUs
         metrics.Gauge("aglow.redis.servers.evicting", "Redis servers that delete words when their memory is full.", () => _evicting);
     }
 
-    private async ValueTask LookAsync()
+    private async ValueTask CheckAsync()
     {
         try
         {
             Note(await ReadEvictingAsync());
-            await _nodes.LookAsync();
+            await _nodes.CheckAsync();
         }
         catch (StoreUnavailableException)
         {

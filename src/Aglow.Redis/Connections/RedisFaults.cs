@@ -6,7 +6,6 @@ namespace Aglow.Redis.Connections;
 /// <summary>Classifies failures of the library.</summary>
 internal static class RedisFaults
 {
-    /// <summary>Whether an exception comes from the library.</summary>
     public static bool IsOfRedis(Exception failure) =>
         failure is RedisException or RedisCommandException or TimeoutException or ObjectDisposedException or InvalidOperationException;
 

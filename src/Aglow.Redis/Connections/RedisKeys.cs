@@ -23,31 +23,25 @@ namespace Aglow.Redis.Connections;
 /// </remarks>
 internal static class RedisKeys
 {
-    /// <summary>The number of slots in a cluster.</summary>
     public const int Slots = 16_384;
 
     private static readonly ushort[] SlotsOfPages =
         [.. Enumerable.Range(0, PageLayout.Pages).Select(static page => Slot(Encoding.ASCII.GetBytes($"p:{page}")))];
 
-    /// <summary>The channel of hints.</summary>
     public const string Hints = "{p:hints}";
 
-    /// <summary>The name of the settings that nodes agree on.</summary>
     public const string Settings = "{p:pages}:settings";
 
-    /// <summary>The slot of <see cref="Hints"/>.</summary>
     public static int HintsSlot { get; } = Slot("p:hints"u8);
 
     /// <summary>The slot of the lists of pages, and of <see cref="Settings"/>.</summary>
     public static int PagesSlot { get; } = Slot("p:pages"u8);
 
-    /// <summary>The slot of the feed of changes.</summary>
     public static int ChangesSlot { get; } = Slot("p:changes"u8);
 
     /// <summary>The state of the feed: generation, last record, and so on.</summary>
     public const string ChangesFeed = "{p:changes}:feed";
 
-    /// <summary>The feed's records.</summary>
     public const string ChangesLog = "{p:changes}:log";
 
     /// <summary>What the feed has reported of users besides their online state.</summary>
@@ -62,7 +56,6 @@ internal static class RedisKeys
     /// <summary>Documents of the feed's consumers. The kind is the part of their keys before the colon.</summary>
     public static string Consumers(string kind) => $"{{p:changes}}:consumers:{kind}";
 
-    /// <summary>The slot of a page.</summary>
     public static int SlotOf(int page) => SlotsOfPages[page];
 
     /// <summary>The name of the list of a plane's pages.</summary>
@@ -76,7 +69,6 @@ internal static class RedisKeys
         $"{{p:pages}}:count:{definition.PulseSeconds}{(definition.ActivitySeconds is { } seconds ? $"-active-{seconds}" : "")}"
             + $"{(definition.EndedByLeave ? "" : "-left-or-not")}{(definition.Kind is null ? "" : $"-{NameOf(definition.Plane)}")}";
 
-    /// <summary>The name of a page on a plane.</summary>
     public static string Page(Plane plane, int page) => $"{{p:{page}}}:{NameOf(plane)}";
 
     /// <summary>The temporary copy of a page before it replaces the page.</summary>

@@ -9,15 +9,9 @@ namespace Aglow.Redis.Connections;
 /// 250 ms while a shard is away, and every 10 s.
 ///
 /// A slot may move from a shard that was away to another server. Its outage then ends with the move. <c>recovered</c> is called with the
-/// slot before any command for it goes to the new server. Threading: any thread reads; one request for the map is under way at a time.
+/// slot, and the timestamp since which it was not writable, before any command for it goes to the new server. It must return at once.
+/// Threading: any thread reads; one request for the map is under way at a time.
 /// </remarks>
-/// <param name="redis">The connections.</param>
-/// <param name="isCluster">Whether the server is a cluster.</param>
-/// <param name="time">The source of time.</param>
-/// <param name="log">The log.</param>
-/// <param name="recovered">
-/// Called with slots that are writable again, and the timestamp since which they were not. Must return at once.
-/// </param>
 internal sealed class RedisMap(
     ConnectionMultiplexer redis, bool isCluster, TimeProvider time, RedisLog log, Action<Func<int, bool>, long> recovered)
 {
@@ -35,13 +29,11 @@ internal sealed class RedisMap(
     private bool _isClosed;
     private long _askedAt;
 
-    /// <summary>Called when slots have moved.</summary>
     public Action? Changed { get; set; }
 
     /// <summary>Servers that have slots now.</summary>
     public IReadOnlyList<RedisShard> Shards => Volatile.Read(ref _shards);
 
-    /// <summary>The owner of a slot.</summary>
     public RedisShard this[int slot] => Volatile.Read(ref _owners[slot]);
 
     /// <summary>Whether a slot moved to another server within this time.</summary>

@@ -16,12 +16,10 @@ namespace Aglow.Redis.Connections;
 /// A shard may answer but refuse writes (out of memory, too few replicas, disk full). <see cref="RefusesWrites"/> tracks that separately.
 /// Reads succeed meanwhile, so the outage is reported repeatedly, before their answers reach callers, until a write succeeds. Threading:
 /// any thread; a lock is taken only while the shard is away.
+///
+/// <c>recovered</c> is called with the timestamp at which the outage began, before an answer that may end the outage reaches its caller. It
+/// must return at once.
 /// </remarks>
-/// <param name="endpoint">The server's address.</param>
-/// <param name="time">The source of time.</param>
-/// <param name="recovered">
-/// Called with the timestamp at which the outage began, before an answer that may end it reaches its caller. Must return at once.
-/// </param>
 [SuppressMessage("Design", "CA1001", Justification = "A token source without a timer holds nothing that must be freed")]
 internal sealed class RedisShard(EndPoint endpoint, TimeProvider time, Action<RedisShard, long> recovered)
 {
@@ -50,7 +48,6 @@ internal sealed class RedisShard(EndPoint endpoint, TimeProvider time, Action<Re
     private bool _isSaidAway;
     private CancellationTokenSource _givenUp = new();
 
-    /// <summary>The server's address.</summary>
     public EndPoint Endpoint { get; } = endpoint;
 
     /// <summary>The server's address, as people write it.</summary>
@@ -83,10 +80,8 @@ internal sealed class RedisShard(EndPoint endpoint, TimeProvider time, Action<Re
     /// <summary>The send time of the newest write that it accepted, as a timestamp.</summary>
     public long WroteAt => Volatile.Read(ref _wroteAt);
 
-    /// <summary>When it was last probed.</summary>
     public long ProbedAt { get; set; }
 
-    /// <summary>The probe that is under way.</summary>
     public Task Probe { get; set; } = Task.CompletedTask;
 
     /// <summary>Whether it has failed since it last worked.</summary>

@@ -32,7 +32,7 @@ internal sealed class RedisHints(RedisCluster cluster, TimeProvider time, RedisL
     private static readonly TimeSpan PauseBetweenAttempts = TimeSpan.FromMilliseconds(100);
     // a node that sends nothing for this long no longer counts as a peer
     private static readonly TimeSpan PeersRemembered = TimeSpan.FromMinutes(10);
-    private static readonly TimeSpan SaidEvery = TimeSpan.FromMinutes(1);
+    private static readonly TimeSpan LogInterval = TimeSpan.FromMinutes(1);
     private static readonly Version Sharded = new(7, 0);
 
     private readonly ulong _node = (ulong)Random.Shared.NextInt64();
@@ -109,7 +109,6 @@ internal sealed class RedisHints(RedisCluster cluster, TimeProvider time, RedisL
             log.HintsHeard();
     }
 
-    /// <summary>Adds its metrics.</summary>
     public void Observe(AglowMetrics metrics)
     {
         metrics.Count("aglow.hints.sent", "Hints sent to other nodes.", () => Volatile.Read(ref _sent));
@@ -181,7 +180,7 @@ internal sealed class RedisHints(RedisCluster cluster, TimeProvider time, RedisL
     private void SayDropped()
     {
         var dropped = Volatile.Read(ref _dropped);
-        if (dropped == _droppedSaid || (_droppedSaidAt != 0 && time.GetElapsedTime(_droppedSaidAt) < SaidEvery))
+        if (dropped == _droppedSaid || (_droppedSaidAt != 0 && time.GetElapsedTime(_droppedSaidAt) < LogInterval))
             return;
         log.HintsDropped(dropped - _droppedSaid, _dropReason.TrimEnd('.'));
         (_droppedSaid, _droppedSaidAt) = (dropped, time.GetTimestamp());

@@ -22,11 +22,6 @@ namespace Aglow.Redis.Replicas;
 ///
 /// Rejected: <c>WAIT</c> for each leave (at most a thousand per second), and <c>min-replicas-to-write</c>, which also refuses heartbeats.
 /// </remarks>
-/// <param name="connection">A connection of its own, which this object closes.</param>
-/// <param name="cluster">The servers.</param>
-/// <param name="ofArrivals">Whether arrivals wait too, not only leaves.</param>
-/// <param name="time">The source of time.</param>
-/// <param name="log">The log.</param>
 internal sealed class ReplicaConfirmations(
     ConnectionMultiplexer connection, RedisCluster cluster, bool ofArrivals, TimeProvider time, RedisLog log) : IAsyncDisposable
 {
@@ -50,7 +45,6 @@ internal sealed class ReplicaConfirmations(
         return CountAsync([.. pages.Select(static one => one.Key.JoinAsync(one.Value))], users.Length);
     }
 
-    /// <summary>Adds its metrics.</summary>
     public void Observe(AglowMetrics metrics)
     {
         metrics.Count("aglow.redis.facts.confirmed", "Leaves and arrivals that a replica confirmed.", () => Volatile.Read(ref _confirmed));
