@@ -57,7 +57,7 @@ internal sealed partial class Child : IDisposable
         await Process.StandardOutput.ReadLineAsync()
             ?? throw new BenchmarkException($"{Process.StartInfo.FileName} ended before it was ready.");
 
-    /// <summary>Reads all further output, so that the process never waits for that.</summary>
+    /// <summary>Reads all further output, so that the process never blocks on a full pipe.</summary>
     public void DiscardOutput()
     {
         Process.OutputDataReceived += static (_, _) => { };

@@ -40,7 +40,7 @@ internal sealed partial class OtherRoot : IAsyncDisposable
 
     public async Task<bool> ExistsAsync(string path) => (await Tool.TryAsync([.. Tool.AsRoot, .. Command("test", "-e", path)])).Code == 0;
 
-    /// <summary>The paths that were written and are still there, of those whose name has a word.</summary>
+    /// <summary>The written paths that still exist and whose name contains <paramref name="word"/>.</summary>
     public async Task<string[]> WrittenAsync(string word)
     {
         // a character device stands for a file of this machine that was deleted there

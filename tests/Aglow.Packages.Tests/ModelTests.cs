@@ -4,7 +4,7 @@ using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Aglow.Packages.Tests;
 
-/// <summary>What an app host knows of a server, where starting it would need containers.</summary>
+/// <summary>Checks the app host's model of a server without starting it, because that would need containers.</summary>
 public class ModelTests
 {
     [Fact]

@@ -90,7 +90,7 @@ public sealed class DeviceTests
         await staying;
     }
 
-    // A page calls as it closes, or a laptop in another network: its old socket still looks alive here.
+    // The device leaves by a call, as a closing page does, or a laptop in another network, while its old socket still looks alive.
     [Theory]
     [InlineData(true)]
     [InlineData(false)]

@@ -76,7 +76,7 @@ public partial class KeysTests
         Directory.Delete(folder, recursive: true);
     }
 
-    // Replaces the link atomically: the framework refuses to move a folder's link over another.
+    // Replaces the link atomically. .NET refuses to move a link to a folder over another link.
     [LibraryImport("libc", EntryPoint = "rename", StringMarshalling = StringMarshalling.Utf8)]
     private static partial int Rename(string from, string to);
 

@@ -2,7 +2,7 @@ using System.Text.Json;
 
 namespace Aglow.Swarm;
 
-/// <summary>Reads answers of servers.</summary>
+/// <summary>Parses presence records and packed words in answers of servers.</summary>
 internal static class PresenceMessage
 {
     private const uint EpochUnixSeconds = 1_577_836_800;

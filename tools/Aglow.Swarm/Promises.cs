@@ -60,7 +60,7 @@ internal sealed record Promises(double Lease = 30, double Bound = 10, double Hea
     /// <summary>How much later the server may receive what a lost connection had sent.</summary>
     public double Trailing { get; private init; } = 2;
 
-    /// <summary>An answered ping, or a message, surely arrived if the connection is still open this much later.</summary>
+    /// <summary>A pong or a message has certainly reached the server if the connection is still open this much later.</summary>
     public double HeardAfter { get; private init; } = 1;
 
     /// <summary>For how long after its acknowledgement a heartbeat that brought a user online may have no visible effect.</summary>

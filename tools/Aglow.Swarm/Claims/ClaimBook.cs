@@ -133,7 +133,7 @@ internal sealed class ClaimBook(Promises promises)
         }
     }
 
-    // when the last claim that hid was replaced, or ended
+    // when the last claim that hid the user was replaced, or ended
     private double VisibleSince(double now)
     {
         lock (_gate)

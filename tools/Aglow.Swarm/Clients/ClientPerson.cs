@@ -86,7 +86,7 @@ internal sealed class ClientSession(Deeds deeds, PeopleRun swarm)
 
     public Watches Watches { get; } = swarm.Listen("a real client");
 
-    /// <summary>The connection is open, or is not.</summary>
+    /// <summary>Notes that the connection opened or closed.</summary>
     public void Changed(bool isOpen)
     {
         lock (_gate)
