@@ -31,7 +31,7 @@ internal sealed class Worker
         Pools = [.. targets.Select(static t => new Pool(t.Target, t.Corpus))];
     }
 
-    /// <summary>What it has fed so far, by target. Other threads may read the counts at any time, and the rest only between turns.</summary>
+    /// <summary>What it has fed so far. Other threads may read the counts at any time, the rest only between turns.</summary>
     public IReadOnlyList<Pool> Pools { get; }
 
     /// <summary>Feeds each target its number of inputs.</summary>
