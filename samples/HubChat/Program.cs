@@ -12,7 +12,7 @@ builder.Services.AddSignalR()
     .AddAglowPresencePush<ChatHub>(static change => ChatHub.Everybody);
 
 var app = builder.Build();
-// a name is taken at its word here, where an app of yours asks for a password
+// accepts every name here; your app asks for a password
 app.MapPost(
     "/sign-in", (Line hello) => TypedResults.SignIn(new ClaimsPrincipal(new ClaimsIdentity([new(ClaimTypes.Name, hello.Name)], "cookie"))));
 // out everywhere: the connections of every tab and device close, and the dot is grey at once
@@ -21,7 +21,7 @@ app.MapPost("/sign-out", async (ClaimsPrincipal me, PresenceService presence) =>
     await presence.RevokeAsync(UserId.Parse(me.Identity!.Name!));
     return TypedResults.SignOut();
 }).RequireAuthorization();
-// how everybody is when a page opens; the hub tells what changes from then on
+// the statuses when a page opens; the hub pushes each change after that
 app.MapAglow("/presence").RequireAuthorization();
 app.MapHub<ChatHub>("/chat").RequireAuthorization();
 app.Run();

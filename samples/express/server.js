@@ -25,7 +25,7 @@ app.use(express.json(), express.static(fileURLToPath(new URL('public', import.me
 // the page imports the client from here; an app with a bundler imports '@aglow/client' instead
 app.use('/client', express.static(dirname(fileURLToPath(import.meta.resolve('@aglow/client')))));
 
-// takes every name at its word, where a real app asks for a password
+// accepts every name; a real app asks for a password
 app.post('/sign-in', (request, response) => {
     const session = randomUUID();
     sessions.set(session, request.body.name);

@@ -236,7 +236,7 @@ public sealed class AccessibilityTests(Browser browser)
         found.GetProperty("measured").GetInt32().ShouldBeGreaterThan(8);
     }
 
-    // Goes on by Tab until something of this name has the focus, which must be seen; it is near, or something is in the way.
+    // Presses Tab, a few times at most, until the element of this name has the focus. The focus must be visible.
     private static async Task TabToAsync(Tab tab, string name)
     {
         const string Focused = """

@@ -30,7 +30,7 @@ public sealed class AppSessionTests
             heard[^1].ShouldBe("{\"type\":\"reconnect\",\"after_ms\":0}");
         }
 
-        // as a page does, to which a browser does not show the answer of a refused handshake
+        // connects as a page, which cannot read the answer to a refused handshake
         using var again = await SocketAsync(app, cookie, isPage: true);
         await HearAllAsync(again);
         ((int?)again.CloseStatus).ShouldBe(4401);

@@ -37,7 +37,7 @@ public sealed class ChatAppTests : IAsyncLifetime
         await using var heardByAnn = await ListenAsync(ann);
         (await NextAsync(heardByAnn)).ShouldBe("ann: is here");
         (await NextAsync(heardByBob)).ShouldBe("ann: is here");
-        // whose line it is says the cookie, not the message
+        // the cookie says whose line it is, not the message
         (await ann.PostAsJsonAsync("chat", new { name = "bob", text = "hello" })).EnsureSuccessStatusCode();
         (await NextAsync(heardByBob)).ShouldBe("ann: hello");
         (await NextAsync(heardByAnn)).ShouldBe("ann: hello");

@@ -29,7 +29,7 @@ public class HubAccessTests
             _ => app.Presence.DisconnectAsync(ann).AsTask(),
         });
         await closed.WaitAsync(HubApp.Patience);
-        // that an application ends a connection is not a leave
+        // an application that ends a connection does not make the user leave
         (await app.StatusAsync("ann")).IsOnline.ShouldBe(staysOnline);
         bob.State.ShouldBe(HubConnectionState.Connected);
         (await bob.InvokeAsync<string>("Say", "hello")).ShouldBe("hello");

@@ -176,7 +176,7 @@ internal sealed class Failing : Hub
     public override Task OnConnectedAsync() => throw new HubException("It fails.");
 }
 
-/// <summary>Signs in by a token in the query, as pages do that cannot set headers, and only on the path of a hub.</summary>
+/// <summary>Signs in by a token in the query, because pages cannot set headers, and only on the path of a hub.</summary>
 internal sealed class SignedInByQuery(
     IOptionsMonitor<AuthenticationSchemeOptions> options, ILoggerFactory logs, UrlEncoder encoder, Func<bool> isGood)
     : AuthenticationHandler<AuthenticationSchemeOptions>(options, logs, encoder)

@@ -74,7 +74,7 @@ internal sealed class OwnApp : IAsyncDisposable
     }
 }
 
-/// <summary>How the app of these tests signs in: by a header, taken at its word.</summary>
+/// <summary>How the app of these tests signs in: it trusts a header.</summary>
 internal sealed class SignedIn(IOptionsMonitor<AuthenticationSchemeOptions> options, ILoggerFactory logs, UrlEncoder encoder)
     : AuthenticationHandler<AuthenticationSchemeOptions>(options, logs, encoder)
 {

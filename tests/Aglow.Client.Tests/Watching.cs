@@ -17,7 +17,7 @@ internal sealed class Watching : IAsyncDisposable
     // it has begun when this returns, so that a test knows what comes before and what after
     private Watching(IAsyncEnumerable<PresenceRecord> records) => _loop = ReadAsync(records);
 
-    /// <summary>The loop: completes when the watch ends, with why.</summary>
+    /// <summary>The loop. It completes when the watch ends, with the reason.</summary>
     public Task Ended => _loop;
 
     public static Watching Of(AglowClient client, params UserId[] users) => new(client.WatchAsync(users));

@@ -91,7 +91,7 @@ public sealed partial class MetricsTests(Servers servers)
         var page = await Servers.NamesAsync(servers.Alone);
         foreach (var (name, kind) in await Servers.NamesAsync(servers.Node))
             page[name] = kind;
-        // an instrument of which nothing was recorded is not sent: what a sum and a gauge measure is always there
+        // an instrument without a record is not sent; sums and gauges always have one
         Dictionary<string, string> Sent() => servers.Collector.Metrics.ToDictionary(
             static m => m.Key.Replace('.', '_')
                 + (m.Value == "sum" ? "_total" : ""), static m => m.Value == "sum" ? "counter" : m.Value, StringComparer.Ordinal);

@@ -81,7 +81,7 @@ public sealed class Servers : IAsyncLifetime
 
     private static IEnumerable<int> Others => Enumerable.Range(100, 400);
 
-    // One of everything, well and badly asked for, by people whose names are marked.
+    // Makes calls of every kind, valid and invalid. The names of the users contain a mark, which a test searches for.
     private async Task UseAsync()
     {
         const string Bob = $"bob-{Mark}";
@@ -124,7 +124,7 @@ public sealed class Servers : IAsyncLifetime
         await reading;
     }
 
-    // No lag is measured of a change that a check found before its hint, so one user after the other changes until two are measured.
+    // A change that a recheck finds before its hint has no measured lag. So one user after another changes until two lags are measured.
     private async Task NotifyAsync(string kind, string call)
     {
         var others = Others.GetEnumerator();
@@ -164,7 +164,7 @@ public sealed class Servers : IAsyncLifetime
     private static async Task SendAsync(ClientWebSocket socket, string json)
     {
         await socket.SendAsync(Encoding.UTF8.GetBytes(json), WebSocketMessageType.Text, endOfMessage: true, CancellationToken.None);
-        // an answer comes for each, so what follows is heard by those who watch
+        // an answer comes for each, so watchers hear what follows
         await socket.ReceiveAsync(new byte[64 * 1024], CancellationToken.None);
     }
 

@@ -45,7 +45,7 @@ internal static class Command
     }
 }
 
-/// <summary>A program that goes on until it is disposed. It has said on which address it listens.</summary>
+/// <summary>A program that runs until it is disposed. It has printed the address on which it listens.</summary>
 internal sealed class Listening : IAsyncDisposable
 {
     // generous, as above

@@ -5,8 +5,8 @@ using Microsoft.Playwright;
 namespace Aglow.Packages.Tests;
 
 /// <summary>
-/// All packages, packed once into a folder that is a source of fresh projects. Packages of others come from where this machine has them
-/// already, or else from its usual sources. One restore and one build make all fresh projects but that of the guide.
+/// All packages, packed once into a folder that is a source of fresh projects. Third-party packages come from this machine's cache, or else
+/// from its usual sources. One restore and one build make all fresh projects except that of the guide.
 /// </summary>
 public sealed class Feed : IAsyncLifetime
 {

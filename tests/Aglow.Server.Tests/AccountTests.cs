@@ -36,7 +36,7 @@ public class AccountTests(TokenServer shared)
         return socket;
     }
 
-    /// <summary>What a page says that has not heard yet that its connection is over, until the server ends it.</summary>
+    /// <summary>Sends messages as a page that does not know yet that its connection is over, until the server ends it.</summary>
     private static async Task GoOnAsync(RawSocket socket)
     {
         string[] messages = ["""{"type":"active"}""", """{"type":"status","status":"busy"}""", """{"type":"watch","users":[1]}"""];

@@ -58,7 +58,7 @@ public sealed class DeletionTests
         await using var server = await AglowProcess.StartAsync();
         await HeartbeatAsync(server, "old");
         (await server.PostAsync("/offline", """{"user_id":"old"}""")).Status.ShouldBe(200);
-        // records of the deletion's own second are given out, because they may be of somebody new
+        // the server returns records of the deletion's own second, because they may be of somebody new
         await Task.Delay(1100);
         (await server.DeleteAsync("/users/old")).Status.ShouldBe(204);
         (await ReasonsAsync(server, "old")).ShouldBe(["deleted"]);

@@ -1,6 +1,6 @@
 namespace Aglow.Swarm.Tests;
 
-/// <summary>The rules, each with a planted violation beside what is just still right. Lease 30 s, bound 10 s.</summary>
+/// <summary>The rules, each with a violation and with a value that is just within the rule. Lease 30 s, bound 10 s.</summary>
 public class JudgeTests
 {
     private const long Epoch = 1_800_000_000;

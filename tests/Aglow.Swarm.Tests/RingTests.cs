@@ -1,6 +1,6 @@
 namespace Aglow.Swarm.Tests;
 
-/// <summary>Who of millions is active when: what is computed is what is sent.</summary>
+/// <summary>Which of millions of users are active at a step: the computed users are those who were sent.</summary>
 public class RingTests
 {
     [Theory]

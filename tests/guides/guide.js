@@ -93,7 +93,7 @@ export class Guide {
         return text.replace(PORTS, (port) => this.#ports.get(port) ?? port);
     }
 
-    /** The port of this run for one that the page names. */
+    /** The port that this run uses in place of one that the page names. */
     port(named) {
         return this.#ports.get(String(named));
     }

@@ -60,7 +60,7 @@ describe('Guides', { concurrency: 3 }, () => {
             });
             assert.equal(welcome.user_id, port);
             socket.close();
-            // a client cannot say that it is somebody else: nobody but the proxy is heard
+            // a client cannot pretend to have another address: the server takes the one that the proxy sends
             const answer = await fetch(`http://127.0.0.1:${guide.port(port)}/status/1`, { headers: { 'X-Forwarded-For': 'nonsense' } });
             assert.equal(answer.status, 200);
         }

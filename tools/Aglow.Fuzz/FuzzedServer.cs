@@ -37,7 +37,7 @@ internal sealed class FuzzedServer(
 
     private WatchHub Hub => app.Services.GetRequiredService<PresenceService>().Watchers;
 
-    /// <summary>What it holds of clients; nothing when all are gone.</summary>
+    /// <summary>What the server keeps for clients; all are 0 when every client is gone.</summary>
     public (int Connections, int Watchers, long Watches) Held => (network.Open, Hub.Connections, Hub.Watches);
 
     /// <summary>Starts a server on this folder.</summary>

@@ -190,8 +190,8 @@ export interface Connection extends ServerCalls {
     onState(callback: (state: ConnectionState, previous: ConnectionState) => void): () => void;
 
     /**
-     * Watches one user or many: at most 10,000 in all watches of a connection. Several watches of one user cost the server one.
-     * Throws TypeError for an invalid user ID and RangeError beyond the limit; then no user of the call is watched.
+     * Watches one user or many: at most 10,000 in all watches of a connection. Several watches of one user are a single watch for the
+     * server. Throws TypeError for an invalid user ID and RangeError beyond the limit; then no user of the call is watched.
      */
     watch(users: UserId | Iterable<UserId>, callback?: PresenceCallback, options?: DefinitionOptions): Watch;
     watch(users: UserId | Iterable<UserId>, options: DefinitionOptions): Watch;

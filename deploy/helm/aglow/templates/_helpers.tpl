@@ -126,7 +126,7 @@ spec:
         httpGet: { path: /health/ready, port: http }
         periodSeconds: 1
         failureThreshold: 60
-      # not ready while the store is away, or stopping: no new connections, those it has stay
+      # a node is not ready while its store is away or while it stops: it gets no new connections, and keeps those that it has
       readinessProbe:
         httpGet: { path: /health/ready, port: http }
         periodSeconds: 2
