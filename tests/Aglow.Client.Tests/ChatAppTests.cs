@@ -76,7 +76,7 @@ public sealed class ChatAppTests : IAsyncLifetime
         (await seen.NextTextAsync()).ShouldBe("ann:Online");
         (await ann.PostAsync("sign-out", null)).EnsureSuccessStatusCode();
         (await seen.NextTextAsync()).ShouldBe("ann:Offline");
-        // what the tab still says comes too late
+        // what the tab sends now comes too late
         var closed = CloseOf(here);
         try
         {

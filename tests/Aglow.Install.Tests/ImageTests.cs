@@ -50,7 +50,7 @@ public sealed class ImageTests : IAsyncLifetime
             .Select(static f => f[3]).ShouldBe(["app/aglow-server"]);
         files.ShouldNotContain(static f => Convert.ToInt32(f[1], 8) >= 0x400, "set-user-ID and set-group-ID");
         files.Where(static f => f[0] == "d" && (Convert.ToInt32(f[1], 8) & 0b010) != 0).Select(static f => f[3]).ShouldBe(["tmp"]);
-        // a certificate that cannot be found is a call that fails a year later
+        // without certificates the image would work until its first https call
         var certificates = Path.Combine(_root, "usr/lib/ssl/cert.pem");
         File.Exists(_root + new FileInfo(certificates).LinkTarget).ShouldBeTrue();
         // scanners read which packages the libraries are from

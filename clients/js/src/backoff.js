@@ -17,7 +17,7 @@ export class Pace {
         this.#begunAt = performance.now();
     }
 
-    /** This wait, but at least until a second after the last beginning. */
+    /** This wait, or a longer one, so that at least a second has passed since the last beginning. */
     wait(ms) {
         return Math.max(0, ms, this.#begunAt + APART_MS - performance.now());
     }
