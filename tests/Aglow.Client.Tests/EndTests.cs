@@ -233,7 +233,7 @@ public sealed class EndTests
         }
     }
 
-    // While it closes, a receive fails in a way that is not one of a lost connection.
+    // While it closes, a receive fails with an exception that a lost connection does not cause.
     private sealed class BrokenSocket(WebSocket inner) : Wrapped(inner)
     {
         private readonly TaskCompletionSource _closed = new(TaskCreationOptions.RunContinuationsAsynchronously);

@@ -81,7 +81,7 @@ public sealed class DeletionTests
         await SetDisabledAsync(server, false);
         (await server.GetAsync("/status/ann")).Json["status"]!.GetValue<string>().ShouldBe("online");
 
-        // who is online is seen now, also at the moment in which they are disabled
+        // a user who is online has this second as last seen, also when they are disabled
         await Task.Delay(1100);
         await SetDisabledAsync(server, true);
         var seen = (await server.GetAsync("/status/ann")).Json["last_seen"]!.GetValue<long>();

@@ -7,8 +7,8 @@ using System.Text.RegularExpressions;
 namespace Aglow.Swarm.Tests;
 
 /// <summary>
-/// Stands before a server and says of one user, whenever they are online, that they are offline. In the bytes: the lie is as long as the
-/// truth, so that it passes in answers and in frames.
+/// A proxy in front of a server. It replaces the bytes that say that one user is online by "offline". The new bytes have the same length,
+/// so that they fit into answers and frames.
 /// </summary>
 internal sealed class LyingProxy : IDisposable
 {
