@@ -1,7 +1,7 @@
 /**
  * Many people, each with this client, while the server is killed, stopped and cut off: nobody is ever shown with a wrong status.
- * AGLOW_PEOPLE and AGLOW_SECONDS set how many people there are and how long it lasts: `AGLOW_PEOPLE=200 AGLOW_SECONDS=300 node --experimental-websocket --test
- * tests/swarm.test.js`.
+ * AGLOW_PEOPLE and AGLOW_SECONDS set how many people there are and how long it lasts: `AGLOW_PEOPLE=200 AGLOW_SECONDS=300 node
+ * --experimental-websocket --test tests/swarm.test.js`.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
