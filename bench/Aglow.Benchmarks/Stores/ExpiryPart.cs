@@ -220,7 +220,7 @@ internal static class ExpiryPart
                 _all.TrySetResult();
         }
 
-        /// <summary>Waits until all notices have come, or the patience ends.</summary>
+        /// <summary>Waits until all notices have come, or the time limit is over.</summary>
         public async Task EndAsync()
         {
             await Task.WhenAny(_all.Task, Task.Delay(Lease + TimeSpan.FromSeconds(run.Settings.Number("patience"))));

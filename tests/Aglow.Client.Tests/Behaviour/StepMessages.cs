@@ -49,7 +49,7 @@ internal sealed class StepMessages
         return filled;
     }
 
-    /// <summary>What a status says besides its word.</summary>
+    /// <summary>The details of a status: text, emoji, end, source and priority.</summary>
     public static StatusDetails? Said(JsonNode? said) => said is null ? null : new StatusDetails
     {
         Text = said["text"]?.GetValue<string>(),
