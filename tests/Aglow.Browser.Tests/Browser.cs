@@ -43,7 +43,7 @@ public sealed class Browser : IAsyncLifetime
         await Server.DisposeAsync();
     }
 
-    /// <summary>A window, whose tabs share nothing with other windows. By default it has the width of a desktop, and light colours.</summary>
+    /// <summary>A window, whose tabs share nothing with other windows. By default it is wide and has light colours.</summary>
     internal async Task<Window> OpenAsync(
         AglowProcess? server = null, ColorScheme scheme = ColorScheme.Light, int width = 1280, int height = 860)
     {

@@ -24,7 +24,7 @@ internal sealed class Open : IAsyncDisposable
         _parts.AddRange(parts);
     }
 
-    /// <summary>Completes when the server has ended it.</summary>
+    /// <summary>Completes when the server has closed the transport.</summary>
     public Task Ended { get; private set; } = null!;
 
     /// <summary>Opens a transport, as <paramref name="user"/> if the credential is a key.</summary>

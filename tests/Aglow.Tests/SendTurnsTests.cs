@@ -39,7 +39,7 @@ public sealed class SendTurnsTests
         hub.LongestQueue.ShouldBeLessThanOrEqualTo(Connections);
     }
 
-    // At a fifth, a frame for each connection in each hold takes more than the rest of the share.
+    // From a fifth of the highest rate on, one frame for each connection in each hold costs more than the share leaves.
     [Theory]
     [InlineData(0.1)]
     [InlineData(0.17)]

@@ -49,7 +49,7 @@ internal sealed class StepMessages
         return filled;
     }
 
-    /// <summary>The details of a status: text, emoji, end, source and priority.</summary>
+    /// <summary>The details of a status: text, emoji, end, source, priority.</summary>
     public static StatusDetails? Said(JsonNode? said) => said is null ? null : new StatusDetails
     {
         Text = said["text"]?.GetValue<string>(),
