@@ -272,7 +272,7 @@ internal sealed class ClaimCommand(uint user, Claim claim, uint now) : Directory
 
     private static readonly string Text = $"""
         WITH admitted AS (
-            SELECT $3 = '{Claim.QuietHoursSource}' OR count(*) < {Claim.MaxSources} AS yes FROM aglow.claim
+            SELECT $3 IN ('{Claim.QuietHoursSource}', '{Claim.UserSource}') OR count(*) < {Claim.MaxSources} AS yes FROM aglow.claim
             WHERE idx = $1 AND source NOT IN ($3, '{Claim.QuietHoursSource}') AND status >= 0 AND (until = 0 OR until > $11)),
         ended AS (
             UPDATE aglow.claim SET {Removed}, change = ({Change}), changed_at = $2

@@ -372,7 +372,7 @@ public sealed class PresenceService : IAsyncDisposable
 
     /// <summary>
     /// Sets the claim of a source; durable when this completes. Returns false and changes nothing if the user has
-    /// <see cref="Claim.MaxSources"/> other claims. This method sets the claim's time and, for a claim that hides, the last seen to show.
+    /// <see cref="Claim.MaxSources"/> other claims and this one is not the person's own. This method sets the claim's time and, for a claim that hides, the last seen to show.
     /// </summary>
     public ValueTask<bool> SetClaimAsync(uint user, Claim claim) => _claims.SetAsync(user, claim);
 

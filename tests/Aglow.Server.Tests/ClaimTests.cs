@@ -202,11 +202,15 @@ public class ClaimTests(TokenServer shared)
         for (var i = 0; i < 7; i++)
             await ClaimAsync(user, $"{{\"status\":\"busy\",\"source\":\"{i}\"}}");
         await ClaimAsync(user, """{"status":"busy","source":"short","for_seconds":6}""");
-        (await ByKeyAsync("PUT", $"/users/{user}/status", """{"status":"busy"}""")).ShouldBeProblem(422, "8 other sources");
+        const string Ninth = """{"status":"busy","source":"ninth"}""";
+        (await ByKeyAsync("PUT", $"/users/{user}/status", Ninth)).ShouldBeProblem(422, "8 other sources");
+        // a backend cannot take the place of the person's own choice
+        await ClaimAsync(user, """{"status":"offline"}""");
+        (await ByKeyAsync("DELETE", $"/users/{user}/status")).Status.ShouldBe(204);
         await ClaimAsync(user, """{"status":"busy","source":"6"}""");
         (await ByKeyAsync("PUT", $"/users/{user}/quiet-hours", """{"from":"22:00","to":"07:00","time_zone":"UTC"}""")).Status.ShouldBe(200);
         await Eventually.TrueAsync(
-            async () => (await ByKeyAsync("PUT", $"/users/{user}/status", """{"status":"busy"}""")).Status == 200, 60, "there is room");
+            async () => (await ByKeyAsync("PUT", $"/users/{user}/status", Ninth)).Status == 200, 60, "there is room");
     }
 
     // ---- quiet hours ----------------------------------------------------------------------------------------------------------

@@ -289,6 +289,22 @@ public class SocketTests(SocketServer server) : IClassFixture<SocketServer>
     }
 
     [Fact]
+    public async Task An_unwatch_finds_a_user_who_is_watched_in_another_form()
+    {
+        var (user, last) = (NewUser(), NewUser());
+        const string Large = "3000000007";
+        await using var socket = await OpenAsync();
+        await socket.SendAsync($"{{\"type\":\"watch\",\"users\":[\"{user}\",\"{Large}\",{last},\"{last}\"]}}");
+        await socket.ReadPresenceAsync();
+        // of a user who is watched in both forms, the other watch stays
+        await socket.SendAsync($"{{\"type\":\"unwatch\",\"id\":1,\"users\":[{user},{Large},{last}]}}");
+        (await socket.ReadMessageAsync()).GetProperty("type").GetString().ShouldBe("ok");
+        await PostAsync("/heartbeat", $"{{\"user_ids\":[{user},{Large}]}}");
+        await PostAsync("/heartbeat", $"{{\"user_id\":{last}}}");
+        (await socket.ReadPresenceAsync()).ShouldBe($"\"{last}\":online");
+    }
+
+    [Fact]
     public async Task Under_a_definition_the_answers_name_it()
     {
         var user = NewUser();

@@ -488,6 +488,8 @@ public abstract class UserDirectoryContract
         (await directory.SetClaimAsync(5, Of("more", until: 0), Second)).ShouldBeFalse();
         (await directory.SetClaimAsync(5, Of("more", until: 0), Second + 9)).ShouldBeFalse();
         (await ClaimsOfAsync(directory, 5)).Length.ShouldBe(Claim.MaxSources);
+        (await directory.SetClaimAsync(5, Of(Claim.UserSource, until: 0), Second)).ShouldBeTrue("nobody takes the place of the person");
+        await directory.RemoveClaimAsync(5, Claim.UserSource);
         (await directory.SetClaimAsync(5, Of("7", until: 0), Second)).ShouldBeTrue("its own place is taken by nobody");
         (await directory.SetClaimAsync(5, Claim.Quiet(QuietHours.TryParse("mon 22:00 07:00 UTC")!), Second)).ShouldBeTrue();
         (await directory.SetClaimAsync(5, Of("more", until: 0), Second + 11)).ShouldBeTrue("the first two have ended");

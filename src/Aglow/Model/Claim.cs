@@ -45,7 +45,9 @@ public sealed record Claim(string Source, ClaimStatus Status, Said? Said = null,
     /// <summary>The server's own source: <see cref="Hours"/>.</summary>
     public const string QuietHoursSource = "quiet_hours";
 
-    /// <summary>How many claims a user may have at a time, besides the quiet hours.</summary>
+    /// <summary>
+    /// How many claims a user may have at a time, besides the quiet hours. The person's own choice is never one too many.
+    /// </summary>
     public const int MaxSources = 8;
 
     /// <summary>The longest name of a source.</summary>

@@ -129,7 +129,7 @@ public interface IUserDirectory : IAsyncDisposable
 
     /// <summary>
     /// Sets the claim of one source of a user, and deletes the user's claims that ended by <paramref name="now"/> (store time). Returns
-    /// false and changes nothing if the user has <see cref="Claim.MaxSources"/> other claims; quiet hours do not count.
+    /// false and changes nothing if the user has <see cref="Claim.MaxSources"/> other claims; quiet hours do not count, and a claim of <see cref="Claim.UserSource"/> is always set.
     /// </summary>
     ValueTask<bool> SetClaimAsync(uint user, Claim claim, uint now);
 

@@ -181,7 +181,8 @@ internal sealed class UserCommands : IDisposable
     public bool SetClaim(uint user, Claim claim, uint now)
     {
         _sql["DELETE FROM claim WHERE user = ?1 AND until <> 0 AND until <= ?2"].Bind(1, user).Bind(2, now).Run();
-        if (claim.Source != Claim.QuietHoursSource && CountOthers(user, claim.Source) >= Claim.MaxSources)
+        // a person can always set a status of their own
+        if (claim.Source is not (Claim.QuietHoursSource or Claim.UserSource) && CountOthers(user, claim.Source) >= Claim.MaxSources)
             return false;
         _sql["INSERT OR REPLACE INTO claim VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"]
             .Bind(1, user).Bind(2, claim.Source).Bind(3, (long)claim.Status).Bind(4, claim.SavedText).Bind(5, claim.Said?.Emoji)

@@ -21,6 +21,8 @@ internal sealed class Watches(
     private const int TextBytes = 200;
     private const int CopiesOfText = 5;
 
+    private static readonly UserForm[] Forms = Enum.GetValues<UserForm>();
+
     private static ReadOnlySpan<byte> HeldTooMuch =>
         "\"status\":429,\"title\":\"Too much held\",\"detail\":\"The watches of this user's connections would take more memory than one "u8
             + "user may hold: nothing of this message was watched. Unwatch some, or close other connections.\"}"u8;
@@ -148,15 +150,19 @@ internal sealed class Watches(
             checks.Ask(id, gentle: false);
     }
 
+    /// <summary>
+    /// Ends watches of these users. A user who is not watched in the form that is sent is perhaps watched in another: <c>7</c> and
+    /// <c>"7"</c> are one user.
+    /// </summary>
     public void Remove(WatchConnection connection, UserBatch users, Definition definition)
     {
         using var _ = users;
         for (var i = 0; i < users.Count; i++)
         {
-            var id = topics.Find(IndexOf(users, i), users.Text(i), users.Form(i), definition);
-            var index = id < 0 ? -1 : IndexOf(connection, id);
-            if (index >= 0)
-                Remove(connection, index);
+            if (Remove(connection, users, i, users.Form(i), definition))
+                continue;
+            foreach (var form in Forms)
+                Remove(connection, users, i, form, definition);
         }
     }
 
@@ -167,6 +173,15 @@ internal sealed class Watches(
             if (connection.Outbox.Topics[index] >= 0)
                 Remove(connection, index);
         }
+    }
+
+    private bool Remove(WatchConnection connection, UserBatch users, int at, UserForm form, Definition definition)
+    {
+        var id = topics.Find(IndexOf(users, at), users.Text(at), form, definition);
+        var index = id < 0 ? -1 : IndexOf(connection, id);
+        if (index >= 0)
+            Remove(connection, index);
+        return index >= 0;
     }
 
     private void Remove(WatchConnection connection, int index)
