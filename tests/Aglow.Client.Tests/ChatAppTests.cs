@@ -49,6 +49,27 @@ public sealed class ChatAppTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task After_a_sign_out_everywhere_cookies_of_before_are_refused()
+    {
+        using var otherTab = await SignInAsync("zoe");
+        (await otherTab.PostAsync("presence/heartbeat", null)).StatusCode.ShouldBe(HttpStatusCode.OK);
+        // a cookie of the second of the sign-out would count
+        await Eventually.TrueAsync(
+            async () =>
+            {
+                using var first = await SignInAsync("zoe");
+                (await first.PostAsync("sign-out", null)).EnsureSuccessStatusCode();
+                using var again = await SignInAsync("zoe");
+                (await again.PostAsync("presence/heartbeat", null)).StatusCode.ShouldBe(HttpStatusCode.OK);
+                return (await otherTab.PostAsync("presence/heartbeat", null)).StatusCode == HttpStatusCode.Unauthorized;
+            },
+            "the cookie is older than the sign-out");
+        (await (await otherTab.GetAsync("presence/status/zoe")).Content.ReadAsStringAsync()).ShouldContain("Sign-in revoked");
+        await using var dot = new AglowClient(new AglowClientOptions(new Uri(_app.Address, "presence")) { HttpClient = otherTab });
+        (await Should.ThrowAsync<AglowException>(() => dot.ConnectAsync())).Status.ShouldBe(401);
+    }
+
+    [Fact]
     public async Task Nobody_is_online_as_somebody_else()
     {
         using var ann = await SignInAsync("ann");

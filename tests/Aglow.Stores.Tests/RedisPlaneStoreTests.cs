@@ -335,6 +335,17 @@ public abstract class RedisPlaneStoreTests : PlaneStoreContract
         other.Heard(TransitionKind.Left).ShouldBe([42u]);
     }
 
+    [Fact]
+    public async Task A_node_whose_users_neither_come_nor_go_is_known_to_the_others()
+    {
+        await using var one = await NodeAsync();
+        await using var other = await NodeAsync();
+        one.Hints.HasPeers.ShouldBeFalse();
+        other.Hints.Tick();
+        await Eventually.HoldsAsync(() => one.Hints.HasPeers);
+        (one.Count, other.Hints.HasPeers).ShouldBe((0, false));
+    }
+
     private async Task<Node> NodeAsync()
     {
         var cluster = await ConnectAsync(flush: false);

@@ -17,17 +17,20 @@ internal sealed class AppGate(Callers callers, ProblemAnswers problems)
     {
         if (callers.IsOpen || callers.Tokens is not null || call.Access.Scope == Scopes.None)
             return next;
-        return context => call.Access.ByPeople && IsLetIn(context) ? next(context) : RequireBackendAsync(context, call, next);
+        return context =>
+        {
+            var check = call.Access.ByPeople && IsLetIn(context)
+                ? callers.RequireLiveSignInAsync(context)
+                : callers.RequireBackendAsync(context, call.Access.Scope);
+            return check.IsCompletedSuccessfully ? next(context) : PassAsync(context, call, check, next);
+        };
     }
 
-    private static bool IsLetIn(HttpContext context) =>
-        context.User.Identity is { IsAuthenticated: true } || context.GetEndpoint()?.Metadata.GetMetadata<IAllowAnonymous>() is not null;
-
-    private async Task RequireBackendAsync(HttpContext context, Call call, RequestDelegate next)
+    private async Task PassAsync(HttpContext context, Call call, ValueTask check, RequestDelegate next)
     {
         try
         {
-            await callers.RequireBackendAsync(context, call.Access.Scope);
+            await check;
         }
         catch (ProblemException refused)
         {
@@ -40,4 +43,7 @@ internal sealed class AppGate(Callers callers, ProblemAnswers problems)
 
         await next(context);
     }
+
+    private static bool IsLetIn(HttpContext context) =>
+        context.User.Identity is { IsAuthenticated: true } || context.GetEndpoint()?.Metadata.GetMetadata<IAllowAnonymous>() is not null;
 }

@@ -2,6 +2,7 @@ using System.Security.Claims;
 using System.Text;
 using Aglow.Queries;
 using Aglow.Users;
+using Microsoft.AspNetCore.Authentication;
 using Microsoft.AspNetCore.Authorization;
 
 namespace Aglow.AspNetCore.Access;
@@ -117,6 +118,21 @@ internal sealed class Callers(Func<PresenceService> presence, KnownCallers? toke
         {
             throw Problems.NotAuthenticated();
         }
+    }
+
+    /// <summary>
+    /// In an application: refuses a person who signed in before they were signed out everywhere or deleted. A cookie holds whole seconds,
+    /// and somebody may sign in again in the second of a sign-out, so a sign-in of that second counts. Without a time of its sign-in, a
+    /// caller is not refused. While no account changes, this only compares an integer.
+    /// </summary>
+    public ValueTask RequireLiveSignInAsync(HttpContext context) =>
+        Presence.Accounts.Version == 0 || Of(context.User) is not { } user ? default : RequireLiveSignInAsync(context, user);
+
+    private async ValueTask RequireLiveSignInAsync(HttpContext context, UserId user)
+    {
+        var signIn = context.Features.Get<IAuthenticateResultFeature>()?.AuthenticateResult?.Properties?.IssuedUtc;
+        if (signIn is { } at && at.ToUnixTimeSeconds() < Presence.Accounts.Of(await Presence.FindAsync(user)).RevokedAt)
+            throw Problems.SignInRevoked();
     }
 
     private async ValueTask CheckAsync(Caller caller, int version)

@@ -117,6 +117,10 @@ internal static class Problems
         "The token was issued before its user was signed out everywhere or deleted. Sign in again, and send the new token.",
         challenge: InvalidToken);
 
+    public static ProblemException SignInRevoked() => new(
+        StatusCodes.Status401Unauthorized, "Sign-in revoked",
+        "This sign-in is older than the moment at which its user was signed out everywhere or deleted. Sign in again.");
+
     public static ProblemException UserDisabled() => new(
         StatusCodes.Status403Forbidden, "User disabled",
         "This user is disabled. A backend enables them: PUT /users/{user_id}/access with {\"disabled\": false}.");

@@ -19,6 +19,9 @@ namespace Aglow.Redis.Hints;
 /// Each node receives all hints: at 8,400 transitions per second, 34 KB/s for each node. The library subscribes on its own connection, and
 /// again after it loses that connection.
 ///
+/// Every few seconds a node sends a message without hints. So the others know of it even if none of its users comes or goes, and send their
+/// clients to it if they are cut off from Redis.
+///
 /// Hints may be lost: a connection was down, or more than <see cref="MostWaiting"/> waited. Sweeps and rechecks then find the changes
 /// within their interval. Nothing is sent again, because the next sweep finds the change about as soon as a late hint would.
 ///
@@ -32,6 +35,7 @@ internal sealed class RedisHints(RedisCluster cluster, TimeProvider time, RedisL
     private static readonly TimeSpan PauseBetweenAttempts = TimeSpan.FromMilliseconds(100);
     // a node that sends nothing for this long no longer counts as a peer
     private static readonly TimeSpan PeersRemembered = TimeSpan.FromMinutes(10);
+    private static readonly TimeSpan GreetInterval = TimeSpan.FromSeconds(3);
     private static readonly TimeSpan LogInterval = TimeSpan.FromMinutes(1);
     private static readonly Version Sharded = new(7, 0);
 
@@ -49,6 +53,8 @@ internal sealed class RedisHints(RedisCluster cluster, TimeProvider time, RedisL
     private long _sent;
     private long _heard;
     private long _heardAt;
+    private long _greetedAt;
+    private bool _mustGreet;
     private long _dropped;
     private volatile string _dropReason = "";
     private long _droppedSaid;
@@ -91,12 +97,19 @@ internal sealed class RedisHints(RedisCluster cluster, TimeProvider time, RedisL
     }
 
     /// <summary>
-    /// Logs when hints are lost, dropped and received again, and makes the library subscribe again. The owner's loop calls it at least ten
-    /// times a minute.
+    /// Greets the other nodes. Logs when hints are lost, dropped and received again, and makes the library subscribe again. The owner's loop
+    /// calls it every second.
     /// </summary>
     public void Tick()
     {
         SayDropped();
+        if (_greetedAt == 0 || time.GetElapsedTime(_greetedAt) >= GreetInterval)
+        {
+            _greetedAt = time.GetTimestamp();
+            Volatile.Write(ref _mustGreet, true);
+            _wake.Signal();
+        }
+
         var isLost = !IsSubscribed;
         if (isLost)
             cluster.Configure();
@@ -156,7 +169,7 @@ internal sealed class RedisHints(RedisCluster cluster, TimeProvider time, RedisL
             var count = 0;
             while (count < hints.Length && _waiting.TryDequeue(out var hint))
                 hints[count++] = hint;
-            if (count == 0)
+            if (!Interlocked.Exchange(ref _mustGreet, false) && count == 0)
             {
                 await _wake.WaitAsync();
                 continue;
@@ -204,11 +217,14 @@ internal sealed class RedisHints(RedisCluster cluster, TimeProvider time, RedisL
         }
     }
 
-    private void Hear(ChannelMessage message) => HintMessage.Read(
-        ((ReadOnlyMemory<byte>)message.Message).Span, _node, (transition, users) =>
+    private void Hear(ChannelMessage message)
     {
-        Interlocked.Add(ref _heard, users.Length);
-        Volatile.Write(ref _heardAt, time.GetTimestamp());
-        _handlers?.Invoke(transition, users);
-    });
+        var isOfPeer = HintMessage.Read(((ReadOnlyMemory<byte>)message.Message).Span, _node, (transition, users) =>
+        {
+            Interlocked.Add(ref _heard, users.Length);
+            _handlers?.Invoke(transition, users);
+        });
+        if (isOfPeer)
+            Volatile.Write(ref _heardAt, time.GetTimestamp());
+    }
 }
