@@ -60,7 +60,7 @@ public static class AglowClientRegistration
         this IHealthChecksBuilder checks, string name = Name, HealthStatus? failureStatus = null, params string[] tags)
     {
         ArgumentNullException.ThrowIfNull(checks);
-        // a connection string brings the check, too; the last call under a name says what it is like
+        // AddAglowClient(name) registers this check, too; of several with one name, the last counts
         checks.Services.Configure<HealthCheckServiceOptions>(options =>
         {
             if (options.Registrations.FirstOrDefault(one => one.Name == name && one.Factory == MakeCheck) is { } earlier)

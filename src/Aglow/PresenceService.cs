@@ -208,10 +208,12 @@ public sealed class PresenceService : IAsyncDisposable
     /// <summary>The index of an ID that acted on this node. No waiting, no allocation.</summary>
     public bool TryFindKnown(ReadOnlySpan<byte> key, out uint number) => KnownKeys.TryGet(key, out number);
 
-    /// <summary>The index of a user of whom somebody asks; <see cref="UserId.Nobody"/> for an ID that has none. Registers nobody.</summary>
+    /// <summary>
+    /// The index of a user whose status is asked for; <see cref="UserId.Nobody"/> for an ID that has none. Registers nobody.
+    /// </summary>
     public ValueTask<uint> FindAskedAsync(UserId user) => _askedKeys.ResolveAsync(user, register: false);
 
-    /// <summary>Finds the indexes of a batch that was read with <see cref="AskedKeys"/>: of users of whom somebody asks.</summary>
+    /// <summary>Finds the indexes of a batch that was read with <see cref="AskedKeys"/>: of users whose statuses are asked for.</summary>
     public ValueTask FindAskedAsync(UserBatch users) => _askedKeys.ResolveAsync(users, register: false);
 
     /// <summary>The same, and gives the indexes that are missing: durable when this completes.</summary>
@@ -372,7 +374,8 @@ public sealed class PresenceService : IAsyncDisposable
 
     /// <summary>
     /// Sets the claim of a source; durable when this completes. Returns false and changes nothing if the user has
-    /// <see cref="Claim.MaxSources"/> other claims and this one is not the person's own. This method sets the claim's time and, for a claim that hides, the last seen to show.
+    /// <see cref="Claim.MaxSources"/> other claims and this one is not the person's own. This method sets the claim's time and, for a claim
+    /// that hides, the last seen to show.
     /// </summary>
     public ValueTask<bool> SetClaimAsync(uint user, Claim claim) => _claims.SetAsync(user, claim);
 
@@ -399,7 +402,8 @@ public sealed class PresenceService : IAsyncDisposable
     public uint[] Related(uint user, Relation relation) => _visibility.Related(user, relation);
 
     /// <summary>
-    /// Adds users to those whom a user approved or blocked, or removes them. Durable when this completes. Null if there would be too many.
+    /// Adds users to the list of approved or blocked users, or removes them from it. Durable when this completes. Null if there would be
+    /// too many.
     /// </summary>
     public ValueTask<uint[]?> RelateAsync(uint user, Relation relation, IReadOnlyList<uint> others, bool add) =>
         _visibility.RelateAsync(user, relation, others, add);

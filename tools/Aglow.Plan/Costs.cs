@@ -42,8 +42,8 @@ internal sealed record Choice(string Name, Term Month, string Note)
                 + (plan.Deliveries * SecondsAMonth / 1e6 * Term.Of("price a million reads", prices.DynamodbMillionReads))
                 + (Term.Of("registered", demand.Registered) * ItemBytes / 1e9 * Term.Of("price a GB of items", prices.DynamodbGbMonth))
                 + egress,
-            "no one runs anything, and one is told of no one: watchers would poll (a read for each delivery is counted, the least "
-                + "there can be)"));
+            "no one runs anything, and there are no notices of changes: watchers would poll (a read for each delivery is counted, the "
+                + "least there can be)"));
         return choices;
     }
 }

@@ -13,7 +13,7 @@ namespace Aglow.AspNetCore.Proxies;
 ///   --trusted-proxies 10.0.0.0/8                    X-Forwarded-For, X-Forwarded-Proto, Forwarded ─► the framework's forwarded headers
 ///   --trusted-proxies 10.0.0.0/8 --proxy-protocol   the first bytes of each connection            ─► <see cref="ProxyProtocol"/>
 /// </code>
-/// From any other address, such headers are ignored. Rates and limits go by the client; a trusted proxy itself may have any number of
+/// From any other address, such headers are ignored. Rates and limits apply to each client; a trusted proxy itself may have any number of
 /// connections. Without this option, a request passes none of this code.
 /// </remarks>
 internal sealed class TrustedProxies(IReadOnlyList<IPNetwork> networks, bool readsProxyProtocol)

@@ -9,7 +9,7 @@ namespace Aglow.AspNetCore.Sockets;
 /// <summary>
 /// Sends a socket's frames: directly to the kernel, or through a pipe if there is a layer in between (TLS, HTTP/2, a request's upgrade).
 /// </summary>
-/// <remarks>Threading: only the hub's loop calls <see cref="Send"/>, and the handshake before the hub opens the socket.</remarks>
+/// <remarks>Threading: only the hub's loop calls <see cref="Send"/>; before the hub opens the socket, the handshake does.</remarks>
 internal abstract class SocketOutput
 {
     /// <summary>The connection that is notified when there is room again.</summary>

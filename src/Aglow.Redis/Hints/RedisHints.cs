@@ -97,8 +97,8 @@ internal sealed class RedisHints(RedisCluster cluster, TimeProvider time, RedisL
     }
 
     /// <summary>
-    /// Greets the other nodes. Logs when hints are lost, dropped and received again, and makes the library subscribe again. The owner's loop
-    /// calls it every second.
+    /// Greets the other nodes. Logs when hints are lost, dropped and received again, and makes the library subscribe again. The owner's
+    /// loop calls it every second.
     /// </summary>
     public void Tick()
     {

@@ -22,7 +22,7 @@ public sealed class PresenceEvents : IPresenceEvents
             page = await ReadAsync(feed, page.Next, TimeProvider.System, cancellationToken);
             if (page.IsGap)
                 throw new InvalidOperationException(
-                    "The enumeration fell behind by more changes than the feed keeps: enumerate again, and read anew who is online.");
+                    "The enumeration fell behind by more changes than the feed keeps: enumerate again, and read again who is online.");
             foreach (var change in page.Changes)
                 yield return change;
         }

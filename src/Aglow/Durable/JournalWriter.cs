@@ -342,7 +342,7 @@ internal sealed class JournalWriter(PresenceFile file, AglowLog log, FolderWatch
         {
             file.Abandon();
             _stopped.SetException(new StoreUnavailableException(
-                $"The last words could not be written to {file.FilePath} ({e.Message}); the next start will know them as after a crash.",
+                $"The newest words could not be written to {file.FilePath} ({e.Message}); the next start treats them as after a crash.",
                 e));
         }
 

@@ -339,7 +339,7 @@ internal sealed class Recovery
             for (var bits = Threshold.LaterThan(At, ref words[group * 64]); bits != 0; bits &= bits - 1)
             {
                 var slot = (group * 64) + BitOperations.TrailingZeroCount(bits);
-                // a word at most Clock.Apart ahead was merely read after the clock: it becomes a word of now
+                // a word at most Clock.Apart ahead was read after the clock, which is no error: it becomes a word of now
                 words[slot] = Pulse.TakenBack(words[slot], Pulse.Second(words[slot]) > At + Clock.Apart ? ahead : 0, At);
                 lock (users)
                     users.Add(PageLayout.User(page, slot));

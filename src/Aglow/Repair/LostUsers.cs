@@ -9,7 +9,7 @@ namespace Aglow.Repair;
 /// <summary>Removes the words and the feed of users whose IDs are lost from <c>presence.db</c>, so that no reader finds them.</summary>
 /// <remarks>
 /// Images and rows of the journal stay, with fewer words, because a start counts them. The feed's numbers have no gaps either. So a feed
-/// that names such a user begins anew, and reports a gap to its consumers. Threading: one thread.
+/// that names such a user starts again, and reports a gap to its consumers. Threading: one thread.
 /// </remarks>
 /// <param name="file">The new file, which has only correct rows.</param>
 /// <param name="known">The indexes that have an ID.</param>
@@ -24,7 +24,7 @@ internal sealed class LostUsers(PresenceFile file, UserBits known) : IDisposable
 
     public long Count => _lost.Count;
 
-    /// <summary>Whether the feed begins anew.</summary>
+    /// <summary>Whether the feed starts again.</summary>
     public bool DropsFeed { get; private set; }
 
     public void Remove()

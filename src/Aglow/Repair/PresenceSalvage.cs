@@ -7,7 +7,7 @@ namespace Aglow.Repair;
 /// <summary>Copies the images and rows with correct checksums from a damaged <c>presence.db</c>.</summary>
 /// <remarks>
 /// A start requires journal positions without gaps, and ignores rows that are older than an image of their page. So empty rows replace lost
-/// ones, up to the newest known position. The feed of changes is not copied: it begins anew, and reports a gap to consumers.
+/// ones, up to the newest known position. The feed of changes is not copied: it starts again, and reports a gap to consumers.
 /// </remarks>
 internal sealed class PresenceSalvage(SqliteConnection from, PresenceFile to)
 {
@@ -42,7 +42,7 @@ internal sealed class PresenceSalvage(SqliteConnection from, PresenceFile to)
 
         if (_lostRows > 0 || !wholes[1])
             lost.Add($"at least {Math.Max(1, _lostRows)} commits of who came online, left or went offline");
-        lost.Add("the feed of changes, which begins anew");
+        lost.Add("the feed of changes, which starts again");
         return string.Join("; ", lost);
     }
 

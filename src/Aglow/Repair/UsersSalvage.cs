@@ -87,7 +87,7 @@ internal static class UsersSalvage
         if (users.Count > 0)
             lost.Add($"the presence of {users.Count} users whose IDs are lost");
         if (users.DropsFeed)
-            lost.Add("the feed of changes, which begins anew");
+            lost.Add("the feed of changes, which starts again");
         return users.Highest;
     }
 

@@ -20,7 +20,7 @@ internal static class FileProblem
         e.SqliteErrorCode switch
         {
             SQLitePCL.raw.SQLITE_NOTADB => $"{file} is not an Aglow file, or its beginning is damaged; nothing was changed. "
-                + "Restore a backup, or move the folder away to begin anew.",
+                + "Restore a backup, or move the folder away to start again.",
             SQLitePCL.raw.SQLITE_CORRUPT => Damaged(file, e.Message).Message,
             SQLitePCL.raw.SQLITE_FULL => $"There is no room to write {file}: free some on its disk and start again.",
             SQLitePCL.raw.SQLITE_READONLY or SQLitePCL.raw.SQLITE_CANTOPEN or SQLitePCL.raw.SQLITE_PERM =>

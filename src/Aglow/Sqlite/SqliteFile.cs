@@ -156,7 +156,7 @@ internal sealed class SqliteFile(string path, PageSeal seal) : IDisposable
         if (found == -1)
             throw new DataFolderException(
                 $"{path} is not an Aglow file, or its beginning is damaged; nothing was changed. Restore a backup, or move it away to "
-                    + "begin anew.");
+                    + "start again.");
         if (found is not null && found != applicationId)
             throw new DataFolderException(
                 $"{path} is another program's SQLite file; nothing was changed. Move it away, or name another folder with --data.");

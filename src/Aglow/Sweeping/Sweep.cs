@@ -96,8 +96,8 @@ public sealed class Sweep
     private TimeSpan _rareCost;
     // how many of the beliefs in use, from the first on, are filled: every page was read in full since they were created
     private int _filled;
-    // Pages still to be read in full since the last stall. Leases are judged by another second then, so a heartbeat may count as a renewal
-    // although a sweep found the user offline.
+    // Pages still to be read in full since the last stall. During a stall a heartbeat may count as a renewal although a sweep found the
+    // user offline.
     private int _owed;
     private long _stallsSeen;
     private int _inUseAtStart;

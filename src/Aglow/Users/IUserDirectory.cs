@@ -129,7 +129,8 @@ public interface IUserDirectory : IAsyncDisposable
 
     /// <summary>
     /// Sets the claim of one source of a user, and deletes the user's claims that ended by <paramref name="now"/> (store time). Returns
-    /// false and changes nothing if the user has <see cref="Claim.MaxSources"/> other claims; quiet hours do not count, and a claim of <see cref="Claim.UserSource"/> is always set.
+    /// false and changes nothing if the user has <see cref="Claim.MaxSources"/> other claims; quiet hours do not count, and a claim of
+    /// <see cref="Claim.UserSource"/> is always set.
     /// </summary>
     ValueTask<bool> SetClaimAsync(uint user, Claim claim, uint now);
 
@@ -187,7 +188,7 @@ public interface IUserDirectory : IAsyncDisposable
 /// <summary>For calls that need a directory.</summary>
 internal static class RequiredDirectory
 {
-    /// <summary>The directory; without one, an exception that says so.</summary>
+    /// <summary>Returns the directory; throws if this deployment has none.</summary>
     /// <exception cref="NotSupportedException">This deployment has no user directory.</exception>
     public static IUserDirectory Required(this IUserDirectory? directory) => directory
         ?? throw new NotSupportedException("This deployment has no user directory: user IDs are integers from 0 to 2147483647.");

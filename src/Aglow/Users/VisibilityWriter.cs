@@ -36,7 +36,8 @@ internal sealed class VisibilityWriter(
     }
 
     /// <summary>
-    /// Adds users to those whom a user approved or blocked, or removes them. Durable when this completes. Null if there would be too many.
+    /// Adds users to the list of approved or blocked users, or removes them from it. Durable when this completes. Null if there would be
+    /// too many.
     /// </summary>
     public async ValueTask<uint[]?> RelateAsync(uint user, Relation relation, IReadOnlyList<uint> others, bool add)
     {

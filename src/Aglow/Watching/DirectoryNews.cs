@@ -79,7 +79,7 @@ internal sealed class DirectoryNews(
             watchers.Resight(user);
     }
 
-    // What is reported. A complete report also says that the other known users have nothing any more.
+    // Returns the reported values. A complete report also clears all other known users.
     private static IEnumerable<KeyValuePair<uint, T>> All<T>(
         IReadOnlyList<KeyValuePair<uint, T>> reported, bool isComplete, IEnumerable<uint> known, T none) => !isComplete
         ? reported

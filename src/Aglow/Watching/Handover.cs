@@ -17,7 +17,7 @@ namespace Aglow.Watching;
 internal sealed class Handover(
     Slots<WatchConnection> connections, Departures departures, HeartbeatWriter heartbeats, Definitions definitions)
 {
-    // half a second; a lease is at least two
+    // half a second; a lease is at least two seconds
     private const long EveryBeats = 25;
 
     // spread, so that the other nodes are not overloaded, but short enough that users send heartbeats there within the lease

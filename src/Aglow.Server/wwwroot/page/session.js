@@ -43,7 +43,7 @@ export function signIn(why) {
             listeners.forEach((callback) => callback(subjectOf(credential)));
         });
     });
-    // also where a call asked before the reason was known
+    // also if another call opened the form before the reason was known
     if (why !== undefined) {
         byId('sign-in-problem').textContent = why;
         byId('sign-in-problem').hidden = false;
