@@ -1,3 +1,4 @@
+using System.Runtime.ExceptionServices;
 using Aglow.Changes;
 using Aglow.Demo;
 using Aglow.Durable;
@@ -132,22 +133,34 @@ public sealed class EmbeddedPresence : IOpenPresence
     {
         await _stop.CancelAsync();
         _stop.Dispose();
-        try
-        {
-            if (_demo is not null)
-                await _demo.DisposeAsync();
-            await Presence.StopAsync();
-            await Presence.DisposeAsync();
+        await CloseAsync(
+            () => _demo?.DisposeAsync() ?? default,
+            async () => await Presence.StopAsync(),
+            Presence.DisposeAsync,
             // before the journal: only a connection that may write removes the WAL when it closes
-            if (_changes is not null)
-                await _changes.DisposeAsync();
-            await (_demo?.Store.DisposeAsync() ?? _store.DisposeAsync());
-        }
-        finally
+            () => _changes?.DisposeAsync() ?? default,
+            () => _demo?.Store.DisposeAsync() ?? _store.DisposeAsync(),
+            _directory.DisposeAsync);
+    }
+
+    // Closes each part, also after one that failed, and at last the folder. Throws the first failure.
+    private async ValueTask CloseAsync(params Func<ValueTask>[] parts)
+    {
+        ExceptionDispatchInfo? failure = null;
+        foreach (var close in parts)
         {
-            await _directory.DisposeAsync();
-            _metrics.Dispose();
-            _folder.Dispose();
+            try
+            {
+                await close();
+            }
+            catch (Exception e)
+            {
+                failure ??= ExceptionDispatchInfo.Capture(e);
+            }
         }
+
+        _metrics.Dispose();
+        _folder.Dispose();
+        failure?.Throw();
     }
 }

@@ -198,9 +198,16 @@ public sealed class PresenceService : IAsyncDisposable
     /// <summary>Stops the loops. The owner of the store and the directory closes them.</summary>
     public async Task StopAsync()
     {
-        await Watchers.DisposeAsync();
-        await _sweep.StopAsync();
-        await _heartbeats.DisposeAsync();
+        try
+        {
+            await Watchers.DisposeAsync();
+        }
+        finally
+        {
+            // a sweep must not run on a store that closes
+            await _sweep.StopAsync();
+            await _heartbeats.DisposeAsync();
+        }
     }
 
     // ---- keys -------------------------------------------------------------------------------------------------------------
