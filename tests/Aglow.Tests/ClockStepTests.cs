@@ -104,6 +104,35 @@ public class ClockStepTests
     }
 
     [Theory]
+    [InlineData(false, -8, -2, 0)] // no sweep comes between the steps
+    [InlineData(true, -8, -2, 0)]
+    [InlineData(false, -8, 2, 0)]
+    [InlineData(true, -8, 2, 0)]
+    [InlineData(false, -8, -2, 2)] // the sweep still moves words when the clock steps again
+    [InlineData(true, -8, -2, 2)]
+    public async Task After_two_steps_of_the_clock_last_seen_is_right_by_the_right_time(bool isRemote, int first, int second, int between)
+    {
+        await using var rig = new StepRig(isRemote);
+        await rig.LiveAsync(5, Gone);
+        await rig.LiveAsync(60, Beating, Silent);
+        var ages = new Dictionary<uint, uint>();
+        foreach (var user in (uint[])[Silent, Gone])
+            ages[user] = rig.Wall - (await rig.ReadAsync(user)).LastSeen;
+
+        rig.StepUnswept(first);
+        await rig.LiveAsync(between);
+        await rig.Writer.WriteAsync(Back, active: false);
+        var back = rig.Word(Back);
+        rig.StepUnswept(second);
+        await rig.LiveAsync(isRemote ? 45 : 6, Beating);
+        var since = (uint)((isRemote ? 45 : 6) + between);
+        foreach (var (user, age) in ages)
+            (rig.Wall - Pulse.Second(rig.Word(user))).ShouldBeInRange(age + since, age + since + 2, $"{user}");
+        // this word was written between the steps
+        (back - rig.Word(Back)).ShouldBe(second < 0 ? (uint)-second * 3600 : 0);
+    }
+
+    [Theory]
     [InlineData(false)]
     [InlineData(true)]
     public async Task A_heartbeat_or_a_goodbye_replaces_a_word_in_the_future_at_once(bool isRemote)
@@ -281,6 +310,14 @@ public class ClockStepTests
             _time.StepWallClock(TimeSpan.FromHours(hours));
             await BeatAsync();
             Clock.Now.ShouldBe(Wall);
+        }
+
+        /// <summary>Steps the wall clock. This process notices that, but no sweep comes.</summary>
+        public void StepUnswept(double hours)
+        {
+            _time.StepWallClock(TimeSpan.FromHours(hours));
+            _time.Advance(Sweep.BeatInterval);
+            Clock.Beat();
         }
 
         /// <summary>Makes the store's clock the reference. It is this many hours ahead of the present time.</summary>

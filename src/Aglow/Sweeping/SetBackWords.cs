@@ -8,25 +8,51 @@ namespace Aglow.Sweeping;
 /// After the clock was set back: moves words of the repeated seconds back by as much, so that <c>last_seen</c> is correct by the corrected
 /// clock.
 /// </summary>
-/// <remarks>The sweep's loop owns it.</remarks>
+/// <remarks>
+/// The clock may step again while words are moved. So each word is moved by the steps that came after it was written:
+/// <code>
+///   12:00 ─► 10:00, 10:05 ─► 9:05     a word of 11:30 is from before the first step     moved by 3 hours
+///                                     a word of 10:02 is from before the second         moved by 1 hour
+/// </code>
+/// The sweep's loop owns it.
+/// </remarks>
 internal sealed class SetBackWords(IPlaneStore store, Clock clock)
 {
+    private const int MostSteps = 64;
+
     private readonly List<uint> _users = [];
     private readonly List<uint> _words = [];
     private uint[] _scratch = [];
-    private uint _movedBy;
+    // steps that words may still need: the second before each, and how far it set the clock back (less than 0: forward)
+    private readonly List<(uint From, long Back)> _steps = [];
     // a remote store may hold words of a node that stopped while its clock was ahead
     private long _until = store.IsRemote ? 1 : 0;
 
     /// <summary>
-    /// Notes that the clock was set back during this pass. In memory, all words are moved at once, so that no offline user looks online. A
-    /// remote store takes a pass. The current pass and one whole pass after it find words that are written meanwhile. Nodes that wait for
-    /// each other (<see cref="Clock.IsSettling"/>) need two more.
+    /// Notes that the clock stepped during this pass. The current pass and one whole pass after it find words that are written meanwhile.
+    /// Nodes that wait for each other (<see cref="Clock.IsSettling"/>) need two more.
     /// </summary>
-    public async ValueTask NoteAsync(uint back, long pass)
+    public void Note(uint from, uint to, long pass)
     {
-        (_movedBy, _until) = (back, pass + (store.IsRemote ? 4 : 2));
-        if (store.IsRemote)
+        if (pass >= _until)
+            _steps.Clear();
+        // a step forward alone leaves no word in the future
+        if (from < to && _steps.Count == 0)
+            return;
+        // a clock that steps all the time: the oldest words are then moved too little, to now
+        if (_steps.Count == MostSteps)
+            _steps.RemoveAt(0);
+        _steps.Add((from, (long)from - to));
+        if (from > to)
+            _until = pass + (store.IsRemote ? 4 : 2);
+    }
+
+    /// <summary>
+    /// Moves all words in memory at once, so that no offline user looks online. The words of a remote store take a pass.
+    /// </summary>
+    public async ValueTask MoveAllAsync(long pass)
+    {
+        if (store.IsRemote || pass >= _until)
             return;
         for (var plane = Plane.Pulse; plane <= Plane.Other; plane++)
         {
@@ -70,8 +96,22 @@ internal sealed class SetBackWords(IPlaneStore store, Clock clock)
             {
                 var slot = (group * 64) + BitOperations.TrailingZeroCount(bits);
                 _users.Add(PageLayout.User(page, slot));
-                _words.Add(Pulse.TakenBack(words[slot], _movedBy, now));
+                _words.Add(Pulse.TakenBack(words[slot], SetBackSince(Pulse.Second(words[slot])), now));
             }
         }
+    }
+
+    // How far the clock was set back since it showed this second, which is in the future now.
+    private uint SetBackSince(uint second)
+    {
+        var back = 0L;
+        for (var i = _steps.Count - 1; i >= 0; i--)
+        {
+            back += _steps[i].Back;
+            if (second <= _steps[i].From + Clock.Apart)
+                break;
+        }
+
+        return (uint)Math.Max(0, back);
     }
 }

@@ -1,3 +1,5 @@
+using System.Collections.Concurrent;
+
 namespace Aglow.Sweeping;
 
 /// <summary>
@@ -28,7 +30,7 @@ namespace Aglow.Sweeping;
 /// </para>
 /// <para>
 /// Clock set back: words of the repeated seconds lie in the future and would count as heartbeats of now. For some passes the sweep moves
-/// such words back by as much as the clock, so <c>last_seen</c> is correct by the corrected clock.
+/// such words back by as much as the clock, so <c>last_seen</c> is correct by the corrected clock (<see cref="SetBackWords"/>).
 /// </para>
 /// Threading: one loop. Pages change during a pass; each word is read whole. Rejected: timer wheels, which cost 40 bytes a user and a write
 /// a heartbeat.
@@ -109,8 +111,8 @@ public sealed class Sweep
     private long _bytes;
     private long _lastPassBytes;
     private bool _hasSkipped;
-    // how far the clock was set back, until the loop handles it
-    private uint _takenBack;
+    // steps of the clock that the loop has not handled, in order
+    private readonly ConcurrentQueue<(uint From, uint To)> _steps = new();
 
     /// <summary>A sweep of <paramref name="store"/> into <paramref name="beliefs"/>.</summary>
     public Sweep(IPlaneStore store, Clock clock, Beliefs beliefs)
@@ -125,7 +127,7 @@ public sealed class Sweep
         _passStartedAt = clock.Time.GetTimestamp();
         _passStartedSecond = clock.Now;
         _completedAsOf = clock.Now;
-        clock.Stepped += (from, to) => Volatile.Write(ref _takenBack, from > to ? from - to : 0);
+        clock.Stepped += (from, to) => _steps.Enqueue((from, to));
     }
 
     /// <summary>The current bound on staleness: the time in which every page is read again.</summary>
@@ -171,9 +173,11 @@ public sealed class Sweep
             _owed = _pages.Count;
         }
 
-        if (Interlocked.Exchange(ref _takenBack, 0) is > 0 and var back)
+        if (!_steps.IsEmpty)
         {
-            await _setBack.NoteAsync(back, Passes);
+            while (_steps.TryDequeue(out var step))
+                _setBack.Note(step.From, step.To, Passes);
+            await _setBack.MoveAllAsync(Passes);
             _rareCost += time.GetElapsedTime(beganAt);
         }
 
