@@ -45,9 +45,11 @@ internal sealed class LeaveWriter(
                 if (AheadWords.MayBeAmong(old.Span[..count], at))
                     await ahead.ReplaceAsync(Plane.Pulse, leaving, at.Now | Pulse.LeftBit, at);
                 store.Keep(Plane.Pulse, leaving.Span);
-                if (everywhere)
-                    bus.Publish(TransitionKind.LeftEverywhere, leaving.Span);
-                bus.Publish(TransitionKind.Left, leaving.Span);
+                count = MoveLeftToFront(leaving.Span, old.Span, at);
+                if (everywhere && count > 0)
+                    bus.Publish(TransitionKind.LeftEverywhere, leaving.Span[..count]);
+                if (count > 0)
+                    bus.Publish(TransitionKind.Left, leaving.Span[..count]);
                 metrics.Left(count);
             }
 
@@ -89,13 +91,31 @@ internal sealed class LeaveWriter(
             if (AheadWords.IsAhead(old, at))
                 await ahead.ReplaceAsync(Plane.Pulse, one, goodbye, at);
             store.Keep(Plane.Pulse, one);
-            metrics.Left(1);
+            metrics.Left(HasLeft(old, at) ? 1 : 0);
         }
 
         if (isLeft || isKindLeft)
             bus.Publish(TransitionKind.DeviceLeft, one);
         await store.KeptAsync();
         await store.ReplicatedAsync(one, isLeave: true);
+    }
+
+    // Whether a leave at this moment that returned this old word made its user leave. It did not if a heartbeat of a later second came
+    // first, or another leave.
+    private static bool HasLeft(uint old, Moment at) =>
+        AheadWords.IsAhead(old, at) || (!Pulse.Left(old) && Pulse.Supersedes(at.Now, old));
+
+    // Moves the users who left to the front; returns how many did.
+    private static int MoveLeftToFront(Span<uint> users, ReadOnlySpan<uint> old, Moment at)
+    {
+        var count = 0;
+        for (var i = 0; i < users.Length; i++)
+        {
+            if (HasLeft(old[i], at))
+                users[count++] = users[i];
+        }
+
+        return count;
     }
 
     // Writes leaves on the planes of kinds. Words of users who are not online on a kind do not change.
