@@ -482,6 +482,38 @@ public class WatchHubTests
         one.Take().ShouldBeEmpty();
     }
 
+    [Fact]
+    public async Task An_id_without_an_index_depends_on_no_page_until_it_has_one()
+    {
+        var store = new RiggedStore(isRemote: false)
+        {
+            SaysWhatIsAway = true,
+            IsAway = static page => page == PageLayout.Page(UserId.Nobody),
+            Outages = 1,
+        };
+        var world = new World(store);
+        var watcher = world.Connect(98);
+        world.WatchKey(watcher, "carol");
+        await world.BeatAsync();
+        watcher.Take().ShouldBe(["{\"type\":\"welcome\"}", "\"carol\":offline null"]);
+
+        store.IsAway = static page => page == PageLayout.Page(UserId.FirstDirectoryNumber);
+        store.Outages++;
+        await world.BeatAsync();
+        watcher.Take().ShouldBeEmpty();
+        // the ID gets an index, whose page is lost
+        (await world.Presence.RegisterAsync(UserId.Parse("carol"))).ShouldBe(UserId.FirstDirectoryNumber);
+        await world.BeatAsync();
+        watcher.Take().ShouldBe([$"{{\"type\":\"stale\",\"as_of\":{world.Unix}}}"]);
+
+        store.IsAway = static _ => false;
+        store.Outages++;
+        await world.Presence.HeartbeatAsync(UserId.FirstDirectoryNumber);
+        await world.BeatAsync();
+        await world.BeatAsync();
+        watcher.Take().ShouldBe([$"\"carol\":online {world.Unix}", "{\"type\":\"fresh\"}"]);
+    }
+
     [Theory]
     [InlineData(true)] // the store says which pages are away
     [InlineData(false)] // reads fail

@@ -92,11 +92,19 @@ internal sealed class Outages(
 
     public void Added(WatchConnection connection, int topic)
     {
-        topics[topic]!.IsAway = store.IsPageAway(PageLayout.Page(topics[topic]!.User));
+        topics[topic]!.IsAway = IsPageAway(topics[topic]!);
+        if (topics[topic]!.IsAway)
+            TellAway(connection);
+    }
+
+    /// <summary>The ID of this topic got its index, whose page may be one that the store has lost.</summary>
+    public void Bound(int topic)
+    {
+        topics[topic]!.IsAway = IsPageAway(topics[topic]!);
         if (!topics[topic]!.IsAway)
             return;
-        connection.WatchesAway = true;
-        Tell(connection, stale: true);
+        foreach (var watcher in topics[topic]!.Watchers)
+            TellAway(connections[Topic.ConnectionOf(watcher)]!);
     }
 
     public void Opened(WatchConnection connection)
@@ -111,6 +119,15 @@ internal sealed class Outages(
             Volatile.Write(ref _staleCount, _staleCount - 1);
     }
 
+    // an ID without an index has no word on any page
+    private bool IsPageAway(Topic topic) => topic.User != UserId.Nobody && store.IsPageAway(PageLayout.Page(topic.User));
+
+    private void TellAway(WatchConnection connection)
+    {
+        connection.WatchesAway = true;
+        Tell(connection, stale: true);
+    }
+
     private bool IsAllAway() => _failures >= FailuresOfAll || !store.IsReachable;
 
     private void CheckPages()
@@ -123,7 +140,7 @@ internal sealed class Outages(
             if (topics[id] is not { } topic)
                 continue;
             var wasAway = topic.IsAway;
-            topic.IsAway = store.IsPageAway(PageLayout.Page(topic.User));
+            topic.IsAway = IsPageAway(topic);
             if (topic.IsAway)
                 topic.IsReturning = false;
             else if (wasAway)

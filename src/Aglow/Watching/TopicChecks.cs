@@ -103,7 +103,8 @@ internal sealed class TopicChecks(Topics topics, StatusReader statuses, Definiti
 
     /// <summary>
     /// Reads all queued topics. <paramref name="changed"/> receives each topic that differs from what its watchers received last, and that
-    /// last presence (null: none). Throws <see cref="StoreUnavailableException"/>; topics that were not read stay queued.
+    /// last presence (null: none). Throws <see cref="StoreUnavailableException"/>; topics that were not read stay queued. Topics of IDs
+    /// without an index need no read.
     /// </summary>
     public async ValueTask ReadAsync(Action<Topic, Presence?> changed)
     {
@@ -133,6 +134,7 @@ internal sealed class TopicChecks(Topics topics, StatusReader statuses, Definiti
         var found = ArrayPool<Presence>.Shared.Rent(left);
         try
         {
+            left -= ApplyUnknown(from, to, changed);
             // by index, because an enumerator would be allocated
             var all = definitions.All;
             for (var at = 0; at < all.Count && left > 0; at++)
@@ -166,6 +168,23 @@ internal sealed class TopicChecks(Topics topics, StatusReader statuses, Definiti
             ArrayPool<int>.Shared.Return(ids);
             ArrayPool<Presence>.Shared.Return(found);
         }
+    }
+
+    // Applies the topics of IDs without an index: such a user was never seen. Returns how many there were.
+    private int ApplyUnknown(int from, int to, Action<Topic, Presence?> changed)
+    {
+        var count = 0;
+        for (; from < to; from++)
+        {
+            if (topics[_asked[from]] is not { User: UserId.Nobody, IsQueued: true } topic)
+                continue;
+            count++;
+            Presence? told = topic.IsKnown ? topic.Told : null;
+            if (Apply(_asked[from], new Presence(PresenceStatus.Offline, Pulse.Never)))
+                changed(topic, told);
+        }
+
+        return count;
     }
 
     // The act that changed a user under one definition may have changed the user under others. If the user may be gone, the other topics

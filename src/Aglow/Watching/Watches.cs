@@ -147,7 +147,10 @@ internal sealed class Watches(
     public void Bind(string key, uint user)
     {
         foreach (var id in topics.Bind(key, user))
+        {
+            outages.Bound(id);
             checks.Ask(id, gentle: false);
+        }
     }
 
     /// <summary>
