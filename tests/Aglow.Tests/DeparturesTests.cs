@@ -48,6 +48,30 @@ public sealed class DeparturesTests
         }
     }
 
+    [Fact]
+    public void A_second_drain_ends_with_the_first_and_tells_nobody_again()
+    {
+        var now = TimeSpan.FromHours(1);
+        var connections = new Slots<WatchConnection>();
+        var client = new Client(() => now);
+        client.Id = connections.Add(client);
+        var departures = new Departures(connections, static (_, _) => { }, () => now);
+        var (first, second, late) = (new TaskCompletionSource(), new TaskCompletionSource(), new TaskCompletionSource());
+        departures.Begin(Over, first);
+        departures.Beat();
+        var toldAt = client.ToldAt;
+        now += Over / 2;
+        departures.Begin(Over, second);
+        departures.Beat();
+        (client.ToldAt, first.Task.IsCompleted, second.Task.IsCompleted).ShouldBe((toldAt, false, false));
+        now += Over / 2;
+        departures.Beat();
+        (first.Task.IsCompleted, second.Task.IsCompleted).ShouldBe((true, true));
+        departures.Begin(Over, late);
+        departures.Beat();
+        late.Task.IsCompleted.ShouldBeTrue();
+    }
+
     private sealed class Client(Func<TimeSpan> now) : FakeConnection(1)
     {
         public TimeSpan ToldAt { get; private set; }

@@ -557,6 +557,15 @@ public class WatchHubTests
     }
 
     [Fact]
+    public async Task A_drain_of_a_hub_that_has_stopped_is_over()
+    {
+        var drain = _world.Hub.DrainAsync(TimeSpan.FromSeconds(8));
+        await _world.Hub.DisposeAsync();
+        await drain.WaitAsync(TimeSpan.FromSeconds(30));
+        await _world.Hub.DrainAsync(TimeSpan.FromSeconds(8)).WaitAsync(TimeSpan.FromSeconds(30));
+    }
+
+    [Fact]
     public async Task More_than_ten_thousand_watches_are_refused_whole()
     {
         var watcher = _world.Connect(99);

@@ -23,19 +23,27 @@ internal sealed class Departures(Slots<WatchConnection> connections, Action<Watc
 
     // by the time at which they close
     private readonly PriorityQueue<WatchConnection, TimeSpan> _staying = new();
-    private TaskCompletionSource? _gone;
+    // who waits for the end of the drain
+    private readonly List<TaskCompletionSource> _waiting = [];
+    private bool _isDraining;
     private WatchConnection[] _untold = [];
     private int _told;
     private TimeSpan _beganAt;
     private TimeSpan _endsAt;
 
     /// <summary>Whether connections were told when to reconnect, and have not all closed.</summary>
-    public bool IsWaiting => _gone is not null || _staying.Count > 0;
+    public bool IsWaiting => _isDraining || _staying.Count > 0;
 
-    /// <summary>Tells all connections. Completes <paramref name="gone"/> when none is left or the time is over.</summary>
+    /// <summary>
+    /// Tells all connections. Completes <paramref name="gone"/> when none is left or the time is over. During a drain, it only waits for
+    /// the end of that one, because the connections were told when they close.
+    /// </summary>
     public void Begin(TimeSpan over, TaskCompletionSource gone)
     {
-        _gone = gone;
+        _waiting.Add(gone);
+        if (_isDraining)
+            return;
+        _isDraining = true;
         _beganAt = now();
         _endsAt = _beganAt + over;
         _untold = [.. connections.All];
@@ -45,7 +53,7 @@ internal sealed class Departures(Slots<WatchConnection> connections, Action<Watc
     /// <summary>Moves these connections to another node, while this node continues.</summary>
     public void Move(List<WatchConnection> some, TimeSpan over)
     {
-        if (_gone is not null)
+        if (_isDraining)
             return;
         for (var i = 0; i < some.Count; i++)
         {
@@ -57,7 +65,7 @@ internal sealed class Departures(Slots<WatchConnection> connections, Action<Watc
     /// <summary>Tells a new connection, if the node is about to stop.</summary>
     public void Opened(WatchConnection connection)
     {
-        if (_gone is not null)
+        if (_isDraining)
             Tell(connection, _endsAt - now());
     }
 
@@ -84,8 +92,11 @@ internal sealed class Departures(Slots<WatchConnection> connections, Action<Watc
                 next.End(1001);
         }
 
-        if (_gone is not null && (connections.Count == 0 || at >= _endsAt))
-            _gone.TrySetResult();
+        if (!_isDraining || (connections.Count > 0 && at < _endsAt))
+            return;
+        foreach (var gone in _waiting)
+            gone.SetResult();
+        _waiting.Clear();
     }
 
     /// <summary>

@@ -65,6 +65,8 @@ public sealed class WatchHub : IAsyncDisposable
     private readonly Departures _departures;
     private readonly Handover _handover;
     private Task _loop = Task.CompletedTask;
+    // completes when no turn runs any more
+    private readonly TaskCompletionSource _stopped = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private long _beat;
     private bool _isStopped;
 
@@ -149,13 +151,14 @@ public sealed class WatchHub : IAsyncDisposable
 
     /// <summary>
     /// Before a planned stop of one of several nodes: tells every connection to reconnect at a time of its own within
-    /// <paramref name="over"/>, serves it until then, and closes it. Completes when no connection is left or the time is over.
+    /// <paramref name="over"/>, serves it until then, and closes it. Completes when no connection is left, the time is over, or the hub has
+    /// stopped. A second call only waits for the end of the first drain.
     /// </summary>
     public Task DrainAsync(TimeSpan over)
     {
         var gone = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         Run(() => _departures.Begin(over, gone));
-        return gone.Task;
+        return Task.WhenAny(gone.Task, _stopped.Task);
     }
 
     /// <summary>Closes a connection after everything before it was sent.</summary>
@@ -271,6 +274,7 @@ public sealed class WatchHub : IAsyncDisposable
         _isStopped = true;
         await _stop.CancelAsync();
         await _loop;
+        _stopped.SetResult();
         while (_queue.TryDequeue(out var command))
             Do(command);
         foreach (var connection in _connections.All)
