@@ -24,6 +24,41 @@ public sealed class SqliteUserDirectoryTests : UserDirectoryContract, IDisposabl
         Task.FromResult<IUserDirectory>(SqliteUserDirectory.Open(_folder.Path, time));
 
     [Fact]
+    public async Task A_read_that_starts_while_the_readers_close_does_not_wait_forever()
+    {
+        using var file = SqliteUserDirectory.OpenFile(_folder.Path);
+        var readers = new UserReaders(file, new CursorSeal(new byte[16]), cacheKibibytes: 1024);
+        using var started = new SemaphoreSlim(0);
+        using var most = new ManualResetEventSlim();
+        using var last = new ManualResetEventSlim();
+        // as many as there are readers
+        Task<int>[] reads = [.. Enumerable.Range(0, Environment.ProcessorCount + 2).Select(i => Task.Factory.StartNew(
+            () => readers.RunAsync(_ =>
+            {
+                started.Release();
+                (i == 0 ? last : most).Wait();
+                return i;
+            }).AsTask(),
+            TaskCreationOptions.LongRunning).Unwrap())];
+        foreach (var _ in reads)
+            await started.WaitAsync();
+        var closing = readers.DisposeAsync().AsTask();
+        most.Set();
+        await Task.WhenAll(reads[1..]);
+        Task<int> late;
+        do
+            late = readers.RunAsync(static _ => 0).AsTask();
+        while (late.IsCompletedSuccessfully);
+
+        last.Set();
+        await closing;
+        await Task.WhenAny(late).WaitAsync(TimeSpan.FromSeconds(30));
+        // it may have come just before the readers were closed
+        if (!late.IsCompletedSuccessfully)
+            await Should.ThrowAsync<StoreUnavailableException>(late);
+    }
+
+    [Fact]
     public async Task Everything_is_there_after_a_restart()
     {
         await using (var directory = Open())

@@ -13,22 +13,18 @@ internal sealed class UserReaders(SqliteFile users, CursorSeal seal, int cacheKi
     // reads are short and need the processor; a few more readers than processors cover those that wait for the disk
     private static readonly int Readers = Environment.ProcessorCount + 2;
 
+    // never disposed, because that would not wake those who wait for it
     private readonly SemaphoreSlim _free = new(Readers, Readers);
     private readonly ConcurrentBag<UserReader> _idle = [];
+    private bool _isClosed;
 
     public async ValueTask<T> RunAsync<T>(Func<UserReader, T> read)
     {
+        await _free.WaitAsync();
         try
         {
-            await _free.WaitAsync();
-        }
-        catch (ObjectDisposedException e)
-        {
-            throw new StoreUnavailableException("The user directory is closed.", e);
-        }
-
-        try
-        {
+            if (_isClosed)
+                throw new StoreUnavailableException("The user directory is closed.");
             if (!_idle.TryTake(out var reader))
                 reader = new UserReader(users, seal, cacheKibibytes);
             try
@@ -50,14 +46,15 @@ internal sealed class UserReaders(SqliteFile users, CursorSeal seal, int cacheKi
         }
     }
 
-    /// <summary>Waits for current reads, and closes the connections.</summary>
+    /// <summary>Waits for current reads, and closes the connections. Later reads are refused.</summary>
     public async ValueTask DisposeAsync()
     {
         for (var i = 0; i < Readers; i++)
             await _free.WaitAsync();
         while (_idle.TryTake(out var reader))
             reader.Dispose();
-        _free.Dispose();
+        _isClosed = true;
+        _free.Release(Readers);
     }
 }
 
