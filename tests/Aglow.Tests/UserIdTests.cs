@@ -42,6 +42,21 @@ public class UserIdTests
     [InlineData("\u0085")]
     public void Empty_and_control_characters_are_nobody(string text) => UserId.TryParse(text, out _).ShouldBeFalse();
 
+    [Fact]
+    public void Half_a_surrogate_pair_is_nobody_and_the_replacement_character_is_somebody()
+    {
+        // as characters, because an attribute could not hold them
+        foreach (var half in (char[])['\ud800', '\udbff', '\udc00', '\udfff'])
+        {
+            UserId.TryParse($"{half}", out _).ShouldBeFalse();
+            UserId.TryParse($"ann{half}", out _).ShouldBeFalse();
+            UserId.TryParse($"{half}ann", out _).ShouldBeFalse();
+        }
+
+        UserId.TryParse("ann\ufffd", out _).ShouldBeTrue();
+        UserId.TryParse("ann\ud83c\udf1e", out _).ShouldBeTrue();
+    }
+
     [Theory]
     [InlineData(42)]
     [InlineData(2147483647)]

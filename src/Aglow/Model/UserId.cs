@@ -1,5 +1,7 @@
+using System.Buffers;
 using System.Buffers.Text;
 using System.Text;
+using System.Text.Unicode;
 
 namespace Aglow.Model;
 
@@ -7,10 +9,10 @@ namespace Aglow.Model;
 /// A user ID: what the application calls a person. Opaque, compared byte for byte.
 /// </summary>
 /// <remarks>
-/// An integer from 0 to 9223372036854775807, or a text of 1 to 255 bytes of UTF-8 without control characters. The canonical text of an
-/// integer is that integer ("42" is 42, "042" is another user). Inside, a user is an index of 32 bits. IDs below
-/// <see cref="FirstDirectoryNumber"/> are their own index; all others get one from the directory (<see cref="Users.IUserDirectory"/>).
-/// Indexes never leave the server and are never accepted.
+/// An integer from 0 to 9223372036854775807, or a text of 1 to 255 bytes of UTF-8 without control characters. Half of a surrogate pair is
+/// no UTF-8, so a text that has one is no ID. The canonical text of an integer is that integer ("42" is 42, "042" is another user). Inside,
+/// a user is an index of 32 bits. IDs below <see cref="FirstDirectoryNumber"/> are their own index; all others get one from the directory
+/// (<see cref="Users.IUserDirectory"/>). Indexes never leave the server and are never accepted.
 /// </remarks>
 public readonly record struct UserId : IParsable<UserId>
 {
@@ -50,7 +52,7 @@ public readonly record struct UserId : IParsable<UserId>
     }
 
     /// <summary>An ID from its text, or the canonical text of an integer.</summary>
-    /// <exception cref="FormatException">The text is not an ID: empty, too long, or with control characters.</exception>
+    /// <exception cref="FormatException">The text is not an ID: empty, too long, or not UTF-8 without control characters.</exception>
     public static UserId Parse(string s) => TryParse(s, out var user)
         ? user
         : throw new FormatException($"A user ID has 1 to {MaxKeyBytes} bytes of UTF-8 and no control characters.");
@@ -61,11 +63,11 @@ public readonly record struct UserId : IParsable<UserId>
     /// <inheritdoc/>
     public static bool TryParse(string? s, IFormatProvider? provider, out UserId result) => TryParse(s, out result);
 
-    /// <summary>Reads an ID from text; false if the text is not an ID (empty, too long, control characters).</summary>
+    /// <summary>Reads an ID from text; false if the text is not an ID (empty, too long, not UTF-8 without control characters).</summary>
     public static bool TryParse(ReadOnlySpan<char> text, out UserId user)
     {
         Span<byte> utf8 = stackalloc byte[MaxKeyBytes];
-        if (Encoding.UTF8.TryGetBytes(text, utf8, out var length))
+        if (Utf8.FromUtf16(text, utf8, out _, out var length, replaceInvalidSequences: false) == OperationStatus.Done)
         {
             utf8 = utf8[..length];
             if (TryParseNumber(utf8, out var number))
@@ -100,7 +102,7 @@ public readonly record struct UserId : IParsable<UserId>
             return false;
         while (!utf8.IsEmpty)
         {
-            if (Rune.DecodeFromUtf8(utf8, out var rune, out var used) != System.Buffers.OperationStatus.Done || Rune.IsControl(rune))
+            if (Rune.DecodeFromUtf8(utf8, out var rune, out var used) != OperationStatus.Done || Rune.IsControl(rune))
                 return false;
             utf8 = utf8[used..];
         }
