@@ -48,6 +48,22 @@ public class MemoryPlaneStoreTests : PlaneStoreContract
     }
 
     [Fact]
+    public async Task An_erased_user_who_returns_is_registered_once()
+    {
+        await using var store = new MemoryPlaneStore(new PageBudget(16));
+        store.Exchange(Plane.Pulse, [1, 2], [5, 6], new uint[2]);
+        for (var time = 0; time < 3; time++)
+        {
+            await store.EraseAsync(Plane.Pulse, 1);
+            await store.EraseAsync(Plane.Pulse, 1);
+            await store.EraseAsync(Plane.Pulse, 3);
+            store.Registered.ShouldBe(1);
+            store.Exchange(Plane.Pulse, 1, 7);
+            store.Registered.ShouldBe(2);
+        }
+    }
+
+    [Fact]
     public async Task An_exchange_allocates_nothing()
     {
         await using var store = new MemoryPlaneStore(new PageBudget(16));

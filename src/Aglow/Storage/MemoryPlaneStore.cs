@@ -47,7 +47,7 @@ public class MemoryPlaneStore : IPlaneStore
     /// <inheritdoc/>
     public virtual bool IsKeepBacklogged => false;
 
-    /// <summary>Users ever seen.</summary>
+    /// <summary>Users ever seen and not erased since.</summary>
     public long Registered => _pulse.Registered;
 
     /// <inheritdoc/>
@@ -100,8 +100,14 @@ public class MemoryPlaneStore : IPlaneStore
     /// <inheritdoc/>
     public unsafe ValueTask EraseAsync(Plane plane, uint user)
     {
-        if (FindPages(plane) is { } pages && pages.Find(PageLayout.Page(user)) is var page && page != null)
-            Interlocked.Exchange(ref page[PageLayout.Slot(user)], Pulse.Never);
+        if (FindPages(plane) is not { } pages)
+            return default;
+        var page = pages.Find(PageLayout.Page(user));
+        if (page == null)
+            return default;
+        var at = page + PageLayout.Slot(user);
+        if (Interlocked.Exchange(ref *at, Pulse.Never) != Pulse.Never)
+            pages.CountErased(at);
         return default;
     }
 

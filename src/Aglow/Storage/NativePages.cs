@@ -51,7 +51,7 @@ internal sealed unsafe partial class NativePages : IDisposable
     /// <summary>Page numbers in use, ascending. The array is new after each new page.</summary>
     public int[] Pages => Volatile.Read(ref _pages);
 
-    /// <summary>Words that are not zero: users ever seen on this plane.</summary>
+    /// <summary>Words that are not zero: users ever seen on this plane and not erased since.</summary>
     public long Registered => Volatile.Read(ref _registered);
 
     /// <summary>The address of a page, or null if it was never written.</summary>
@@ -78,7 +78,8 @@ internal sealed unsafe partial class NativePages : IDisposable
             : ReadOnlyMemory<uint>.Empty;
 
     /// <summary>
-    /// Counts a word's first write, and requests huge pages once its region is well filled. Called once for each user.
+    /// Counts a word's first write, and requests huge pages once its region is well filled. Called once for each user, and again after
+    /// <see cref="CountErased"/>.
     /// </summary>
     public void CountRegistered(uint* word)
     {
@@ -87,6 +88,13 @@ internal sealed unsafe partial class NativePages : IDisposable
         var region = (int)(((nint)word - _first) / RegionBytes);
         if (Interlocked.Increment(ref _registeredByRegion[region]) == PagesPerRegion * PageLayout.Slots / 2)
             Linux.MakeHuge(_first + ((nint)region * RegionBytes), RegionBytes);
+    }
+
+    /// <summary>Takes an erased word out of the counts.</summary>
+    public void CountErased(uint* word)
+    {
+        Interlocked.Decrement(ref _registered);
+        Interlocked.Decrement(ref _registeredByRegion[(int)(((nint)word - _first) / RegionBytes)]);
     }
 
     /// <summary>Notes that a word was written, for <see cref="UsedView"/>.</summary>
