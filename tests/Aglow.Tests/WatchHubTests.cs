@@ -556,6 +556,19 @@ public class WatchHubTests
         late.Take().ShouldBe(["1:offline null", "{\"type\":\"fresh\"}"]);
     }
 
+    [Theory]
+    [InlineData("ann")]
+    [InlineData("042")]
+    [InlineData("Zoë & 🌞 \"Ωmega\" <ελληνικά>")]
+    public async Task A_watch_holds_no_more_than_it_reserved(string key)
+    {
+        var watcher = new HoldingConnection();
+        _world.Hub.Open(watcher, "{}"u8.ToArray());
+        _world.Hub.Watch(watcher, World.Batch(key, _world.Presence.KnownKeys), _world.Presence.Definitions.Default);
+        await _world.BeatAsync();
+        watcher.Reserved.ShouldHaveSingleItem().ShouldBe(watcher.Held);
+    }
+
     [Fact]
     public async Task A_drain_of_a_hub_that_has_stopped_is_over()
     {
@@ -786,10 +799,12 @@ public class WatchHubTests
         public void WatchText(NotingConnection connection, string text, string definition) =>
             Hub.Watch(connection, Batch(text), Presence.Definitions.Find(definition)!);
 
-        private UserBatch Batch(string text)
+        private UserBatch Batch(string text) => Batch(text, Presence.KnownKeys);
+
+        public static UserBatch Batch(string text, KeyCache known)
         {
             var batch = new UserBatch();
-            batch.TryAdd(Encoding.UTF8.GetBytes(text), Presence.KnownKeys).ShouldBeTrue();
+            batch.TryAdd(Encoding.UTF8.GetBytes(text), known).ShouldBeTrue();
             return batch;
         }
 
@@ -839,6 +854,22 @@ public class WatchHubTests
                 batch.Add(user);
             return batch;
         }
+    }
+
+    private sealed class HoldingConnection() : FakeConnection(1)
+    {
+        public List<long> Reserved { get; } = [];
+
+        public long Held { get; private set; }
+
+        protected internal override bool TryHold(long bytes)
+        {
+            Reserved.Add(bytes);
+            Held += bytes;
+            return true;
+        }
+
+        protected internal override void Release(long bytes) => Held -= bytes;
     }
 
     private sealed class NotingConnection(uint user, bool isQuiet = false) : FakeConnection(user)

@@ -1,4 +1,5 @@
 using System.Buffers.Text;
+using System.Text.Encodings.Web;
 using System.Text.Json;
 
 namespace Aglow.Model;
@@ -105,6 +106,10 @@ public static class PresenceRecord
 
     /// <summary>Text as a JSON string with its quotes.</summary>
     public static byte[] Quote(ReadOnlySpan<byte> text) => [(byte)'"', .. JsonEncodedText.Encode(text).EncodedUtf8Bytes, (byte)'"'];
+
+    /// <summary>The length of <see cref="Quote"/>.</summary>
+    internal static int QuotedBytes(ReadOnlySpan<byte> text) =>
+        JavaScriptEncoder.Default.FindFirstCharacterToEncodeUtf8(text) < 0 ? text.Length + 2 : Quote(text).Length;
 
     private static int PutDevices(Span<byte> into, int at, DeviceKinds devices)
     {

@@ -49,7 +49,7 @@ internal sealed class Watches(
     {
         var bytes = 0L;
         for (var i = 0; i < users.Count; i++)
-            bytes += BytesOf(users.Text(i).Length + 2);
+            bytes += BytesOf(PresenceRecord.QuotedBytes(users.Text(i)));
         return bytes;
     }
 
