@@ -26,6 +26,19 @@ public class LeaveTests
         (await rig.Writer.LeaveAsync(new uint[] { 1, 1 })).ShouldBe(0);
     }
 
+    [Fact]
+    public async Task A_new_kind_of_device_is_published_even_if_the_pulse_cannot_be_written()
+    {
+        await using var rig = new Rig(isRemote: true);
+        var phone = new Device(1, DeviceKind.Mobile);
+        rig.Store.UnwritableSince = TimeSpan.FromMinutes(1);
+        await Should.ThrowAsync<StoreUnavailableException>(async () => await rig.Writer.WriteAsync(1, active: false, phone));
+        // a retry finds the kind written
+        rig.Store.UnwritableSince = TimeSpan.Zero;
+        await rig.Writer.WriteAsync(1, active: false, phone);
+        rig.Hints.ShouldBe([(TransitionKind.DeviceCame, 1u), (TransitionKind.Arrived, 1u)]);
+    }
+
     private sealed class Rig : IAsyncDisposable
     {
         private readonly AglowMetrics _metrics = new();

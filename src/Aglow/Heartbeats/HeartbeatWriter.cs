@@ -288,9 +288,15 @@ internal sealed class HeartbeatWriter : IAsyncDisposable
     {
         if (Admit(user) == Admission.Accepted && await WriteKindAsync(user, Planes.Of(kind)))
         {
-            var admission = await WritePulseAsync(user, active, device);
-            _bus.Publish(TransitionKind.DeviceCame, [user]);
-            return admission;
+            try
+            {
+                return await WritePulseAsync(user, active, device);
+            }
+            finally
+            {
+                // even if the pulse could not be written, because a retry finds the kind written and publishes nothing
+                _bus.Publish(TransitionKind.DeviceCame, [user]);
+            }
         }
 
         return await WritePulseAsync(user, active, device);
