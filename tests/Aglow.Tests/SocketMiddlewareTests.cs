@@ -110,7 +110,8 @@ public sealed class SocketMiddlewareTests
 
     private sealed class Client
     {
-        private readonly Pipe _toServer = new();
+        // with these thresholds, a write completes when the server has read the bytes
+        private readonly Pipe _toServer = new(new PipeOptions(pauseWriterThreshold: 1, resumeWriterThreshold: 1));
         private readonly Pipe _toClient = new();
 
         public Client()
@@ -126,6 +127,7 @@ public sealed class SocketMiddlewareTests
         /// <summary>All bytes that the next middleware has read.</summary>
         public string? ReachedHttp { get; set; }
 
+        /// <summary>Completes when the server has read this text.</summary>
         public async Task SendAsync(string text) => await _toServer.Writer.WriteAsync(Encoding.Latin1.GetBytes(text));
 
         public async Task HangUpAsync() => await _toServer.Writer.CompleteAsync();
