@@ -92,7 +92,7 @@ internal sealed class Gate(Callers callers, RateLimits rates, Holdings holdings,
         }
         catch (Exception failure) when (context.RequestAborted.IsCancellationRequested
             && failure is OperationCanceledException or ProblemException or IOException or StoreUnavailableException
-                or NotSupportedException)
+                or NotInThisDeploymentException)
         {
             // the client has disconnected: there is nobody to answer, and the server did not fail
         }

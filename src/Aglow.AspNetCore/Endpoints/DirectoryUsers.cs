@@ -13,7 +13,7 @@ internal static class DirectoryUsers
     {
         if (!presence.HasDirectory)
         {
-            throw new NotSupportedException(
+            throw new NotInThisDeploymentException(
                 "This deployment has no user directory: user IDs are integers from 0 to 2147483647, and nothing is saved about them.");
         }
     }

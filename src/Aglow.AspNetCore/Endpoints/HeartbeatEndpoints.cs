@@ -261,7 +261,7 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Gat
         for (var i = 0; i < users.Count; i++)
         {
             if (users.Numbers.Span[i] == UserId.Nobody && !users.Text(i).IsEmpty)
-                throw new NotSupportedException(
+                throw new NotInThisDeploymentException(
                     "This deployment has no user directory, so user IDs are integers. Send integers from 0 to 2147483647.");
         }
     }

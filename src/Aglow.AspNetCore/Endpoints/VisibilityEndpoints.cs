@@ -114,7 +114,7 @@ internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, Ga
         var asked = Asked.User(context, fromEnd: 1);
         await callers.RequireAsync(context, asked, Scopes.Users);
         if (!host.Presence.HasDirectory)
-            throw new NotSupportedException(
+            throw new NotInThisDeploymentException(
                 "This deployment has no user directory, so it stores no visibility: everyone sees everyone.");
         return (asked, await DirectoryUsers.RegisterAsync(context, host.Presence, gate, asked));
     }

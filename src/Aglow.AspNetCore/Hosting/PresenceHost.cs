@@ -52,7 +52,7 @@ internal sealed class PresenceHost(
     public WebhookDeliveries? Webhooks { get; private set; }
 
     /// <summary>The problem that there is no feed. Its text says how to get one.</summary>
-    public NotSupportedException NoFeed() => new(Presence.IsShared && options.ChangesHours > 0
+    public NotInThisDeploymentException NoFeed() => new(Presence.IsShared && options.ChangesHours > 0
         ? "This Redis cannot keep a feed of changes: it needs streams and scripts, as Redis 6.2 and Valkey have them."
         : "This server records no changes. Start it with --changes-hours 24.");
 

@@ -105,7 +105,7 @@ internal sealed class SocketMiddleware(
                 return null;
             return await host.ArriveAsync(caller?.User ?? hello.User!.Value, new Client(caller, address, hello.Device ?? Device.Unnamed()));
         }
-        catch (Exception e) when (e is StoreUnavailableException or NotSupportedException or ProblemException)
+        catch (Exception e) when (e is StoreUnavailableException or NotInThisDeploymentException or ProblemException)
         {
             return null;
         }

@@ -39,7 +39,7 @@ internal sealed class ProblemAnswers(ILoggerFactory logs, LimitReports limits)
                 return SendAsync(context, problem.Status, problem.Title, problem.Message);
             case StoreUnavailableException away:
                 return AnswerAsync(context, away.IsHandedOver ? Problems.HandedOver() : Problems.StoreAway());
-            case NotSupportedException missing:
+            case NotInThisDeploymentException missing:
                 return AnswerAsync(context, Problems.NotInThisDeployment(missing.Message));
             case BadHttpRequestException { StatusCode: StatusCodes.Status413PayloadTooLarge }:
                 return AnswerAsync(context, Problems.BodyTooLarge(Limits.JsonBytes));

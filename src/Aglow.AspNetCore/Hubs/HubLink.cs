@@ -35,7 +35,7 @@ internal sealed class HubLink(HubCallerContext context, UserId who, Client clien
 
     /// <summary>Brings the user online, and returns the pipe that SignalR reads from now on.</summary>
     /// <exception cref="ProblemException">The user may not connect.</exception>
-    /// <exception cref="NotSupportedException">This deployment does not accept the user's ID.</exception>
+    /// <exception cref="NotInThisDeploymentException">This deployment does not accept the user's ID.</exception>
     public async ValueTask<IDuplexPipe> BeginAsync(IDuplexPipe transport)
     {
         await ArriveAsync();
@@ -99,7 +99,7 @@ internal sealed class HubLink(HubCallerContext context, UserId who, Client clien
         {
             await ArriveAsync();
         }
-        catch (Exception refused) when (refused is ProblemException or NotSupportedException)
+        catch (Exception refused) when (refused is ProblemException or NotInThisDeploymentException)
         {
             context.Abort();
         }

@@ -67,7 +67,7 @@ internal sealed class HubPresence(PresenceHost host, Callers callers, HubPresenc
         {
             throw new HubException($"{refused.Title}: {refused.Message}", refused);
         }
-        catch (NotSupportedException refused)
+        catch (NotInThisDeploymentException refused)
         {
             throw new HubException(refused.Message, refused);
         }

@@ -89,7 +89,7 @@ internal sealed class SocketHost
     public async ValueTask<Arrival> ArriveAsync(UserId who, Client client)
     {
         if (who.Key is not null && !Presence.HasDirectory)
-            throw new NotSupportedException(
+            throw new NotInThisDeploymentException(
                 "This deployment has no user directory, so user IDs are integers. Connect with one from 0 to 2147483647.");
         var user = await Presence.FindAsync(who);
         if (user == UserId.Nobody)

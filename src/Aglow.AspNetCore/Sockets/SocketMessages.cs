@@ -162,7 +162,7 @@ internal static class SocketMessages
     private static async ValueTask RenewAsync(SocketMessage message, PresenceSocket socket, SocketHost host)
     {
         if (host.Tokens is not { } tokens)
-            throw new NotSupportedException("This server takes no tokens, so none need be renewed.");
+            throw new NotInThisDeploymentException("This server takes no tokens, so none need be renewed.");
         var caller = await host.Gate!.CheckAsync(
             socket.Address,
             message.Token ?? throw Problems.Malformed("\"token\" is missing: send {\"type\":\"token\",\"token\":\"…\"}."));

@@ -20,7 +20,7 @@ internal static class SocketRefusal
     {
         ProblemException problem => problem,
         StoreUnavailableException => Problems.StoreAway(),
-        NotSupportedException missing => Problems.NotInThisDeployment(missing.Message),
+        NotInThisDeploymentException missing => Problems.NotInThisDeployment(missing.Message),
         _ => null,
     };
 

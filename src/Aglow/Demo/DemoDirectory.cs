@@ -112,7 +112,7 @@ internal sealed class DemoDirectory(IUserDirectory behind, DemoPeople people, lo
     public ValueTask<uint[]?> FollowAsync(uint follower, IReadOnlyList<uint> followed, bool follow, int limit) =>
         people.Find(follower) is null
         ? behind.FollowAsync(follower, followed, follow, limit)
-        : throw new NotSupportedException(
+        : throw new NotInThisDeploymentException(
             "The demo's people follow nobody, because the demo saves nothing.");
 
     // Claims of the demo's people stay in the service's memory and are never saved.
@@ -131,7 +131,7 @@ internal sealed class DemoDirectory(IUserDirectory behind, DemoPeople people, lo
     public ValueTask<uint[]?> RelateAsync(uint number, Relation relation, IReadOnlyList<uint> others, bool add, int limit) =>
         people.Find(number) is null
         ? behind.RelateAsync(number, relation, others, add, limit)
-        : throw new NotSupportedException(
+        : throw new NotInThisDeploymentException(
             "The demo's people approve and block nobody, because the demo saves nothing.");
 
     public ValueTask<uint[]> WaitingAsync(uint number, uint from, int limit) => behind.WaitingAsync(number, from, limit);
@@ -145,7 +145,7 @@ internal sealed class DemoDirectory(IUserDirectory behind, DemoPeople people, lo
 
     private ValueTask? Own(uint user) => people.Find(user) is null
         ? null
-        : throw new NotSupportedException(
+        : throw new NotInThisDeploymentException(
             "The demo's people cannot be deleted, disabled or signed out: start the server without --demo, and they are gone.");
 
     private string[] Theirs(IReadOnlyList<string> keys) => [.. keys.Where(key => people.Find(key) is null)];

@@ -189,7 +189,7 @@ public interface IUserDirectory : IAsyncDisposable
 internal static class RequiredDirectory
 {
     /// <summary>Returns the directory; throws if this deployment has none.</summary>
-    /// <exception cref="NotSupportedException">This deployment has no user directory.</exception>
+    /// <exception cref="NotInThisDeploymentException">This deployment has no user directory.</exception>
     public static IUserDirectory Required(this IUserDirectory? directory) => directory
-        ?? throw new NotSupportedException("This deployment has no user directory: user IDs are integers from 0 to 2147483647.");
+        ?? throw new NotInThisDeploymentException("This deployment has no user directory: user IDs are integers from 0 to 2147483647.");
 }
