@@ -65,20 +65,11 @@ internal sealed class WebhookEndpoints(PresenceHost host, Gate gate)
     {
         var webhooks = Webhooks();
         var (url, events, prefix) = await RequestBodies.ReadAsync(context, AddExample, ReadNew);
-        try
-        {
-            var (webhook, secret) = await webhooks.AddAsync(url, events, prefix);
-            await Answers.JsonAsync(context, WebhookSecretDocument.Of(webhook, secret), Documents.Sent.WebhookSecretDocument,
-                StatusCodes.Status201Created);
-        }
-        catch (ArgumentException wrong)
-        {
-            throw NotATarget($"{wrong.Message}.");
-        }
-        catch (InvalidOperationException full)
-        {
-            throw new ProblemException(StatusCodes.Status409Conflict, "Too many webhooks", full.Message);
-        }
+        if (webhooks.RefusalOf(url) is { } refusal)
+            throw NotATarget($"{refusal}.");
+        var (webhook, secret) = await webhooks.AddAsync(url, events, prefix) ?? throw TooMany();
+        await Answers.JsonAsync(
+            context, WebhookSecretDocument.Of(webhook, secret), Documents.Sent.WebhookSecretDocument, StatusCodes.Status201Created);
     }
 
     private async Task ReadAsync(HttpContext context) => await SendAsync(context, await Webhooks().FindAsync(Id(context)));
@@ -126,6 +117,9 @@ internal sealed class WebhookEndpoints(PresenceHost host, Gate gate)
 
     private static ProblemException NotATarget(string detail) =>
         new(StatusCodes.Status422UnprocessableEntity, "Not a target", detail);
+
+    private static ProblemException TooMany() => new(
+        StatusCodes.Status409Conflict, "Too many webhooks", $"There are {WebhookDeliveries.Most} webhooks already: remove one.");
 
     private static ProblemException NoSuchWebhook() =>
         new(StatusCodes.Status404NotFound, "No such webhook", "There is no webhook of this id. GET /webhooks lists them.");

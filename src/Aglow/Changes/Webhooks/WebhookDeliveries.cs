@@ -73,21 +73,24 @@ public sealed class WebhookDeliveries : IAsyncDisposable
     public async ValueTask<IReadOnlyList<WebhookDelivery>?> LogOfAsync(string id) =>
         await FindSettingsAsync(id) is null ? null : (await ReadStateAsync(id)).Log;
 
+    /// <summary>Why no webhook may have this URL; null: one may.</summary>
+    public string? RefusalOf(string url) => url.Length > MaxUrlCharacters
+        ? $"url is longer than {MaxUrlCharacters} characters"
+        : _targets.Refusal(url, out _);
+
     /// <summary>
-    /// Adds a webhook that receives changes from now on. Returns it and its secret, which cannot be read again.
+    /// Adds a webhook that receives changes from now on. Returns it and its secret, which cannot be read again. Null: there are
+    /// <see cref="Most"/> already.
     /// </summary>
-    /// <exception cref="ArgumentException">The URL is not allowed; the message says why.</exception>
-    /// <exception cref="InvalidOperationException">There are too many.</exception>
-    public async ValueTask<(Webhook Webhook, string Secret)> AddAsync(string url, WebhookEvents events, string? usersPrefix)
+    /// <exception cref="ArgumentException">The URL is not allowed; see <see cref="RefusalOf"/>.</exception>
+    public async ValueTask<(Webhook Webhook, string Secret)?> AddAsync(string url, WebhookEvents events, string? usersPrefix)
     {
-        if (url.Length > MaxUrlCharacters)
-            throw new ArgumentException($"url is longer than {MaxUrlCharacters} characters");
-        if (_targets.Refusal(url, out _) is { } refusal)
-            throw new ArgumentException(refusal);
+        if (RefusalOf(url) is { } refusal)
+            throw new ArgumentException(refusal, nameof(url));
         using var turn = await _turn.EnterAsync();
         var others = await ReadSettingsAsync(WebhookKeys.SettingsPrefix);
         if (others.Count >= Most)
-            throw new InvalidOperationException($"There are {Most} webhooks already: remove one.");
+            return null;
         var secret = WebhookSignature.NewSecret();
         var webhook = new WebhookSettings(
             $"wh_{RandomNumberGenerator.GetHexString(12, lowercase: true)}", url, events, Now)
