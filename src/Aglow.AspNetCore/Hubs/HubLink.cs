@@ -78,7 +78,7 @@ internal sealed class HubLink(HubCallerContext context, UserId who, Client clien
     public override void Complete(Exception? exception = null)
     {
         _transport.Input.Complete(exception);
-        // if a hub fails while the client connects, SignalR does not notify filters of the end
+        // if another filter fails while the client connects, SignalR does not notify this one of the end
         _ = EndAsync(leaves: false).AsTask();
     }
 

@@ -28,7 +28,16 @@ internal sealed class HubPresence(PresenceHost host, Callers callers, HubPresenc
     public async Task OnConnectedAsync(HubLifetimeContext context, Func<HubLifetimeContext, Task> next)
     {
         await BeginAsync(context.Context);
-        await next(context);
+        try
+        {
+            await next(context);
+        }
+        catch when (context.Context.Features.Get<HubLink>() is { } link)
+        {
+            // SignalR closes the connection after this; a client that connects again then finds its place free
+            await link.EndAsync(leaves: false);
+            throw;
+        }
     }
 
     public ValueTask<object?> InvokeMethodAsync(HubInvocationContext invocationContext, Func<HubInvocationContext, ValueTask<object?>> next)
