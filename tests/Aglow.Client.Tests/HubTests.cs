@@ -1,9 +1,11 @@
 using System.Collections.Concurrent;
+using Aglow.Changes;
 using Aglow.Client.Tests;
 using Aglow.Model;
 using Microsoft.AspNetCore.Http.Connections;
 using Microsoft.AspNetCore.SignalR;
 using Microsoft.AspNetCore.SignalR.Client;
+using Microsoft.Extensions.Hosting;
 
 namespace Aglow.Hubs.Tests;
 
@@ -131,5 +133,43 @@ public class HubTests
         heard.ShouldContain(static text => text.Contains("{\"user_id\":42,\"is_online\":true,\"status\":\"online\",\"last_seen\":1"));
         heard.ShouldContain(static text => text.Contains("{\"user_id\":\"bob\",\"is_online\":true,"));
         heard.ShouldNotContain(static text => text.Contains("eve"));
+    }
+
+    [Fact]
+    public async Task Pushes_begin_before_the_server_takes_connections()
+    {
+        var feed = new BegunFeed();
+        var isBegun = false;
+        await using var app = await HubApp.StartAsync(hubs: hubs =>
+        {
+            hubs.AddAglowPresencePush<Room>(static _ => Room.Group);
+            hubs.Services.AddSingleton<IPresenceEvents>(feed);
+            // the web server is the last service that starts
+            hubs.Services.AddHostedService(_ => new Started(() => isBegun = feed.IsBegun));
+        });
+        isBegun.ShouldBeTrue();
+    }
+
+    private sealed class BegunFeed : IPresenceEvents
+    {
+        public bool IsBegun { get; private set; }
+
+        public async IAsyncEnumerator<PresenceChange> GetAsyncEnumerator(CancellationToken cancellationToken = default)
+        {
+            IsBegun = true;
+            await Task.Delay(Timeout.Infinite, cancellationToken);
+            yield break;
+        }
+    }
+
+    private sealed class Started(Action started) : IHostedService
+    {
+        public Task StartAsync(CancellationToken cancellationToken)
+        {
+            started();
+            return Task.CompletedTask;
+        }
+
+        public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
     }
 }

@@ -23,8 +23,9 @@ public sealed record HubPresenceRecord(
 
 /// <summary>Sends every change to a group of a hub.</summary>
 /// <remarks>
-/// It begins at the end of the feed when the application has started. If it falls behind by more than the feed keeps, or a send fails, it
-/// logs that and continues from the end of the feed. Threading: one loop, which sends one change after the other.
+/// It begins at the end of the feed before the web server takes connections, so no client misses a change. If AddAglow() comes after it,
+/// presence is not open by then, and it begins when the application has started. If it falls behind by more than the feed keeps, or a
+/// send fails, it logs that and continues from the end of the feed. Threading: one loop, which sends one change after the other.
 /// </remarks>
 internal sealed class HubPush<THub>(
     PresenceHost host,
@@ -43,30 +44,42 @@ internal sealed class HubPush<THub>(
 
     private readonly ILogger _log = logs.CreateLogger(HttpLog.Category);
     private readonly CancellationTokenSource _stop = new();
-    private Task _loop = Task.CompletedTask;
+    private Task? _loop;
+
+    public Task StartAsync(CancellationToken cancellationToken)
+    {
+        if (host.IsOpen)
+            Begin();
+        return Task.CompletedTask;
+    }
 
     public Task StartedAsync(CancellationToken cancellationToken)
     {
-        host.RequireChanges();
-        _loop = Task.Run(RunAsync, CancellationToken.None);
+        Begin();
         return Task.CompletedTask;
     }
 
     public async Task StoppingAsync(CancellationToken cancellationToken)
     {
         await _stop.CancelAsync();
-        await _loop.WaitAsync(cancellationToken);
+        if (_loop is not null)
+            await _loop.WaitAsync(cancellationToken);
     }
 
     public Task StartingAsync(CancellationToken cancellationToken) => Task.CompletedTask;
-
-    public Task StartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
     public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
     public Task StoppedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
     public void Dispose() => _stop.Dispose();
+
+    // The enumeration has begun when this returns.
+    private void Begin()
+    {
+        host.RequireChanges();
+        _loop ??= RunAsync();
+    }
 
     private async Task RunAsync()
     {
