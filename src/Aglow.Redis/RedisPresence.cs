@@ -39,48 +39,34 @@ public sealed class RedisPresence : IOpenPresence
     private const double SkewSeconds = 2;
 
     private readonly RedisCluster _cluster;
-    private readonly RedisHints _hints;
-    private readonly AglowMetrics _metrics;
+    private readonly ConfigurationOptions _redis;
     private readonly RedisLog _log;
-    private readonly string _where;
     private readonly IUserDirectory? _directory;
-    private readonly SharedChanges? _changes;
+    private readonly AglowMetrics _metrics = new();
     private readonly CancellationTokenSource _stop = new();
-    private readonly StoreWatch _watch;
-    private readonly ReplicaConfirmations? _replicas;
+
+    // in the order in which they are opened; null: not opened, or not in use
+    private ReplicaConfirmations? _replicas;
+    private RedisHints? _hints;
+    private SharedChanges? _changes;
+    private PresenceService? _presence;
     private Task _loop = Task.CompletedTask;
     private bool _isSaidSkewed;
 
-    private RedisPresence(
-        RedisCluster cluster,
-        RedisHints hints,
-        StoreWatch watch,
-        ReplicaConfirmations? replicas,
-        AglowMetrics metrics,
-        RedisLog log,
-        string where,
-        IUserDirectory? directory,
-        PresenceService presence,
-        SharedChanges? changes)
+    private RedisPresence(RedisCluster cluster, ConfigurationOptions redis, IUserDirectory? directory, RedisLog log)
     {
-        _watch = watch;
-        _replicas = replicas;
         _cluster = cluster;
-        _hints = hints;
-        _metrics = metrics;
-        _log = log;
-        _where = where;
+        _redis = redis;
         _directory = directory;
-        Presence = presence;
-        _changes = changes;
+        _log = log;
     }
 
     /// <inheritdoc/>
-    public PresenceService Presence { get; }
+    public PresenceService Presence => _presence!;
 
     /// <inheritdoc/>
     public string Where =>
-        $"{_where} ({(_cluster.IsCluster ? $"a cluster of {_cluster.Map.Shards.Count}" : "a server alone")}), users "
+        $"{ServerNames.Of(_redis)} ({(_cluster.IsCluster ? $"a cluster of {_cluster.Map.Shards.Count}" : "a server alone")}), users "
             + $"{(_directory is null ? "are numbers" : $"in {_directory}")}";
 
     /// <summary>Connects, reads every page and starts.</summary>
@@ -101,61 +87,15 @@ public sealed class RedisPresence : IOpenPresence
         RedisStoreOptions? rules = null)
     {
         var log = new RedisLog(logs.CreateLogger("Aglow.Redis"));
-        var cluster = await RedisCluster.ConnectAsync(redis, time, log);
-        var metrics = new AglowMetrics();
-        RedisHints? hints = null;
-        SharedChanges? changes = null;
-        ReplicaConfirmations? replicas = null;
-        rules ??= new RedisStoreOptions();
+        var opened = new RedisPresence(await RedisCluster.ConnectAsync(redis, time, log), redis, directory, log);
         try
         {
-            var watch = new StoreWatch(cluster, options, directory, time, log);
-            await watch.EnterAsync(rules.AllowsEviction, rules.AdoptsSettings, ServerNames.Of(redis));
-            var (seconds, stamp) = await cluster.ReadTimeAsync();
-            var guard = new StallGuard((uint)(2 * options.LongestIntervalSeconds));
-            var clock = new Clock(time, guard, storeSeconds: seconds + time.GetElapsedTime(stamp).TotalSeconds);
-            cluster.Recovered = (slots, away) => Hold(clock, slots, away);
-            if (rules.ReplicaWait != ReplicaWait.Off)
-            {
-                var connection = await RedisConnections.ConnectAsync(redis, time);
-                replicas = new ReplicaConfirmations(connection, cluster, rules.ReplicaWait == ReplicaWait.All, time, log);
-            }
-
-            hints = new RedisHints(cluster, time, log);
-            var (store, events) = (new RedisPlaneStore(cluster, replicas), new AglowLog(logs.CreateLogger("Aglow")));
-            if (directory is not null && await store.EndOfWordsAsync(directory.NextIndex) is > 0 and var end)
-            {
-                log.DirectoryOlder(end - directory.NextIndex);
-                await directory.ReserveAsync(end);
-            }
-
-            var changeLog = new RedisChangeLog(cluster, time);
-            if (options.ChangesHours > 0 && await changeLog.RefusalAsync() is { } refusal)
-                log.KeepsNoFeed(refusal);
-            else if (options.ChangesHours > 0)
-                changes = new SharedChanges(changeLog, store, directory, hints, clock, options, events);
-            var presence = new PresenceService(store, directory, hints, clock, options, metrics, events, changes);
-            var opened = new RedisPresence(
-                cluster, hints, watch, replicas, metrics, log, ServerNames.Of(redis), directory, presence, changes);
-            changes?.Observe(metrics);
-            opened.Observe();
-            await hints.StartAsync();
-            await presence.StartAsync();
-            if (changes is not null)
-                await changes.RunAsync(presence.Sweep, presence.Beliefs.Default);
-            opened._loop = Task.Run(() => opened.RunAsync(events));
+            await opened.StartAsync(options, rules ?? new RedisStoreOptions(), time, new AglowLog(logs.CreateLogger("Aglow")));
             return opened;
         }
         catch
         {
-            if (changes is not null)
-                await changes.DisposeAsync();
-            if (hints is not null)
-                await hints.DisposeAsync();
-            if (replicas is not null)
-                await replicas.DisposeAsync();
-            await cluster.DisposeAsync();
-            metrics.Dispose();
+            await opened.CloseAsync();
             throw;
         }
     }
@@ -165,24 +105,75 @@ public sealed class RedisPresence : IOpenPresence
     {
         if (_stop.IsCancellationRequested)
             return;
+        try
+        {
+            await CloseAsync();
+        }
+        finally
+        {
+            if (_directory is not null)
+                await _directory.DisposeAsync();
+        }
+    }
+
+    private async Task StartAsync(AglowOptions options, RedisStoreOptions rules, TimeProvider time, AglowLog events)
+    {
+        var watch = new StoreWatch(_cluster, options, _directory, time, _log);
+        await watch.EnterAsync(rules.AllowsEviction, rules.AdoptsSettings, ServerNames.Of(_redis));
+        var (seconds, stamp) = await _cluster.ReadTimeAsync();
+        var guard = new StallGuard((uint)(2 * options.LongestIntervalSeconds));
+        var clock = new Clock(time, guard, storeSeconds: seconds + time.GetElapsedTime(stamp).TotalSeconds);
+        _cluster.Recovered = (slots, away) => Hold(clock, slots, away);
+        if (rules.ReplicaWait != ReplicaWait.Off)
+        {
+            var connection = await RedisConnections.ConnectAsync(_redis, time);
+            _replicas = new ReplicaConfirmations(connection, _cluster, rules.ReplicaWait == ReplicaWait.All, time, _log);
+        }
+
+        _hints = new RedisHints(_cluster, time, _log);
+        var store = new RedisPlaneStore(_cluster, _replicas);
+        if (_directory is not null && await store.EndOfWordsAsync(_directory.NextIndex) is > 0 and var end)
+        {
+            _log.DirectoryOlder(end - _directory.NextIndex);
+            await _directory.ReserveAsync(end);
+        }
+
+        var changeLog = new RedisChangeLog(_cluster, time);
+        if (options.ChangesHours > 0 && await changeLog.RefusalAsync() is { } refusal)
+            _log.KeepsNoFeed(refusal);
+        else if (options.ChangesHours > 0)
+            _changes = new SharedChanges(changeLog, store, _directory, _hints, clock, options, events);
+        _presence = new PresenceService(store, _directory, _hints, clock, options, _metrics, events, _changes);
+        Observe(watch);
+        await _hints.StartAsync();
+        await _presence.StartAsync();
+        if (_changes is not null)
+            await _changes.RunAsync(_presence.Sweep, _presence.Beliefs.Default);
+        _loop = Task.Run(() => RunAsync(watch, events));
+    }
+
+    // Closes all that is open, also after a start that failed halfway. The directory stays open.
+    private async ValueTask CloseAsync()
+    {
         await _stop.CancelAsync();
         await _loop;
         try
         {
-            await Presence.StopAsync();
+            if (_presence is not null)
+                await _presence.StopAsync();
         }
         finally
         {
             // the feed records the last leaves here; it reads pages, so it stops before the store closes
             if (_changes is not null)
                 await _changes.DisposeAsync();
-            await Presence.DisposeAsync();
-            await _hints.DisposeAsync();
+            if (_presence is not null)
+                await _presence.DisposeAsync();
+            if (_hints is not null)
+                await _hints.DisposeAsync();
             if (_replicas is not null)
                 await _replicas.DisposeAsync();
             await _cluster.DisposeAsync();
-            if (_directory is not null)
-                await _directory.DisposeAsync();
             _metrics.Dispose();
             _stop.Dispose();
         }
@@ -199,17 +190,17 @@ public sealed class RedisPresence : IOpenPresence
         clock.Guard.Stalled(now - Math.Min(now, (uint)Math.Ceiling(away.TotalSeconds)), now, pages);
     }
 
-    private async Task RunAsync(AglowLog log)
+    private async Task RunAsync(StoreWatch watch, AglowLog log)
     {
         var comparing = Task.CompletedTask;
-        var watching = _watch.RunAsync(log, _stop.Token);
+        var watching = watch.RunAsync(log, _stop.Token);
         await BackgroundLoop.RunAsync("store time", TickInterval, Presence.Clock.Time, log, Step, _stop.Token);
         await watching;
         await comparing.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
 
         ValueTask Step()
         {
-            _hints.Tick();
+            _hints!.Tick();
             if (!comparing.IsCompleted)
                 return default;
             var before = comparing;
@@ -244,9 +235,10 @@ public sealed class RedisPresence : IOpenPresence
             _log.Skewed(skew);
     }
 
-    private void Observe()
+    private void Observe(StoreWatch watch)
     {
-        _watch.Observe(_metrics);
+        watch.Observe(_metrics);
+        _changes?.Observe(_metrics);
         _replicas?.Observe(_metrics);
         _metrics.Gauge("aglow.redis.servers", "Redis servers that have words.", () => _cluster.Map.Shards.Count);
         _metrics.Gauge(
@@ -262,6 +254,6 @@ public sealed class RedisPresence : IOpenPresence
             "Commands that a server did not carry out since another has the slot.",
             () => _cluster.Redirections);
         _metrics.CountErrors("redis", () => _cluster.Failures);
-        _hints.Observe(_metrics);
+        _hints!.Observe(_metrics);
     }
 }
