@@ -138,7 +138,7 @@ public sealed class RedisPresence : IOpenPresence
             await _directory.ReserveAsync(end);
         }
 
-        var changeLog = new RedisChangeLog(_cluster, time);
+        var changeLog = new RedisChangeLog(_cluster, time, events);
         if (options.ChangesHours > 0 && await changeLog.RefusalAsync() is { } refusal)
             _log.KeepsNoFeed(refusal);
         else if (options.ChangesHours > 0)

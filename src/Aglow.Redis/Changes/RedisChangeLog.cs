@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using System.Globalization;
 using Aglow.Changes;
 using Aglow.Changes.Shared;
+using Aglow.Diagnostics;
 using Aglow.Model;
 using Aglow.Redis.Connections;
 using Aglow.Storage;
@@ -22,7 +23,7 @@ namespace Aglow.Redis.Changes;
 /// stream serves all pages: the server appends records in batches, and that takes less time than the writer's own reading of words.
 /// Threading: any thread.
 /// </remarks>
-internal sealed class RedisChangeLog(RedisCluster cluster, TimeProvider time) : IChangeLog
+internal sealed class RedisChangeLog(RedisCluster cluster, TimeProvider time, AglowLog log) : IChangeLog
 {
     private const string Append = """
         if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -71,7 +72,7 @@ internal sealed class RedisChangeLog(RedisCluster cluster, TimeProvider time) : 
 
     private static readonly RedisValue[] HeadFields = ["generation", "last", "trimmed", "bytes", "heard", "recorded", "kept", "began"];
 
-    private readonly RedisLeases _leases = new(cluster, time);
+    private readonly RedisLeases _leases = new(cluster, time, log);
 
     public IConsumerStore Consumers { get; } = new RedisConsumerStore(cluster);
 

@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using Aglow.Diagnostics;
 using Aglow.Redis.Connections;
 using Aglow.Storage;
 using StackExchange.Redis;
@@ -13,9 +14,10 @@ namespace Aglow.Redis.Changes;
 /// </code>
 /// A lease lasts <see cref="Lease"/>, so another node replaces a dead one within about 6 s. This node counts the lease from the moment
 /// before its request. If it cannot renew the lease, it stops its work a second before the lease ends. A token is never reused. Each write
-/// to the feed names its token, so a node that was paused past its lease writes nothing. Threading: any thread.
+/// to the feed names its token, so a node that was paused past its lease writes nothing. If the work fails for an unexpected reason, it is
+/// logged, and the work begins again after the pause. Threading: any thread.
 /// </remarks>
-internal sealed class RedisLeases(RedisCluster cluster, TimeProvider time)
+internal sealed class RedisLeases(RedisCluster cluster, TimeProvider time, AglowLog log)
 {
     private static readonly TimeSpan Lease = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan EndBefore = TimeSpan.FromSeconds(1);
@@ -25,6 +27,8 @@ internal sealed class RedisLeases(RedisCluster cluster, TimeProvider time)
     private const string Renew = IfOurs + "return redis.call('PEXPIRE', KEYS[1], ARGV[2])";
     private const string Release = IfOurs + "return redis.call('DEL', KEYS[1])";
 
+    private readonly BackgroundWork _failures = new(time, log);
+
     /// <summary>Runs work while this node owns the name; see <see cref="Aglow.Changes.Shared.IChangeLog.RunOwnedAsync"/>.</summary>
     public async Task RunAsync(string name, Func<string, CancellationToken, Task> run, CancellationToken stop)
     {
@@ -33,8 +37,16 @@ internal sealed class RedisLeases(RedisCluster cluster, TimeProvider time)
         {
             var token = RandomNumberGenerator.GetHexString(32, lowercase: true);
             var askedAt = time.GetTimestamp();
-            if (await TryTakeAsync(key, token))
-                await HoldAsync(key, token, askedAt, run, stop);
+            try
+            {
+                if (await TryTakeAsync(key, token))
+                    await HoldAsync(key, token, askedAt, run, stop);
+            }
+            catch (Exception failure)
+            {
+                _failures.Failed(name, failure);
+            }
+
             await Task.Delay(Interval * (0.5 + (Random.Shared.NextDouble() / 2)), time, stop)
                 .ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
@@ -64,9 +76,11 @@ internal sealed class RedisLeases(RedisCluster cluster, TimeProvider time)
         {
             // the loop tries again
         }
-
-        await renewal;
-        await SendAsync(key, Release, [token]);
+        finally
+        {
+            await renewal;
+            await SendAsync(key, Release, [token]);
+        }
 
         async Task RenewAsync()
         {
