@@ -1,4 +1,5 @@
 using Microsoft.AspNetCore.Connections;
+using Microsoft.AspNetCore.Connections.Features;
 
 namespace Aglow.AspNetCore.Proxies;
 
@@ -26,6 +27,9 @@ internal sealed class ProxyProtocol(ConnectionDelegate next, TrustedProxies prox
     private async Task<bool> TakeHeaderAsync(ConnectionContext connection)
     {
         using var patience = new CancellationTokenSource(Limits.FirstHeadWithin, time);
+        // when the server stops, it does not wait for silent connections
+        var closing = connection.Features.Get<IConnectionLifetimeNotificationFeature>()?.ConnectionClosedRequested ?? default;
+        using var stopping = closing.UnsafeRegister(static patience => ((CancellationTokenSource)patience!).Cancel(), patience);
         try
         {
             while (true)
@@ -53,7 +57,7 @@ internal sealed class ProxyProtocol(ConnectionDelegate next, TrustedProxies prox
         }
         catch (Exception e) when (e is IOException or OperationCanceledException)
         {
-            // reset, or the header did not come in time
+            // reset, the header did not come in time, or the server stops
             return false;
         }
     }
