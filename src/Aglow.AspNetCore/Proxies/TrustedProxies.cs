@@ -15,10 +15,15 @@ namespace Aglow.AspNetCore.Proxies;
 /// </code>
 /// From any other address, such headers are ignored. Rates and limits apply to each client; a trusted proxy itself may have any number of
 /// connections. Without this option, a request passes none of this code.
+///
+/// A proxy sets one of the two headers, and passes on the other one as the client wrote it. If both name a client, and not the same one,
+/// nobody knows which one the client wrote. Then neither counts, and the request counts as the proxy's. Rejected alternative: one header
+/// always wins. Behind a proxy that sets the other one, each client could choose its address.
 /// </remarks>
 internal sealed class TrustedProxies(IReadOnlyList<IPNetwork> networks, bool readsProxyProtocol)
 {
     private const string ForwardedFor = "X-Forwarded-For";
+    private const string ForwardedProto = "X-Forwarded-Proto";
     private const string Forwarded = "Forwarded";
 
     public bool Any => networks.Count > 0;
@@ -49,16 +54,16 @@ internal sealed class TrustedProxies(IReadOnlyList<IPNetwork> networks, bool rea
     public IPAddress? ClientOf(ConnectionContext connection, string? forwardedFor)
     {
         var client = (connection.RemoteEndPoint as IPEndPoint)?.Address;
-        if (networks.Count == 0 || readsProxyProtocol || forwardedFor is null)
-            return client;
-        foreach (var entry in forwardedFor.Split(',').Reverse())
-        {
-            if (client is null || !Holds(client) || !IPEndPoint.TryParse(entry.Trim(), out var from))
-                break;
-            client = from.Address;
-        }
+        return networks.Count == 0 || readsProxyProtocol || forwardedFor is null ? client : Follow(client, forwardedFor.Split(',')).Client;
+    }
 
-        return client;
+    // From the nearest proxy on to the client: also returns the place of the entry that names it, or how many there are if none does.
+    private (IPAddress? Client, int Place) Follow(IPAddress? client, IReadOnlyList<string?> entries)
+    {
+        var place = entries.Count;
+        while (place > 0 && client is not null && Holds(client) && IPEndPoint.TryParse((entries[place - 1] ?? "").Trim(), out var from))
+            (client, place) = (from.Address, place - 1);
+        return (client, place);
     }
 
     /// <summary>Puts the framework's forwarded headers before everything else.</summary>
@@ -75,28 +80,36 @@ internal sealed class TrustedProxies(IReadOnlyList<IPNetwork> networks, bool rea
             options.KnownIPNetworks.Add(network);
         app.Use((context, next) =>
         {
-            Translate(context.Request.Headers);
+            Translate(context.Connection.RemoteIpAddress, context.Request.Headers);
             return next(context);
         });
         app.UseForwardedHeaders(options);
     }
 
-    // The framework reads X-Forwarded-For only, so this translates Forwarded (RFC 7239). If a proxy sends both, X-Forwarded-For counts.
-    private static void Translate(IHeaderDictionary headers)
+    // The framework reads X-Forwarded-For only, so this translates Forwarded (RFC 7239).
+    private void Translate(IPAddress? proxy, IHeaderDictionary headers)
     {
-        if (headers[Forwarded].Count == 0 || headers[ForwardedFor].Count > 0)
+        if (headers[Forwarded].Count == 0)
             return;
-        var addresses = new List<string>();
-        foreach (var element in headers[Forwarded].SelectMany(static line => (line ?? "").Split(',')))
+        var elements = ForwardedElement.Read(headers[Forwarded]);
+        if (elements?.TrueForAll(static one => one.For is null) == true)
+            return;
+        var (client, place) = Follow(proxy, elements?.ConvertAll(static one => one.For) ?? []);
+        var others = string.Join(',', headers[ForwardedFor].AsEnumerable()).Split(',');
+        if (elements is null || (headers[ForwardedFor].Count > 0 && !IsSame(client, Follow(proxy, others).Client)))
         {
-            foreach (var pair in element.Split(';'))
-            {
-                var equals = pair.IndexOf('=', StringComparison.Ordinal);
-                if (equals > 0 && pair.AsSpan(0, equals).Trim().Equals("for", StringComparison.OrdinalIgnoreCase))
-                    addresses.Add(pair[(equals + 1)..].Trim().Trim('"'));
-            }
+            headers.Remove(ForwardedFor);
+            headers.Remove(ForwardedProto);
+            return;
         }
 
-        headers[ForwardedFor] = string.Join(", ", addresses);
+        if (place == elements.Count)
+            return;
+        if (headers[ForwardedFor].Count == 0)
+            headers[ForwardedFor] = client!.ToString();
+        if (elements[place].Proto is { } scheme && headers[ForwardedProto].Count == 0)
+            headers[ForwardedProto] = scheme;
     }
+
+    private static bool IsSame(IPAddress? one, IPAddress? other) => Equals(one?.MapToIPv6(), other?.MapToIPv6());
 }
