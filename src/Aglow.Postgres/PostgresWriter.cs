@@ -106,17 +106,23 @@ internal sealed class PostgresWriter : IAsyncDisposable
     public long Transactions => Volatile.Read(ref _transactions);
 
     /// <summary>Runs a command; completes when it is committed and reported.</summary>
+    /// <exception cref="StoreUnavailableException">
+    /// It was not committed in time. A command that is in the queue may be committed later, and the message then says so.
+    /// </exception>
     public async ValueTask<T> RunAsync<T>(DirectoryCommand<T> command)
     {
+        var isQueued = false;
         try
         {
             using var deadline = new CancellationTokenSource(_options.AnswersWithin, _time);
             await _queue.Writer.WriteAsync(command, deadline.Token);
+            isQueued = true;
             return await command.Result.WaitAsync(deadline.Token);
         }
         catch (OperationCanceledException late)
         {
-            throw PostgresFailure.Explain(late, _options);
+            var failure = PostgresFailure.Explain(late, _options);
+            throw isQueued ? new StoreUnavailableException($"{failure.Message} The change may still be made.", late) : failure;
         }
         catch (ChannelClosedException closed)
         {

@@ -571,8 +571,10 @@ public sealed class PostgresTests(PostgresServer server)
             await lockTables.ExecuteNonQueryAsync();
             var read = await Should.ThrowAsync<StoreUnavailableException>(async () => await directory.FindProfileAsync(1));
             read.Message.ShouldStartWith($"PostgreSQL at {options} does not answer in time");
+            read.Message.ShouldNotContain("may still be made");
             var write = await Should.ThrowAsync<StoreUnavailableException>(async () => await directory.RevokeAsync(1, 5));
             write.Message.ShouldStartWith($"PostgreSQL at {options} does not answer in time");
+            write.Message.ShouldEndWith("The change may still be made.");
         }
 
         await Eventually.HoldsAsync(async () =>

@@ -26,7 +26,8 @@ internal static class Problems
 
     public static ProblemException StoreAway() => new(
         StatusCodes.Status503ServiceUnavailable, "Store away",
-        "The store cannot be reached, or cannot write, just now; nothing was acknowledged. Send the same again in a second.",
+        "The store cannot be reached, or cannot write, just now. Nothing was acknowledged, but a change may still be made. "
+            + "Send the same again in a second.",
         retryAfter: 1);
 
     public static ProblemException HandedOver() => new(
