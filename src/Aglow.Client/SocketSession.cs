@@ -38,8 +38,10 @@ internal sealed class SocketSession(
     private static readonly TimeSpan CloseTimeout = TimeSpan.FromSeconds(1);
     // a round trip to the other side of the world takes half a second
     private static readonly TimeSpan ProbeTimeout = TimeSpan.FromSeconds(2);
+    // a timer that is later than this shows that the process did not run
+    private static readonly TimeSpan LateAfter = TimeSpan.FromSeconds(1);
 
-    private readonly CancellationTokenSource _silence = new(welcomeWithin, options.TimeProvider);
+    private readonly CancellationTokenSource _silence = new();
     private readonly TaskCompletionSource<bool> _left = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private byte[] _buffer = ArrayPool<byte>.Shared.Rent(UsualMessageBytes);
     private TimeSpan _silenceLimit = welcomeWithin;
@@ -53,7 +55,8 @@ internal sealed class SocketSession(
     private int _isProbing;
     private int _renewal;
     private long _nextId;
-    private long _heardAt;
+    private ITimer? _silenceTimer;
+    private long _silentAt;
     // the wait that the server asked for before it closes, and when this message came
     private TimeSpan? _reconnectAfter;
     private long _reconnectHeardAt;
@@ -66,12 +69,8 @@ internal sealed class SocketSession(
     /// </summary>
     public void Probe()
     {
-        if (!_isWelcome || Interlocked.Exchange(ref _isProbing, 1) != 0)
-            return;
-        var left = _silenceLimit - options.TimeProvider.GetElapsedTime(Volatile.Read(ref _heardAt));
-        Wait(left < ProbeTimeout ? left : ProbeTimeout);
-        _isProbeDue = true;
-        watches.Work.Set();
+        if (_isWelcome)
+            TryProve();
     }
 
     /// <summary>Gets a new token now, and sends it to the server.</summary>
@@ -105,6 +104,9 @@ internal sealed class SocketSession(
     public async Task<SessionEnd> RunAsync(CancellationToken stop)
     {
         using var ended = CancellationTokenSource.CreateLinkedTokenSource(stop, _silence.Token);
+        using var silence = options.TimeProvider.CreateTimer(_ => HearNothing(), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        _silenceTimer = silence;
+        Wait(_silenceLimit);
         var sending = Task.CompletedTask;
         try
         {
@@ -188,21 +190,52 @@ internal sealed class SocketSession(
 
     private void Heard()
     {
-        Volatile.Write(ref _heardAt, options.TimeProvider.GetTimestamp());
         Volatile.Write(ref _isProbing, 0);
         Wait(_silenceLimit);
     }
 
     private void Wait(TimeSpan limit)
     {
+        var time = options.TimeProvider;
+        Volatile.Write(ref _silentAt, time.GetTimestamp() + (long)(limit.TotalSeconds * time.TimestampFrequency));
         try
         {
-            _silence.CancelAfter(limit > TimeSpan.Zero ? limit : TimeSpan.Zero);
+            _silenceTimer?.Change(limit, Timeout.InfiniteTimeSpan);
         }
         catch (ObjectDisposedException)
         {
             // the session has ended
         }
+    }
+
+    // If the timer comes late, this process did not run, and what came meanwhile is not read yet. So the connection gets one more chance.
+    private void HearNothing()
+    {
+        if (options.TimeProvider.GetElapsedTime(Volatile.Read(ref _silentAt)) > LateAfter && TryProve())
+            return;
+        try
+        {
+            _silence.Cancel();
+        }
+        catch (ObjectDisposedException)
+        {
+            // the session has ended
+        }
+    }
+
+    // Gives the server two seconds to send anything. False: it did not, since the last time. Before the welcome there is nothing to send.
+    private bool TryProve()
+    {
+        if (Interlocked.Exchange(ref _isProbing, 1) != 0)
+            return false;
+        Wait(ProbeTimeout);
+        if (_isWelcome)
+        {
+            _isProbeDue = true;
+            watches.Work.Set();
+        }
+
+        return true;
     }
 
     private void Handle(ServerMessage message)

@@ -33,8 +33,6 @@ const REFUSED = { 4401: 'Not authenticated', 4403: 'Not allowed', 4429: 'Too man
 
 const CLOSED = { title: 'Closed', detail: 'This connection was closed or left. Open another one.' };
 
-const now = () => performance.now();
-
 const parse = (data) => {
     try {
         return JSON.parse(data) ?? {};
@@ -72,7 +70,10 @@ class Connection {
     #reconnectAt; // when the server asked the client to reconnect
     #reported; // the last failure that was reported
     #tokens;
-    #silence = new Silence((limitMs) => this.#lose(limitMs && `${this.#address} sent no welcome within ${limitMs / 1000} s.`));
+    #silence = new Silence(
+        () => this.#lose(`${this.#address} sent no welcome within ${WELCOME_WITHIN_MS / 1000} s.`),
+        () => this.#isWelcome && this.#asks.ask({ type: 'unwatch', users: [] }, () => {}),
+    );
 
     constructor(options = {}) {
         const { user, token, reportActivity = true, minBackoffMs = 1000, maxBackoffMs = 30_000 } = options;
@@ -147,7 +148,7 @@ class Connection {
         if (this.#state === 'connecting' && !this.#try)
             this.#dialIn(0);
         else if (this.#isWelcome)
-            this.#silence.prove(() => this.#asks.ask({ type: 'unwatch', users: [] }, () => {}));
+            this.#silence.prove();
     }
 
     refresh() {
@@ -322,7 +323,7 @@ class Connection {
         const wasNone = this.#state === 'connecting';
         const { minBackoffMs, maxBackoffMs, addresses } = this.#options;
         const isMoved = this.#reconnectAt !== undefined;
-        const waitMs = isMoved ? this.#reconnectAt - now() : backoffMs(this.#attempt++, minBackoffMs, maxBackoffMs);
+        const waitMs = isMoved ? this.#reconnectAt - performance.now() : backoffMs(this.#attempt++, minBackoffMs, maxBackoffMs);
         if (isMoved || (wasNone && !stays))
             addresses.leave(this.#try.url);
         this.#drop()?.close();
@@ -420,7 +421,7 @@ class Connection {
                 this.#tokens.hear(message);
                 break;
             case 'reconnect':
-                this.#reconnectAt = now() + message.after_ms; // the server closes by then
+                this.#reconnectAt = performance.now() + message.after_ms; // the server closes by then
                 break;
             // a newer server may send other types
         }

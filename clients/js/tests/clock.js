@@ -54,6 +54,12 @@ export class Clock {
         return true;
     }
 
+    /** Lets `ms` pass while nothing runs. Timers that are due fire afterwards. */
+    async jump(ms) {
+        this.#now += ms;
+        await this.settle();
+    }
+
     #next() {
         let first;
         for (const entry of this.#timers) {

@@ -87,6 +87,10 @@ class Script {
         return this.#clock.pass(ms);
     }
 
+    freeze(ms) {
+        return this.#clock.jump(ms);
+    }
+
     async #until(holds, ms, what) {
         assert.ok(await this.#clock.pass(ms, holds), `${what} within ${ms} ms`);
     }

@@ -111,6 +111,10 @@ internal sealed class ScenarioRun : IAsyncDisposable
             case "wait":
                 Pass(what!.GetValue<int>());
                 break;
+            case "freeze":
+                _time.Advance(TimeSpan.FromMilliseconds(what!.GetValue<int>()));
+                Settle();
+                break;
             case "dial":
                 Dial(step, what!.GetValue<string>());
                 break;
