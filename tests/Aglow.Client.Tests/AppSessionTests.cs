@@ -111,6 +111,44 @@ public sealed class AppSessionTests
         (await poll).StatusCode.ShouldBe(HttpStatusCode.Unauthorized);
     }
 
+    [Fact]
+    public async Task A_cookie_of_before_a_sign_out_everywhere_connects_no_more()
+    {
+        await using var app = await AppAsync(TimeSpan.FromHours(1));
+        var ann = Aglow.Model.UserId.Parse("ann");
+        var cookie = await SignInAsync(app);
+        using var http = app.Http();
+        http.DefaultRequestHeaders.Add("Cookie", cookie);
+        (await http.PostAsync("/heartbeat", null)).StatusCode.ShouldBe(HttpStatusCode.OK);
+        // a cookie of the second of the sign-out still counts
+        await Eventually.TrueAsync(
+            async () =>
+            {
+                await app.Presence.RevokeAsync(await app.Presence.FindAsync(ann));
+                return (await http.PostAsync("/heartbeat", null)).StatusCode == HttpStatusCode.Unauthorized;
+            },
+            "the cookie is older than the sign-out");
+        (await http.GetStringAsync("/client/index.js")).ShouldNotBeEmpty("anybody may load it");
+        (await (await http.GetAsync("/watch?users=bob")).Content.ReadAsStringAsync()).ShouldContain("Sign-in revoked");
+        using var page = await SocketAsync(app, cookie, isPage: true);
+        await HearAllAsync(page);
+        ((int?)page.CloseStatus).ShouldBe(4401);
+        await using (var hub = Hub(app, cookie))
+        {
+            var closed = hub.ClosedAsync();
+            await hub.StartAsync();
+            await closed.WaitAsync(Watching.Patience);
+        }
+
+        (await app.StatusAsync("ann")).IsOnline.ShouldBeFalse();
+        await using var again = Hub(app, await SignInAsync(app));
+        await again.StartAsync();
+        await Eventually.TrueAsync(async () => (await app.StatusAsync("ann")).IsOnline, "a new sign-in is let in");
+    }
+
+    private static HubConnection Hub(OwnApp app, string cookie) =>
+        new HubConnectionBuilder().WithUrl(new Uri(app.Address, "/room"), o => o.Headers["Cookie"] = cookie).Build();
+
     private static async Task<string> SignInAsync(OwnApp app)
     {
         using var http = app.Http();

@@ -27,7 +27,7 @@ public sealed class FairlyTests
             time.Advance(TimeSpan.FromMilliseconds(100));
         }
 
-        // Shouldly does not expect its own exceptions
+        // not Should.ThrowAsync, which does not expect exceptions of its own library
         (await Record.ExceptionAsync(() => Fairly.JudgeAsync(Judge))).ShouldBeOfType<ShouldAssertException>();
         runs.ShouldBe(1);
         Record.Exception(() => pace.ShouldBeOnline("offline")).ShouldBeOfType<ShouldAssertException>();

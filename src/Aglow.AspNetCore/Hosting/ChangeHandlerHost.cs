@@ -44,7 +44,8 @@ internal sealed class ChangeHandlerHost<[DynamicallyAccessedMembers(DynamicallyA
 
     // if nodes share the feed, only one node at a time runs this
     private Task RunAsync(string token, CancellationToken lost) => new ChangeHandlerLoop(
-        host.RequireChanges(), typeof(THandler).FullName!, time, failure => HttpLog.HandlerFailed(logger, failure)) { Begin = _begin }
+        host.RequireChanges(), typeof(THandler).FullName!, time, failure => HttpLog.HandlerFailed(logger, failure))
+    { Begin = _begin }
             .RunAsync(HandleAsync, lost);
 
     private async ValueTask HandleAsync(PresenceChange? change, CancellationToken stop)
