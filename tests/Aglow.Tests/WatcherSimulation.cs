@@ -313,7 +313,13 @@ internal sealed class WatcherSimulation
             return;
         var (batch, definition, asked) = SomeUsers();
         foreach (var key in asked)
-            watcher.Watched.Remove((key, definition.Name));
+        {
+            // a user who is not watched in this form is perhaps watched in the other
+            var other = key.StartsWith('"') ? key.Trim('"') : $"\"{key}\"";
+            if (!watcher.Watched.Remove((key, definition.Name)))
+                watcher.Watched.Remove((other, definition.Name));
+        }
+
         _presence.Watchers.Unwatch(watcher.Connection, batch, definition);
     }
 
