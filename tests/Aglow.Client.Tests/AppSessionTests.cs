@@ -112,6 +112,23 @@ public sealed class AppSessionTests
     }
 
     [Fact]
+    public async Task A_long_poll_answers_nobody_who_was_signed_out_everywhere_while_it_waited()
+    {
+        await using var app = await AppAsync(TimeSpan.FromHours(1), isBackend: true);
+        using var http = app.Http();
+        http.DefaultRequestHeaders.Add("Cookie", await SignInAsync(app));
+        (await http.GetAsync("/changes?after=latest&wait=1")).StatusCode.ShouldBe(HttpStatusCode.OK);
+        // a cookie of the second of the sign-out would count
+        await Task.Delay(TimeSpan.FromSeconds(1.1));
+        var before = _checks;
+        var poll = http.GetAsync("/changes?after=latest&wait=30");
+        await Eventually.TrueAsync(() => _checks > before, "the poll is let in");
+        await app.Presence.RevokeAsync(await app.Presence.RegisterAsync(Aglow.Model.UserId.Parse("ann")));
+        await app.Presence.HeartbeatAsync(Aglow.Model.UserId.Parse("bob"));
+        (await poll).StatusCode.ShouldBe(HttpStatusCode.Unauthorized);
+    }
+
+    [Fact]
     public async Task A_cookie_of_before_a_sign_out_everywhere_connects_no_more()
     {
         await using var app = await AppAsync(TimeSpan.FromHours(1));

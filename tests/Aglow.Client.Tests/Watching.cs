@@ -7,7 +7,7 @@ namespace Aglow.Client.Tests;
 internal sealed class Watching : IAsyncDisposable
 {
     // long, because a machine that builds at the same time is slow
-    public static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
+    public static readonly TimeSpan Patience = TimeSpan.FromSeconds(90);
 
     private readonly CancellationTokenSource _stop = new();
     private readonly ConcurrentQueue<PresenceRecord> _heard = new();

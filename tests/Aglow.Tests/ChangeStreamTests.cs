@@ -1,7 +1,4 @@
 using Aglow.Changes;
-using Microsoft.AspNetCore.Builder;
-using Microsoft.AspNetCore.Hosting;
-using Microsoft.Extensions.DependencyInjection;
 
 namespace Aglow.Tests;
 
@@ -10,16 +7,7 @@ public sealed class ChangeStreamTests
     [Fact]
     public async Task A_stream_of_changes_goes_on_after_the_store_was_away()
     {
-        var options = new AglowOptions { OpenMode = true, MemoryMegabytes = 512, KnownKeys = 1024 };
-        var presence = new PresenceService(
-            new MemoryPlaneStore(PageBudget.Of(options)), null, new LocalTransitionBus(),
-            new Clock(TimeProvider.System, new StallGuard(20)), options, new AglowMetrics(), new AglowLog(NullLogger.Instance), new Feed());
-        var builder = WebApplication.CreateSlimBuilder();
-        builder.WebHost.UseUrls("http://127.0.0.1:0");
-        builder.Services.AddAglow(options, presence);
-        await using var app = builder.Build();
-        app.MapAglow();
-        await app.StartAsync();
+        await using var app = await FeedApp.StartAsync(new Feed());
         using var http = new HttpClient { BaseAddress = new Uri(app.Urls.First()) };
         using var request = new HttpRequestMessage(HttpMethod.Get, "/changes");
         request.Headers.Accept.ParseAdd("text/event-stream");

@@ -1,9 +1,6 @@
 using System.Text;
 using Aglow.Changes;
 using Aglow.Changes.Webhooks;
-using Microsoft.AspNetCore.Builder;
-using Microsoft.AspNetCore.Hosting;
-using Microsoft.Extensions.DependencyInjection;
 
 namespace Aglow.Tests;
 
@@ -32,16 +29,7 @@ public sealed class WebhookCallTests
     // The last answer.
     private static async Task<(int Status, string Text)> AddAsync(Feed feed, int calls = 1)
     {
-        var options = new AglowOptions { OpenMode = true, MemoryMegabytes = 512, KnownKeys = 1024 };
-        var presence = new PresenceService(
-            new MemoryPlaneStore(PageBudget.Of(options)), null, new LocalTransitionBus(),
-            new Clock(TimeProvider.System, new StallGuard(20)), options, new AglowMetrics(), new AglowLog(NullLogger.Instance), feed);
-        var builder = WebApplication.CreateSlimBuilder();
-        builder.WebHost.UseUrls("http://127.0.0.1:0");
-        builder.Services.AddAglow(options, presence);
-        await using var app = builder.Build();
-        app.MapAglow();
-        await app.StartAsync();
+        await using var app = await FeedApp.StartAsync(feed);
         using var http = new HttpClient { BaseAddress = new Uri(app.Urls.First()) };
         while (true)
         {

@@ -18,7 +18,7 @@ const PROGRAM = process.env.TEST_SERVER ?? join(ROOT, 'aglow');
 
 // long, because a machine that builds at the same time is slow
 const STARTS_WITHIN_MS = 180_000;
-const HAPPENS_WITHIN_MS = 30_000;
+const HAPPENS_WITHIN_MS = 90_000;
 
 /**
  * Heartbeats each second, so the client's timeout of 25 s takes 2.5 s: for tests that wait for it. A busy machine may be silent for as

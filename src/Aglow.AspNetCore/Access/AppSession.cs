@@ -64,15 +64,22 @@ internal sealed class AppSession
         _name = ticket.Principal.Identity?.Name;
         _time = time;
         _log = services.GetRequiredService<ILoggerFactory>().CreateLogger(HttpLog.Category);
+        SignedInAt = SecondOf(ticket.Properties.IssuedUtc);
         _expiresAt = EndOf(ticket);
         _checkedAt = time.GetTimestamp();
     }
 
     /// <summary>The session behind a request; null if no scheme of the application authenticated it.</summary>
     public static AppSession? Of(HttpContext context, TimeProvider time) =>
-        context.Features.Get<IAuthenticateResultFeature>()?.AuthenticateResult?.Ticket is { } ticket
+        ResultOf(context)?.Ticket is { } ticket
             ? new AppSession(context, ticket, time)
             : null;
+
+    /// <summary>When the caller signed in, in seconds since 1970-01-01 UTC; null: the ticket does not say.</summary>
+    public long? SignedInAt { get; }
+
+    /// <summary>The same for a request that needs no session.</summary>
+    public static long? SignedInAtOf(HttpContext context) => SecondOf(ResultOf(context)?.Properties?.IssuedUtc);
 
     /// <summary>Whether the application rejected the sign-in before its time. Otherwise a new handshake decides.</summary>
     public bool IsRejected => _isOver;
@@ -95,6 +102,11 @@ internal sealed class AppSession
         await BeginCheck();
         return Left() > TimeSpan.Zero;
     }
+
+    private static AuthenticateResult? ResultOf(HttpContext context) =>
+        context.Features.Get<IAuthenticateResultFeature>()?.AuthenticateResult;
+
+    private static long? SecondOf(DateTimeOffset? at) => at?.ToUnixTimeSeconds();
 
     private static long EndOf(AuthenticationTicket ticket) => ticket.Properties.ExpiresUtc?.UtcTicks ?? DateTimeOffset.MaxValue.UtcTicks;
 

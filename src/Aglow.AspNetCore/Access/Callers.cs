@@ -2,7 +2,6 @@ using System.Security.Claims;
 using System.Text;
 using Aglow.Queries;
 using Aglow.Users;
-using Microsoft.AspNetCore.Authentication;
 using Microsoft.AspNetCore.Authorization;
 
 namespace Aglow.AspNetCore.Access;
@@ -114,26 +113,33 @@ internal sealed class Callers(Func<PresenceService> presence, KnownCallers? toke
                 throw Problems.TokenRefused();
             await RequireLiveAsync(caller);
         }
-        else if (SessionOf(context) is { } session && !await session.IsGoodAsync())
+        else if (SessionOf(context) is { } session)
         {
-            throw Problems.NotAuthenticated();
+            if (!await session.IsGoodAsync())
+                throw Problems.NotAuthenticated();
+            await RequireLiveSignInAsync(context);
         }
     }
 
     /// <summary>
-    /// In an application: refuses a person who signed in before they were signed out everywhere or deleted. A cookie holds whole seconds,
-    /// and somebody may sign in again in the second of a sign-out, so a sign-in of that second counts. Without a time of its sign-in, a
-    /// caller is not refused. While no account changes, this only compares an integer.
+    /// In an application: refuses a person who signed in before they were signed out everywhere or deleted. While no account changes, this
+    /// only compares an integer.
     /// </summary>
     public ValueTask RequireLiveSignInAsync(HttpContext context) =>
         Presence.Accounts.Version == 0 || Of(context.User) is not { } user ? default : RequireLiveSignInAsync(context, user);
 
-    private async ValueTask RequireLiveSignInAsync(HttpContext context, UserId user)
+    /// <summary>
+    /// The same for an account that was already read. A cookie holds whole seconds, and somebody may sign in again in the second of a
+    /// sign-out, so a sign-in of that second counts. A caller whose sign-in has no time is not refused.
+    /// </summary>
+    public static void RequireLiveSignIn(Account account, long? signedInAt)
     {
-        var signIn = context.Features.Get<IAuthenticateResultFeature>()?.AuthenticateResult?.Properties?.IssuedUtc;
-        if (signIn is { } at && at.ToUnixTimeSeconds() < Presence.Accounts.Of(await Presence.FindAsync(user)).RevokedAt)
+        if (signedInAt < account.RevokedAt)
             throw Problems.SignInRevoked();
     }
+
+    private async ValueTask RequireLiveSignInAsync(HttpContext context, UserId user) =>
+        RequireLiveSignIn(Presence.Accounts.Of(await Presence.FindAsync(user)), AppSession.SignedInAtOf(context));
 
     private async ValueTask CheckAsync(Caller caller, int version)
     {

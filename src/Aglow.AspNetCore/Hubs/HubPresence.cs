@@ -68,8 +68,6 @@ internal sealed class HubPresence(PresenceHost host, Callers callers, HubPresenc
         var transport = context.Features.GetRequiredFeature<IConnectionTransportFeature>();
         try
         {
-            if (request is not null && !callers.IsOpen)
-                await callers.RequireLiveSignInAsync(request);
             var link = new HubLink(context, who, ClientOf(request), host.Sockets);
             transport.Transport = await link.BeginAsync(transport.Transport);
             context.Features.Set(link);

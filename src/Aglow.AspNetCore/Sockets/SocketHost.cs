@@ -98,7 +98,9 @@ internal sealed class SocketHost
             user = await Presence.RegisterAsync(who);
         }
 
-        Callers.RequireLive(Presence.Accounts.Of(user), client.Caller);
+        var account = Presence.Accounts.Of(user);
+        Callers.RequireLive(account, client.Caller);
+        Callers.RequireLiveSignIn(account, client.Session?.SignedInAt);
         if (!Sockets.TryEnter(user, _options.MaxConnectionsPerUser))
             throw Problems.TooManyConnections(_options.MaxConnectionsPerUser);
         var admission = Admission.Unknown;
