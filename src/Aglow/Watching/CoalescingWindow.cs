@@ -68,6 +68,8 @@ internal sealed class CoalescingWindow
 
     private void Grow(TimeSpan now)
     {
+        if (now == _countedAt)
+            return;
         var grown = _credit + ((now - _countedAt) * Share);
         _credit = grown < Burst ? grown : Burst;
         _countedAt = now;

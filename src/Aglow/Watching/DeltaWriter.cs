@@ -19,7 +19,8 @@ internal sealed class DeltaWriter(Definition defaultDefinition)
     private const int MaxEncoded = 256 * 1024;
 
     private readonly ArrayBufferWriter<byte> _encoded = new(64 * 1024);
-    private readonly ArrayBufferWriter<byte> _frame = new(64 * 1024);
+    private byte[] _frame = new byte[64 * 1024];
+    private int _length;
     private long _round;
     private bool _isFirst;
 
@@ -27,13 +28,19 @@ internal sealed class DeltaWriter(Definition defaultDefinition)
     public void Begin(Definition definition, long? id = null)
     {
         _isFirst = true;
-        _frame.ResetWrittenCount();
-        _frame.Write("{\"type\":\"presence\""u8);
+        _length = 0;
+        if (id is null && definition == defaultDefinition)
+        {
+            Write("{\"type\":\"presence\",\"users\":["u8);
+            return;
+        }
+
+        Write("{\"type\":\"presence\""u8);
         if (id is { } asked)
-            _frame.Write(Encoding.UTF8.GetBytes($",\"id\":{asked}"));
+            Write(Encoding.UTF8.GetBytes($",\"id\":{asked}"));
         if (definition != defaultDefinition)
-            _frame.Write(Encoding.UTF8.GetBytes($",\"definition\":\"{definition.Name}\""));
-        _frame.Write(",\"users\":["u8);
+            Write(Encoding.UTF8.GetBytes($",\"definition\":\"{definition.Name}\""));
+        Write(",\"users\":["u8);
     }
 
     /// <summary>Adds the record of a topic that all its watchers receive.</summary>
@@ -55,27 +62,41 @@ internal sealed class DeltaWriter(Definition defaultDefinition)
         }
 
         var (offset, length) = topic.EncodedAt;
-        _frame.Write(_encoded.WrittenSpan.Slice(offset, length));
+        Write(_encoded.WrittenSpan.Slice(offset, length));
     }
 
     /// <summary>Adds the record of a topic as one watcher may see it, encoded for this message only.</summary>
     public void Append(Topic topic, Presence shown)
     {
         Separate();
-        _frame.Advance(topic.Write(_frame.GetSpan(topic.MaxBytes(shown)), shown));
+        MakeRoom(topic.MaxBytes(shown));
+        _length += topic.Write(_frame.AsSpan(_length), shown);
     }
 
     /// <summary>Ends the message and returns it.</summary>
     public ReadOnlySpan<byte> End()
     {
-        _frame.Write("]}"u8);
-        return _frame.WrittenSpan;
+        Write("]}"u8);
+        return _frame.AsSpan(0, _length);
     }
 
     private void Separate()
     {
         if (!_isFirst)
-            _frame.Write(","u8);
+            Write(","u8);
         _isFirst = false;
+    }
+
+    private void Write(ReadOnlySpan<byte> bytes)
+    {
+        MakeRoom(bytes.Length);
+        bytes.CopyTo(_frame.AsSpan(_length));
+        _length += bytes.Length;
+    }
+
+    private void MakeRoom(int more)
+    {
+        if (_frame.Length - _length < more)
+            Array.Resize(ref _frame, Math.Max(_length + more, 2 * _frame.Length));
     }
 }

@@ -325,7 +325,7 @@ public sealed class WatchHub : IAsyncDisposable
                 if (connection.Snapshots is not null)
                     _sender.SendSnapshotsSoon(connection);
                 if (connection.Outbox.IsDirty)
-                    _sender.Schedule(connection);
+                    _sender.Schedule(connection, _sender.Now);
                 break;
             case WatchCommandKind.Reply:
                 _sender.Answer(connection, (byte[])command.Payload!);

@@ -53,7 +53,7 @@ internal sealed class WatchSender
         _topics = topics;
         _connections = connections;
         _writer = new DeltaWriter(definitions.Default);
-        Sights = new Sights(topics, connections, checks, visibilities, clock, _writer, MakeDue);
+        Sights = new Sights(topics, connections, checks, visibilities, clock, _writer, (watcher, index) => MakeDue(watcher, index, Now));
         metrics.Count("aglow.deliveries", "Changes sent to watchers, one for each watcher.", () => Deliveries);
         metrics.Count("aglow.frames", "Frames of changes sent.", () => Volatile.Read(ref _frames));
         metrics.Count(
@@ -103,18 +103,19 @@ internal sealed class WatchSender
     /// <summary>Handles a topic that changed. <paramref name="told"/>: what its watchers received last; null: nothing.</summary>
     public void Changed(Topic topic, Presence? told)
     {
+        var now = Now;
         foreach (var watcher in topic.Watchers)
-            MakeDue(_connections[Topic.ConnectionOf(watcher)]!, Topic.IndexOf(watcher));
+            MakeDue(_connections[Topic.ConnectionOf(watcher)]!, Topic.IndexOf(watcher), now);
         // the first read of a user is a snapshot, not a change
         if (told is { } before)
             _lags.Changed(topic, before, _turns.Added);
     }
 
     // The connection's next turn sends it.
-    private void MakeDue(WatchConnection connection, int index)
+    private void MakeDue(WatchConnection connection, int index, TimeSpan now)
     {
         Mark(connection, index);
-        Schedule(connection);
+        Schedule(connection, now);
     }
 
     private void Mark(WatchConnection connection, int index)
@@ -166,12 +167,13 @@ internal sealed class WatchSender
         }
     }
 
-    public void Schedule(WatchConnection connection)
+    /// <summary>Sends the connection's changes in its turn, unless it has no room.</summary>
+    public void Schedule(WatchConnection connection, TimeSpan now)
     {
         if (connection.IsScheduled || connection.IsBusy)
             return;
         connection.IsScheduled = true;
-        _turns.Add(connection, Now);
+        _turns.Add(connection, now);
     }
 
     /// <summary>Sends a connection's snapshots after the next read.</summary>
@@ -302,20 +304,26 @@ internal sealed class WatchSender
     {
         var frames = 0;
         // one frame for each definition; nearly always just one
-        for (var index = connection.Outbox.NextDirty(0); index >= 0 && !connection.IsBusy; index = connection.Outbox.NextDirty(0))
+        for (var first = connection.Outbox.NextDirty(0); first >= 0 && !connection.IsBusy;)
         {
-            var definition = _topics[connection.Outbox.Topics[index]]!.Definition;
+            var definition = _topics[connection.Outbox.Topics[first]]!.Definition;
             _writer.Begin(definition);
             var told = 0;
-            for (; index >= 0; index = connection.Outbox.NextDirty(index + 1))
+            var ofAnother = -1;
+            for (var index = first; index >= 0; index = connection.Outbox.NextDirty(index + 1))
             {
                 var topic = _topics[connection.Outbox.Topics[index]]!;
                 if (topic.Definition != definition)
+                {
+                    ofAnother = ofAnother < 0 ? index : ofAnother;
                     continue;
+                }
+
                 Clear(connection, index);
                 told += Sights.TryAppend(connection, index, topic, isAsked: false) ? 1 : 0;
             }
 
+            first = ofAnother;
             if (told == 0)
                 continue;
             Volatile.Write(ref _deliveries, _deliveries + told);
