@@ -13,7 +13,7 @@ public abstract class PlaneStoreContract : IAsyncLifetime
 {
     // both ends of the number range, both sides of 2^31, neighbours (256 pages), and numbers that share a page
     private static readonly uint[] People =
-        [0, 1, 255, 256, 512, 65_280, (65_280 << 8) - 1, 65_280 << 8, int.MaxValue, 1u << 31, uint.MaxValue - 1, uint.MaxValue];
+        [0, 1, 255, 256, 512, 65_280, (65_280 << 8) - 1, 65_280 << 8, int.MaxValue, 1u << 31, uint.MaxValue - 256, uint.MaxValue - 1];
 
     private IPlaneStore _store = null!;
 
@@ -115,9 +115,18 @@ public abstract class PlaneStoreContract : IAsyncLifetime
     [Fact]
     public async Task Pages_list_what_was_written_ascending()
     {
-        await WriteAsync([uint.MaxValue, 3, 2, 3 + 256], [100, 100, 100, 100]);
-        (await _store.PagesAsync(Plane.Pulse)).ShouldBe([2, 3, PageLayout.Page(uint.MaxValue)]);
+        await WriteAsync([uint.MaxValue - 1, 3, 2, 3 + 256], [100, 100, 100, 100]);
+        (await _store.PagesAsync(Plane.Pulse)).ShouldBe([2, 3, PageLayout.Page(uint.MaxValue - 1)]);
         (await _store.PagesAsync(Plane.Activity)).ShouldBeEmpty();
+    }
+
+    [Fact]
+    public async Task An_ID_without_an_index_was_never_seen()
+    {
+        // the first shares the page of the index that is never given
+        uint[] users = [uint.MaxValue - 256, 3];
+        await WriteAsync(users, [100, 101]);
+        (await ReadAsync(UserId.Nobody, users[0], UserId.Nobody, users[1])).ShouldBe([Pulse.Never, 100u, Pulse.Never, 101u]);
     }
 
     [Fact]

@@ -4,6 +4,7 @@ using Aglow.Model;
 using Aglow.Redis;
 using Aglow.Redis.Connections;
 using Aglow.Redis.Hints;
+using Aglow.Redis.Replicas;
 using Aglow.Storage;
 using Aglow.Watching;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -120,6 +121,31 @@ public sealed class RedisAloneTests(RedisServers servers) : RedisPlaneStoreTests
         refused.IsFaulted.ShouldBeTrue();
         refused.Exception!.InnerException.ShouldBeOfType<StoreUnavailableException>();
         store.Outages.ShouldBe(known + 1);
+    }
+
+    [Fact]
+    public async Task An_ID_without_an_index_is_read_although_the_server_of_its_page_is_lost()
+    {
+        await using var server = await RedisProcess.StartAsync();
+        var cluster = await ConnectAsync($"{server.Endpoint}");
+        await using var replicas = new ReplicaConfirmations(
+            await RedisConnections.ConnectAsync(RedisAddress.Parse($"{server.Endpoint}"), TimeProvider.System),
+            cluster, ofArrivals: false, TimeProvider.System, new RedisLog(NullLogger.Instance));
+        await using var store = new RedisPlaneStore(cluster, replicas);
+        uint[] users = [UserId.Nobody, 42, UserId.Nobody];
+        var words = new uint[users.Length];
+        await store.ExchangeAsync(Plane.Pulse, 42, 100);
+        await store.ReadAsync(Plane.Pulse, users, words);
+        words.ShouldBe([Pulse.Never, 100u, Pulse.Never]);
+        await server.KillAsync();
+        await Eventually.HoldsAsync(() => !store.IsReachable);
+        await Should.ThrowAsync<StoreUnavailableException>(async () => await store.ReadAsync(Plane.Pulse, users, words));
+        await Should.ThrowAsync<StoreUnavailableException>(async () => await store.ReplicatedAsync(users, isLeave: true));
+        users[1] = UserId.Nobody;
+        await store.ReadAsync(Plane.Pulse, users, words);
+        words.ShouldAllBe(word => word == Pulse.Never);
+        // nothing of theirs can be lost with a server
+        await store.ReplicatedAsync(users, isLeave: true);
     }
 
     [Fact]

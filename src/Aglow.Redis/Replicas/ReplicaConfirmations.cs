@@ -41,7 +41,13 @@ internal sealed class ReplicaConfirmations(
             return default;
         var pages = new Dictionary<ShardReplicas, int>();
         foreach (var user in users)
-            pages[ShardOf(user, out var page)] = page;
+        {
+            if (user != UserId.Nobody)
+                pages[ShardOf(user, out var page)] = page;
+        }
+
+        if (pages.Count == 0)
+            return default;
         return CountAsync([.. pages.Select(static one => one.Key.JoinAsync(one.Value))], users.Length);
     }
 

@@ -111,17 +111,21 @@ internal sealed class WordBatch(RedisCluster cluster, ConcurrentBag<WordBatch> p
 
     /// <summary>
     /// Sends the batch. Completes when every command is answered or has failed (<see cref="Failure"/>). Words without an answer are
-    /// <see cref="Pulse.Refused"/>.
+    /// <see cref="Pulse.Refused"/>. The word of <see cref="UserId.Nobody"/> is known without a read.
     /// </summary>
     public Task SendAsync(bool isWrite)
     {
         _isWrite = isWrite;
+        var sending = Count;
+        // the highest index, so it has the last place
+        if (!isWrite && Count > 0 && UserOf(Count - 1) == UserId.Nobody)
+            _words[--sending] = Pulse.Never;
         var runs = 0;
-        for (var start = 0; start < Count;)
+        for (var start = 0; start < sending;)
         {
             var page = PageOf(start);
             var end = start + 1;
-            while (end < Count && end - start < WordsPerCommand && PageOf(end) == page)
+            while (end < sending && end - start < WordsPerCommand && PageOf(end) == page)
                 end++;
             if (runs == _runs.Count)
                 _runs.Add(new WordsRun(this));

@@ -16,6 +16,8 @@ namespace Aglow.Storage;
 /// words that are unknown are <see cref="Pulse.Refused"/>.</item>
 /// <item>If the store repeats a write because its answer was lost, the old word is lost too. It then returns <see cref="Pulse.Never"/>, so
 /// that the caller publishes an arrival and all nodes check the user.</item>
+/// <item><see cref="UserId.Nobody"/> has no word. A read of it is <see cref="Pulse.Never"/> and needs no page, so callers need not filter
+/// IDs without an index, and a lost page never fails them. It is never written.</item>
 /// </list>
 /// In memory, the ValueTasks are already complete, so the hot path neither waits nor allocates.
 /// </remarks>
