@@ -26,6 +26,50 @@ public class LeaveTests
         (await rig.Writer.LeaveAsync(new uint[] { 1, 1 })).ShouldBe(0);
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Of_leaves_that_are_written_in_part_those_that_were_written_are_published(bool hasKinds)
+    {
+        await using var rig = new Rig(isRemote: true);
+        rig.Store.HasKinds = hasKinds;
+        var phone = new Device(1, DeviceKind.Mobile);
+        uint[] users = [1, 2, 3];
+        foreach (var user in users)
+            await rig.Writer.WriteAsync(user, active: false, hasKinds ? phone : default);
+        rig.Hints.Clear();
+        rig.Store.IsReadOnly = static page => page == 2;
+        await Should.ThrowAsync<StoreUnavailableException>(async () => await rig.Writer.LeaveAsync(users));
+        (TransitionKind, uint)[] published =
+        [
+            (TransitionKind.LeftEverywhere, 1), (TransitionKind.LeftEverywhere, 3), (TransitionKind.Left, 1), (TransitionKind.Left, 3),
+        ];
+        rig.Hints.ShouldBe(published);
+        users.Select(rig.Beliefs.Default.Contains).ShouldBe([false, true, false]);
+        // a retry finds only the other user online
+        rig.Store.IsReadOnly = static _ => false;
+        (await rig.Writer.LeaveAsync(users)).ShouldBe(1);
+        rig.Hints.ShouldBe([.. published, (TransitionKind.LeftEverywhere, 2), (TransitionKind.Left, 2)]);
+    }
+
+    [Fact]
+    public async Task A_word_in_the_future_is_not_published_as_left_until_it_is_replaced()
+    {
+        await using var rig = new Rig(isRemote: true);
+        uint[] users = [1, 2, 3];
+        await rig.Writer.WriteAsync(users, active: false, durable: true);
+        // a clock that was ahead wrote it
+        await rig.Store.ExchangeAsync(Plane.Pulse, 1, rig.Clock.Now + 100);
+        rig.Hints.Clear();
+        rig.Store.IsReadOnly = static page => page == 2;
+        await Should.ThrowAsync<StoreUnavailableException>(async () => await rig.Writer.LeaveAsync(users));
+        rig.Hints.ShouldBe([(TransitionKind.LeftEverywhere, 3u), (TransitionKind.Left, 3u)]);
+        rig.Beliefs.Default.Contains(1).ShouldBeTrue();
+        rig.Store.IsReadOnly = static _ => false;
+        (await rig.Writer.LeaveAsync(users)).ShouldBe(2);
+        Pulse.Left(rig.Store.Read(1)).ShouldBeTrue();
+    }
+
     [Fact]
     public async Task A_new_kind_of_device_is_published_even_if_the_pulse_cannot_be_written()
     {

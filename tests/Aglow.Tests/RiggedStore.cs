@@ -11,6 +11,12 @@ internal sealed class RiggedStore(bool isRemote) : IPlaneStore
     /// <summary>Which pages cannot be reached.</summary>
     public Predicate<int> IsAway { get; set; } = static _ => false;
 
+    /// <summary>Which pages can be read but not written.</summary>
+    public Predicate<int> IsReadOnly { get; set; } = static _ => false;
+
+    /// <summary>Whether some device named its kind.</summary>
+    public bool HasKinds { get; set; }
+
     /// <summary>Whether the store reports which pages are away. Otherwise only a read finds that.</summary>
     public bool SaysWhatIsAway { get; set; }
 
@@ -33,6 +39,8 @@ internal sealed class RiggedStore(bool isRemote) : IPlaneStore
     public Action OnPageRead { get; set; } = static () => { };
 
     public bool IsRemote => isRemote;
+
+    public bool IsInUse(Plane plane) => plane <= Plane.Activity || HasKinds;
 
     public bool IsKeepBacklogged => false;
 
@@ -60,7 +68,7 @@ internal sealed class RiggedStore(bool isRemote) : IPlaneStore
         for (var i = 0; i < users.Length; i++)
         {
             var user = users.Span[i];
-            var lost = IsAway(PageLayout.Page(user));
+            var lost = IsAway(PageLayout.Page(user)) || IsReadOnly(PageLayout.Page(user));
             old.Span[i] = lost ? Pulse.Refused : _store.Exchange(plane, user, words.Span[i]);
             away |= lost;
         }

@@ -15,6 +15,9 @@ internal sealed class LeaveWriter(
     AglowMetrics metrics)
 {
     /// <summary>Makes these users leave now. Users who are offline do not change. Returns how many left.</summary>
+    /// <exception cref="StoreUnavailableException">
+    /// Not every leave could be written. Those that were are published. The caller may send all again.
+    /// </exception>
     public async ValueTask<int> LeaveAsync(ReadOnlyMemory<uint> users, bool everywhere = true, Plane? kind = null)
     {
         if (users.IsEmpty)
@@ -33,26 +36,11 @@ internal sealed class LeaveWriter(
                     leaving.Span[count++] = users.Span[i];
             }
 
-            await LeaveKindsAsync(users, at.Now | Pulse.LeftBit, at, kind);
+            var failure = await TryLeaveKindsAsync(users, at, kind);
             if (count > 0)
-            {
-                leaving = leaving[..count];
-                var words = scratch.AsMemory(users.Length * 2, count);
-                words.Span.Fill(at.Now | Pulse.LeftBit);
-                // waiting renewals of these users are older than the leave
-                renewals?.Forget(leaving.Span);
-                await store.ExchangeAsync(Plane.Pulse, leaving, words, old[..count]);
-                if (AheadWords.MayBeAmong(old.Span[..count], at))
-                    await ahead.ReplaceAsync(Plane.Pulse, leaving, at.Now | Pulse.LeftBit, at);
-                store.Keep(Plane.Pulse, leaving.Span);
-                count = MoveLeftToFront(leaving.Span, old.Span, at);
-                if (everywhere && count > 0)
-                    bus.Publish(TransitionKind.LeftEverywhere, leaving.Span[..count]);
-                if (count > 0)
-                    bus.Publish(TransitionKind.Left, leaving.Span[..count]);
-                metrics.Left(count);
-            }
-
+                count = await LeaveOnlineAsync(leaving[..count], scratch.AsMemory(users.Length * 2, count), old[..count], at, everywhere);
+            if (failure is not null)
+                throw failure;
             // even if nothing changed: an earlier leave of these users may not be durable yet
             await store.KeptAsync();
             await store.ReplicatedAsync(users, isLeave: true);
@@ -100,6 +88,44 @@ internal sealed class LeaveWriter(
         await store.ReplicatedAsync(one, isLeave: true);
     }
 
+    // Writes leaves of users who are online, and publishes them. Returns how many left; they are moved to the front.
+    private async ValueTask<int> LeaveOnlineAsync(
+        Memory<uint> leaving, Memory<uint> words, Memory<uint> old, Moment at, bool everywhere)
+    {
+        words.Span.Fill(at.Now | Pulse.LeftBit);
+        // waiting renewals of these users are older than the leave
+        renewals?.Forget(leaving.Span);
+        try
+        {
+            await store.ExchangeAsync(Plane.Pulse, leaving, words, old);
+            if (AheadWords.MayBeAmong(old.Span, at))
+                await ahead.ReplaceAsync(Plane.Pulse, leaving, at.Now | Pulse.LeftBit, at);
+        }
+        catch (StoreUnavailableException)
+        {
+            // publish the users who were written now, because a retry finds them offline and publishes nothing
+            foreach (ref var word in old.Span)
+                word = AheadWords.IsAhead(word, at) ? Pulse.Refused : word;
+            Publish(leaving.Span, old.Span, at, everywhere);
+            throw;
+        }
+
+        return Publish(leaving.Span, old.Span, at, everywhere);
+    }
+
+    private int Publish(Span<uint> users, ReadOnlySpan<uint> old, Moment at, bool everywhere)
+    {
+        store.Keep(Plane.Pulse, users);
+        var left = users[..MoveLeftToFront(users, old, at)];
+        if (left.IsEmpty)
+            return 0;
+        if (everywhere)
+            bus.Publish(TransitionKind.LeftEverywhere, left);
+        bus.Publish(TransitionKind.Left, left);
+        metrics.Left(left.Length);
+        return left.Length;
+    }
+
     // Whether a leave at this moment that returned this old word made its user leave. It did not if a heartbeat of a later second came
     // first, or another leave.
     private static bool HasLeft(uint old, Moment at) =>
@@ -116,6 +142,20 @@ internal sealed class LeaveWriter(
         }
 
         return count;
+    }
+
+    // The failure, if not all kinds could be written. It does not keep users of other pages from leaving.
+    private async ValueTask<StoreUnavailableException?> TryLeaveKindsAsync(ReadOnlyMemory<uint> users, Moment at, Plane? only)
+    {
+        try
+        {
+            await LeaveKindsAsync(users, at.Now | Pulse.LeftBit, at, only);
+            return null;
+        }
+        catch (StoreUnavailableException failure)
+        {
+            return failure;
+        }
     }
 
     // Writes leaves on the planes of kinds. Words of users who are not online on a kind do not change.
