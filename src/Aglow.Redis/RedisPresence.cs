@@ -93,9 +93,9 @@ public sealed class RedisPresence : IOpenPresence
             await opened.StartAsync(options, rules ?? new RedisStoreOptions(), time, new AglowLog(logs.CreateLogger("Aglow")));
             return opened;
         }
-        catch
+        catch (Exception failure)
         {
-            await opened.CloseAsync();
+            await opened.CloseAsync(failure);
             throw;
         }
     }
@@ -105,15 +105,7 @@ public sealed class RedisPresence : IOpenPresence
     {
         if (_stop.IsCancellationRequested)
             return;
-        try
-        {
-            await CloseAsync();
-        }
-        finally
-        {
-            if (_directory is not null)
-                await _directory.DisposeAsync();
-        }
+        await Closing.AllAsync(() => CloseAsync(), () => _directory?.DisposeAsync() ?? default);
     }
 
     private async Task StartAsync(AglowOptions options, RedisStoreOptions rules, TimeProvider time, AglowLog events)
@@ -153,31 +145,19 @@ public sealed class RedisPresence : IOpenPresence
     }
 
     // Closes all that is open, also after a start that failed halfway. The directory stays open.
-    private async ValueTask CloseAsync()
-    {
-        await _stop.CancelAsync();
-        await _loop;
-        try
-        {
-            if (_presence is not null)
-                await _presence.StopAsync();
-        }
-        finally
-        {
-            // the feed records the last leaves here; it reads pages, so it stops before the store closes
-            if (_changes is not null)
-                await _changes.DisposeAsync();
-            if (_presence is not null)
-                await _presence.DisposeAsync();
-            if (_hints is not null)
-                await _hints.DisposeAsync();
-            if (_replicas is not null)
-                await _replicas.DisposeAsync();
-            await _cluster.DisposeAsync();
-            _metrics.Dispose();
-            _stop.Dispose();
-        }
-    }
+    private ValueTask CloseAsync(Exception? failure = null) => Closing.AfterAsync(
+        failure,
+        async () => await _stop.CancelAsync(),
+        async () => await _loop,
+        async () => await (_presence?.StopAsync() ?? Task.CompletedTask),
+        // the feed records the last leaves here; it reads pages, so it stops before the store closes
+        () => _changes?.DisposeAsync() ?? default,
+        () => _presence?.DisposeAsync() ?? default,
+        () => _hints?.DisposeAsync() ?? default,
+        () => _replicas?.DisposeAsync() ?? default,
+        _cluster.DisposeAsync,
+        Closing.Of(_metrics),
+        Closing.Of(_stop));
 
     // Words of these slots could not be written for this long, so leases of their users are held back. The lease itself covers an outage
     // of less than 2 s.

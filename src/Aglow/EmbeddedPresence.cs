@@ -1,6 +1,6 @@
-using System.Runtime.ExceptionServices;
 using Aglow.Changes;
 using Aglow.Demo;
+using Aglow.Diagnostics;
 using Aglow.Durable;
 using Aglow.Heartbeats;
 using Aglow.Sqlite;
@@ -110,17 +110,16 @@ public sealed class EmbeddedPresence : IOpenPresence
                 return default;
             }
         }
-        catch
+        catch (Exception failure)
         {
-            if (changes is not null)
-                await changes.DisposeAsync();
-            // also closes the journal
-            if (store is not null)
-                await store.DisposeAsync();
-            if (directory is not null)
-                await directory.DisposeAsync();
-            metrics.Dispose();
-            folder.Dispose();
+            await Closing.AfterAsync(
+                failure,
+                () => changes?.DisposeAsync() ?? default,
+                // also closes the journal
+                () => store?.DisposeAsync() ?? default,
+                () => directory?.DisposeAsync() ?? default,
+                Closing.Of(metrics),
+                Closing.Of(folder));
             throw;
         }
     }
@@ -133,34 +132,15 @@ public sealed class EmbeddedPresence : IOpenPresence
     {
         await _stop.CancelAsync();
         _stop.Dispose();
-        await CloseAsync(
+        await Closing.AllAsync(
             () => _demo?.DisposeAsync() ?? default,
             async () => await Presence.StopAsync(),
             Presence.DisposeAsync,
             // before the journal: only a connection that may write removes the WAL when it closes
             () => _changes?.DisposeAsync() ?? default,
             () => _demo?.Store.DisposeAsync() ?? _store.DisposeAsync(),
-            _directory.DisposeAsync);
-    }
-
-    // Closes each part, also after one that failed, and at last the folder. Throws the first failure.
-    private async ValueTask CloseAsync(params Func<ValueTask>[] parts)
-    {
-        ExceptionDispatchInfo? failure = null;
-        foreach (var close in parts)
-        {
-            try
-            {
-                await close();
-            }
-            catch (Exception e)
-            {
-                failure ??= ExceptionDispatchInfo.Capture(e);
-            }
-        }
-
-        _metrics.Dispose();
-        _folder.Dispose();
-        failure?.Throw();
+            _directory.DisposeAsync,
+            Closing.Of(_metrics),
+            Closing.Of(_folder));
     }
 }

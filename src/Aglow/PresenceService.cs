@@ -196,19 +196,11 @@ public sealed class PresenceService : IAsyncDisposable
     }
 
     /// <summary>Stops the loops. The owner of the store and the directory closes them.</summary>
-    public async Task StopAsync()
-    {
-        try
-        {
-            await Watchers.DisposeAsync();
-        }
-        finally
-        {
-            // a sweep must not run on a store that closes
-            await _sweep.StopAsync();
-            await _heartbeats.DisposeAsync();
-        }
-    }
+    public async Task StopAsync() => await Closing.AllAsync(
+        Watchers.DisposeAsync,
+        // a sweep must not run on a store that closes
+        async () => await _sweep.StopAsync(),
+        _heartbeats.DisposeAsync);
 
     // ---- keys -------------------------------------------------------------------------------------------------------------
 
@@ -458,17 +450,14 @@ public sealed class PresenceService : IAsyncDisposable
         await HeartbeatAsync(await RegisterAsync(user), active);
 
     /// <inheritdoc/>
-    public async ValueTask DisposeAsync()
-    {
-        await Watchers.DisposeAsync();
-        if (_counts is not null)
-            await _counts.DisposeAsync();
-        await _sweep.DisposeAsync();
-        await _heartbeats.DisposeAsync();
-        Beliefs.Dispose();
-        Visibilities.Dispose();
-        _locks.Dispose();
-    }
+    public ValueTask DisposeAsync() => Closing.AllAsync(
+        Watchers.DisposeAsync,
+        () => _counts?.DisposeAsync() ?? default,
+        _sweep.DisposeAsync,
+        _heartbeats.DisposeAsync,
+        Closing.Of(Beliefs),
+        Closing.Of(Visibilities),
+        Closing.Of(_locks));
 
     // Activity of a hidden user is not written, so that other users cannot distinguish them from a user who left.
     private bool IsHidden(uint user) => Claims.IsHidden(user, Clock.Now);

@@ -1,5 +1,6 @@
 using System.Net;
 using System.Runtime.InteropServices;
+using Aglow.Diagnostics;
 using Aglow.Model;
 using Aglow.Storage;
 using StackExchange.Redis;
@@ -253,12 +254,13 @@ internal sealed class RedisCluster : IAsyncDisposable
     {
         if (_stop.IsCancellationRequested)
             return;
-        await _stop.CancelAsync();
-        await _loop;
-        await _map.CloseAsync();
-        await _connections.DisposeAsync();
-        await _configuring;
-        _stop.Dispose();
+        await Closing.AllAsync(
+            async () => await _stop.CancelAsync(),
+            async () => await _loop,
+            async () => await _map.CloseAsync(),
+            _connections.DisposeAsync,
+            async () => await _configuring,
+            Closing.Of(_stop));
     }
 
     // A lock admits one writer at a time. Without it, the library would queue the command for a thread of its own.
