@@ -63,9 +63,13 @@ internal sealed class ApiKeys
     /// <exception cref="DataFolderException">The file cannot be read.</exception>
     public IReadOnlyList<StoredKey> Read()
     {
+        if (!Path.Exists(_path))
+            return [];
+        if (!PrivateFile.IsRegular(_path))
+            throw new DataFolderException($"{_path} is not a regular file: put the file of the keys back in its place.");
         try
         {
-            return File.Exists(_path) ? Check(JsonSerializer.Deserialize(File.ReadAllBytes(_path), StoredKeys.Default.StoredKeyArray)) : [];
+            return Check(JsonSerializer.Deserialize(File.ReadAllBytes(_path), StoredKeys.Default.StoredKeyArray));
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -175,8 +179,8 @@ internal sealed class ApiKeys
 
 /// <summary>The keys that a running server accepts: those of the file, at most a second old.</summary>
 /// <remarks>
-/// If the file is unreadable, damaged or gone, nothing changes: the present keys stay valid, and the log says so once. To revoke all keys,
-/// write an empty list.
+/// If the file is unreadable, damaged, gone or no regular file, nothing changes: the present keys stay valid, and the log says so once. To
+/// revoke all keys, write an empty list.
 /// </remarks>
 internal sealed class KeysInForce : IDisposable
 {
@@ -275,7 +279,8 @@ internal sealed class KeysInForce : IDisposable
             return null;
         }
 
-        return file.Exists ? (file.Length, file.LastWriteTimeUtc) : null;
+        // Read says what is wrong with a folder
+        return file.Exists ? (file.Length, file.LastWriteTimeUtc) : Path.Exists(_keys.FilePath) ? (-1, default) : null;
     }
 
     private sealed record KeyInForce(StoredKey Stored, byte[] Hash, Caller Caller);

@@ -1,3 +1,5 @@
+using System.Diagnostics;
+
 namespace Aglow.Server.Tests;
 
 /// <summary>
@@ -68,6 +70,45 @@ public class KeyFileTests
         }
 
         int Warnings() => server.Output.Split("keys that were valid before stay valid").Length - 1;
+    }
+
+    [Theory]
+    [InlineData("pipe")]
+    [InlineData("folder")]
+    public async Task A_path_that_is_no_file_for_a_while_is_read_again_when_it_is_one(string kind)
+    {
+        await using var server = await AglowProcess.StartAsync(null, Token.ServerFlags);
+        var key = await TokenServer.AddKeyAsync(server.Folder, "gateway", "read");
+        await Eventually.TrueAsync(async () => (await server.AskAsync(key, "GET", "/status/1")).Status == 200, 60, "the key is taken");
+        var path = Path.Combine(server.Folder, "keys.json");
+        var (away, one) = (path + ".away", await File.ReadAllTextAsync(path));
+        var other = await TokenServer.AddKeyAsync(server.Folder, "other", "read");
+        await Eventually.TrueAsync(async () => (await server.AskAsync(other, "GET", "/status/1")).Status == 200, 60, "it is read again");
+        File.Move(path, away);
+        if (kind == "folder")
+            Directory.CreateDirectory(path);
+        else
+            (await CommandAsync("mkfifo", path)).ShouldBe(0);
+        await Eventually.TrueAsync(() => Task.FromResult(Warnings() == 1), 60, $"a {kind} is logged");
+        server.Output.ShouldContain("keys.json is not a regular file");
+        (await server.AskAsync(other, "GET", "/status/1")).Status.ShouldBe(200);
+        await File.WriteAllTextAsync(away, one);
+        if (kind == "folder")
+            Directory.Delete(path);
+        File.Move(away, path, overwrite: true);
+        await Eventually.TrueAsync(async () => (await server.AskAsync(other, "GET", "/status/1")).Status == 401, 60, "it is read again");
+        (await server.AskAsync(key, "GET", "/status/1")).Status.ShouldBe(200);
+        Warnings().ShouldBe(1);
+
+        // between two moves, the server may also log that the file is gone
+        int Warnings() => server.Output.Split("not a regular file").Length - 1;
+
+        static async Task<int> CommandAsync(string name, string argument)
+        {
+            using var command = Process.Start(name, [argument]);
+            await command.WaitForExitAsync();
+            return command.ExitCode;
+        }
     }
 
     [Fact]

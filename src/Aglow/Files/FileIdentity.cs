@@ -10,6 +10,7 @@ namespace Aglow.Files;
 internal readonly partial record struct FileIdentity(ulong Device, ulong Inode)
 {
     private const int WorkingFolder = -100;
+    private const uint AskForType = 1;
     private const uint AskForInode = 0x100;
     private const uint AskForOwner = 0x18;
     private const int Write = 2;
@@ -17,8 +18,13 @@ internal readonly partial record struct FileIdentity(ulong Device, ulong Inode)
     // offsets of struct statx, which are the same on every processor
     private const int UserAt = 20;
     private const int GroupAt = 24;
+    private const int ModeAt = 28;
     private const int InodeAt = 32;
     private const int DeviceAt = 136;
+
+    // the part of a mode that tells the type, and the type of regular files
+    private const int TypeMask = 0xF000;
+    private const int RegularType = 0x8000;
 
     private static readonly bool HasStatx = OperatingSystem.IsLinux() && TryStatx();
 
@@ -40,6 +46,16 @@ internal readonly partial record struct FileIdentity(ulong Device, ulong Inode)
         return !HasStatx || statx(WorkingFolder, path, 0, AskForOwner, ref MemoryMarshal.GetReference(answer)) != 0
             ? null
             : (BinaryPrimitives.ReadUInt32LittleEndian(answer[UserAt..]), BinaryPrimitives.ReadUInt32LittleEndian(answer[GroupAt..]));
+    }
+
+    /// <summary>Whether there is a regular file at a path, or a link to one. Does not open it.</summary>
+    public static bool IsRegular(string path)
+    {
+        if (!HasStatx)
+            return File.Exists(path);
+        Span<byte> answer = stackalloc byte[256];
+        return statx(WorkingFolder, path, 0, AskForType, ref MemoryMarshal.GetReference(answer)) == 0
+            && (BinaryPrimitives.ReadUInt16LittleEndian(answer[ModeAt..]) & TypeMask) == RegularType;
     }
 
     /// <summary>Whether this process may write the file or folder, and the reason if not. Does not open it.</summary>

@@ -43,6 +43,12 @@ public static class PrivateFile
         return Create(path, FileShare.None);
     }
 
+    /// <summary>
+    /// Whether there is a regular file at a path, or a link to one. A reader that may not wait asks before it opens the file, because
+    /// opening a pipe waits for a writer.
+    /// </summary>
+    public static bool IsRegular(string path) => FileIdentity.IsRegular(path);
+
     /// <summary>Whether a file could not be opened because another process has locked it.</summary>
     internal static bool IsHeld(IOException e) => e.HResult is LockedOnLinux or LockedOnMac or LockedOnWindows;
 
