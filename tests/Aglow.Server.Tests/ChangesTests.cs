@@ -178,7 +178,7 @@ public class ChangesTests
         // off, and on again: changes in between were not recorded
         await using (var off = await AglowProcess.StartAsync(folder, "--changes-hours", "0"))
         {
-            (await off.GetAsync("/changes")).ShouldBeProblem(501, "--changes-hours 24");
+            (await off.GetAsync("/changes")).ShouldBeProblem(501, "Set AglowOptions.ChangesHours (--changes-hours) to 24.");
             (await off.StopAsync()).ShouldBe(0);
         }
 

@@ -27,7 +27,7 @@ public sealed class DataFolderTests : IDisposable
         {
             var line = Line(() => DataFolder.Open(_folder));
             line.ShouldContain($"process {Environment.ProcessId}");
-            line.ShouldContain("--data");
+            line.ShouldContain("AglowOptions.DataDirectory (--data)");
         }
 
         DataFolder.Open(_folder).Dispose();

@@ -107,7 +107,7 @@ public class LayerTests
 
     private static string NamespaceOf(string project, string folder) => folder.Length == 0 ? project : $"{project}.{folder}";
 
-    private static IEnumerable<string> SourcesOf(string project) =>
+    internal static IEnumerable<string> SourcesOf(string project) =>
         Directory.EnumerateFiles(Path.Combine(Source, project), "*.cs", SearchOption.AllDirectories)
             .Where(file => Path.GetRelativePath(Path.Combine(Source, project), file) is var path
                 && !path.StartsWith("obj", StringComparison.Ordinal) && !path.StartsWith("bin", StringComparison.Ordinal));

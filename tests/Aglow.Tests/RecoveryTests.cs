@@ -430,8 +430,8 @@ public class RecoveryTests
         await rig.Store.DisposeAsync();
         var journal = Journal.Open(rig.PresencePath, new AglowLog(NullLogger.Instance));
         await using var store = new JournaledPlaneStore(new PageBudget(1), journal);
-        Should.Throw<DataFolderException>(
-            () => journal.Load(store, rig.Clock, JournalRig.Lease)).Message.ShouldContain("--memory-megabytes");
+        Should.Throw<DataFolderException>(() => journal.Load(store, rig.Clock, JournalRig.Lease)).Message
+            .ShouldContain("AglowOptions.MemoryMegabytes (--memory-megabytes)");
         Directory.Delete(rig.Folder, recursive: true);
     }
 }

@@ -37,7 +37,8 @@ public class WebhookTargetsTests
 
         asked.ShouldBe(1);
         // the next connection resolves the name again, which now has another address
-        (await Should.ThrowAsync<HttpRequestException>(() => http.GetAsync(url))).ToString().ShouldContain("--webhooks-allow");
+        (await Should.ThrowAsync<HttpRequestException>(() => http.GetAsync(url))).ToString()
+            .ShouldContain("AglowOptions.WebhooksAllow (--webhooks-allow)");
         (await Should.ThrowAsync<HttpRequestException>(() => http.GetAsync(url))).ToString().ShouldContain("no address");
         asked.ShouldBe(3);
     }

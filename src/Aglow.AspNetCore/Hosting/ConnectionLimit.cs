@@ -44,8 +44,8 @@ internal sealed class ConnectionLimit(
         limits.Report(
             LimitReports.Connections,
             from,
-            $"More than {mostOfAnAddress} connections of one address (--max-connections-per-address). If that is a proxy, name it with "
-                + "--trusted-proxies.");
+            $"More than {mostOfAnAddress} connections of one address. If that is a proxy, raise AglowOptions.MaxConnectionsPerAddress "
+                + "(--max-connections-per-address), or name the proxy to aglow serve with --trusted-proxies.");
         connection.Abort();
         return Task.CompletedTask;
     };

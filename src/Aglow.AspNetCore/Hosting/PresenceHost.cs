@@ -54,7 +54,7 @@ internal sealed class PresenceHost(
     /// <summary>The problem that there is no feed. Its text says how to get one.</summary>
     public NotInThisDeploymentException NoFeed() => new(Presence.IsShared && options.ChangesHours > 0
         ? "This Redis cannot keep a feed of changes: it needs streams and scripts, as Redis 6.2 and Valkey have them."
-        : "This server records no changes. Start it with --changes-hours 24.");
+        : "This server records no changes. Set AglowOptions.ChangesHours (--changes-hours) to 24.");
 
     /// <summary>The feed of changes. If there is none, throws an exception that says how to get one.</summary>
     public IChangeFeed RequireChanges() => Presence.Changes

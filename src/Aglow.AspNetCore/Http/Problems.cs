@@ -163,13 +163,13 @@ internal static class Problems
     public static ProblemException OriginNotAllowed(string? origin) => new(
         StatusCodes.Status403Forbidden, "Origin not allowed",
         $"{(string.IsNullOrEmpty(origin) ? "A page of another origin" : $"A page of {Shorten(origin)}")} may not write here. "
-            + "The operator allows its origin with --allowed-origins.");
+            + "The operator allows its origin with AglowOptions.AllowedOrigins (--allowed-origins).");
 
     public static ProblemException HostNotKnown(string? host) => new(
         StatusCodes.Status403Forbidden, "Host not known",
         $"\"{Shorten(host ?? "")}\" is not a name of this machine, and in open mode nothing else is served on the loopback address. "
-            + "Call 127.0.0.1 or localhost; behind a proxy on this machine start the server with --trusted-proxies 127.0.0.1, "
-            + "or with --allow-open.");
+            + "Call 127.0.0.1 or localhost; behind a proxy on this machine set AglowOptions.IsBehindGateway "
+            + "(--trusted-proxies 127.0.0.1 or --allow-open).");
 
     public static ProblemException NotYours() => new(
         StatusCodes.Status403Forbidden, "Not yours", "You speak for yourself only. Name the user you are signed in as, or nobody.");

@@ -146,7 +146,8 @@ internal sealed class DemoDirectory(IUserDirectory behind, DemoPeople people, lo
     private ValueTask? Own(uint user) => people.Find(user) is null
         ? null
         : throw new NotInThisDeploymentException(
-            "The demo's people cannot be deleted, disabled or signed out: start the server without --demo, and they are gone.");
+            "The demo's people cannot be deleted, disabled or signed out. They are gone when the server starts without "
+                + $"{OptionNames.DemoPeople}.");
 
     private string[] Theirs(IReadOnlyList<string> keys) => [.. keys.Where(key => people.Find(key) is null)];
 

@@ -67,7 +67,7 @@ internal sealed class DataFolder : IDisposable
             held?.Dispose();
             throw new DataFolderException(
                 $"The data folder {full} cannot be used ({e.Message}): make it a folder that this user may write, with room on its disk, "
-                    + "or name another with --data.", e);
+                    + $"or name another: {OptionNames.DataDirectory}.", e);
         }
     }
 
@@ -138,7 +138,8 @@ internal sealed class DataFolder : IDisposable
         {
             var holder = File.Exists(pid) ? $"process {File.ReadAllText(pid).Trim()}" : "another process";
             throw new DataFolderException(
-                $"The data folder {folder} is in use by {holder}: stop that server, or name another folder with --data.", e);
+                $"The data folder {folder} is in use by {holder}: stop that server, or name another folder: {OptionNames.DataDirectory}.",
+                e);
         }
     }
 }

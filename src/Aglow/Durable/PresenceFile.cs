@@ -81,7 +81,7 @@ internal sealed class PresenceFile(string path, SqliteConnection connection, Pag
             {
                 throw new DataFolderException(
                     $"{path} was written by a newer Aglow (schema {version}, this one knows {SchemaVersion}): "
-                        + "start that version, or name another folder with --data.");
+                        + $"start that version, or name another folder: {OptionNames.DataDirectory}.");
             }
 
             Tell(connection, "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0");
@@ -272,13 +272,14 @@ internal sealed class PresenceFile(string path, SqliteConnection connection, Pag
             {
                 throw new DataFolderException(
                     $"{path} is not an Aglow file of words, or its beginning is damaged; nothing was changed. "
-                        + "Restore a backup, or name another folder with --data.");
+                        + $"Restore a backup, or name another folder: {OptionNames.DataDirectory}.");
             }
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             throw new DataFolderException(
-                $"{path} cannot be read ({e.Message}): give this user the right to, or name another folder with --data.", e);
+                $"{path} cannot be read ({e.Message}): give this user the right to, or name another folder: {OptionNames.DataDirectory}.",
+                e);
         }
     }
 
@@ -344,7 +345,7 @@ internal sealed class PresenceFile(string path, SqliteConnection connection, Pag
         {
             throw new DataFolderException(
                 $"{FilePath} was written by an older Aglow under a clock later than 2053, and its words cannot be told apart: "
-                    + "restore a backup, or name another folder with --data.");
+                    + $"restore a backup, or name another folder: {OptionNames.DataDirectory}.");
         }
 
         if (version < SealedFrom)

@@ -356,5 +356,5 @@ internal sealed class Recovery
 
     private DataFolderException OverBudget() => new(
         $"{_file.FilePath} holds more users than memory was allowed for ({_store.Budget.Pages / 4} MiB): "
-            + "allow more with --memory-megabytes; nothing was changed.");
+            + $"allow more with {OptionNames.MemoryMegabytes}; nothing was changed.");
 }

@@ -11,7 +11,7 @@ internal static class FileProblem
         SqliteException sqlite => Explain(file, sqlite),
         StoreUnavailableException damaged => new DataFolderException(damaged.Message, damaged),
         IOException or UnauthorizedAccessException => new DataFolderException(
-            $"{file} cannot be opened ({e.Message}): give this user the right to, or name another folder with --data.", e),
+            $"{file} cannot be opened ({e.Message}): give this user the right to, or name another folder: {OptionNames.DataDirectory}.", e),
         _ => null,
     };
 
@@ -24,7 +24,8 @@ internal static class FileProblem
             SQLitePCL.raw.SQLITE_CORRUPT => Damaged(file, e.Message).Message,
             SQLitePCL.raw.SQLITE_FULL => $"There is no room to write {file}: free some on its disk and start again.",
             SQLitePCL.raw.SQLITE_READONLY or SQLitePCL.raw.SQLITE_CANTOPEN or SQLitePCL.raw.SQLITE_PERM =>
-                $"{file} cannot be opened for writing ({e.Message}): give this user the right to, or name another folder with --data.",
+                $"{file} cannot be opened for writing ({e.Message}): give this user the right to, or name another folder: "
+                    + $"{OptionNames.DataDirectory}.",
             SQLitePCL.raw.SQLITE_BUSY or SQLitePCL.raw.SQLITE_LOCKED =>
                 $"{file} is held by another program (a backup, a SQLite shell): end that and start again.",
             _ => $"{file} cannot be read or written ({e.Message}): check its disk; nothing was overwritten.",

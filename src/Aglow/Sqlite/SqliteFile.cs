@@ -159,7 +159,8 @@ internal sealed class SqliteFile(string path, PageSeal seal) : IDisposable
                     + "start again.");
         if (found is not null && found != applicationId)
             throw new DataFolderException(
-                $"{path} is another program's SQLite file; nothing was changed. Move it away, or name another folder with --data.");
+                $"{path} is another program's SQLite file; nothing was changed. Move it away, or name another folder: "
+                    + $"{OptionNames.DataDirectory}.");
         return found is null;
     }
 
@@ -189,7 +190,7 @@ internal sealed class SqliteFile(string path, PageSeal seal) : IDisposable
         if (found > version)
             throw new DataFolderException(
                 $"{path} was written by a newer Aglow (schema {found}, this one knows {version}): start that version, or name another "
-                    + "folder with --data.");
+                    + $"folder: {OptionNames.DataDirectory}.");
         // A crash may have come before the file became a WAL file. This also finds an unwritable file now instead of later.
         Execute(connection, "PRAGMA journal_mode = WAL; BEGIN IMMEDIATE; ROLLBACK");
         while (found < version)
@@ -198,7 +199,7 @@ internal sealed class SqliteFile(string path, PageSeal seal) : IDisposable
             if (sql is null && found != sealedFrom - 1)
                 throw new DataFolderException(
                     $"{path} was written by an older Aglow (schema {found}, this one reads {version}): start that version on it, or name "
-                        + "another folder with --data.");
+                        + $"another folder: {OptionNames.DataDirectory}.");
             if (found == sealedFrom - 1)
                 seal ??= FirstSeal(connection, path);
             Execute(connection, $"BEGIN IMMEDIATE; {sql}; PRAGMA user_version = {++found}; COMMIT");

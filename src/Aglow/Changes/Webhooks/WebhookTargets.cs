@@ -75,7 +75,8 @@ internal sealed class WebhookTargets(
         return scheme == "https" && (Contains(allowed, address) || !Contains(NotPublic, address));
     }
 
-    private const string Refused = "url leads to a private network or to this machine: allow its network with --webhooks-allow CIDR";
+    private const string Refused =
+        $"url leads to a private network or to this machine: allow its network with {OptionNames.WebhooksAllow}";
 
     // false for an address of the other family
     private static bool Contains(IEnumerable<IPNetwork> networks, IPAddress address) => networks.Any(network => network.Contains(address));
