@@ -74,7 +74,8 @@ internal sealed class ClaimsBenchmark : Benchmark
         for (var user = 0; user < ends.Length; user += AtOnce)
         {
             await Task.WhenAll(Enumerable.Range(user, Math.Min(AtOnce, ends.Length - user)).Select(one => presence.SetClaimAsync(
-                (uint)one, new Claim("calendar", ClaimStatus.Busy, Said.Of("In a meeting", "📅", Pulse.FromUnix(ends[one])))).AsTask()));
+                (uint)one,
+                new Claim("calendar", ClaimStatus.Busy, StatusDetails.Of("In a meeting", "📅", Pulse.FromUnix(ends[one])))).AsTask()));
         }
 
         clock.Stop();

@@ -62,17 +62,17 @@ internal sealed class DirectoryBenchmark : Benchmark
         await using var directory = await OpenAsync();
         const string ask = "SELECT string_agg(name || ' = ' || current_setting(name), ', ') "
             + "FROM unnest(ARRAY['shared_buffers', 'fsync', 'synchronous_commit']) AS name";
-        run.Note($"{directory}; {await AskAsync(ask)}");
+        run.Note($"{directory}; {await QueryAsync(ask)}");
         await MeasureAsync(run, directory, least: 3_000, async () =>
         {
-            await AskAsync("VACUUM ANALYZE aglow.ids, aglow.profile");
-            return (long)(await AskAsync("SELECT pg_total_relation_size('aglow.ids') + pg_total_relation_size('aglow.profile')"))!;
+            await QueryAsync("VACUUM ANALYZE aglow.ids, aglow.profile");
+            return (long)(await QueryAsync("SELECT pg_total_relation_size('aglow.ids') + pg_total_relation_size('aglow.profile')"))!;
         });
 
         Task<PostgresUserDirectory> OpenAsync() => PostgresUserDirectory.OpenAsync(
             PostgresOptions.Parse(connection), TimeProvider.System, NullLoggerFactory.Instance);
 
-        async Task<object?> AskAsync(string sql)
+        async Task<object?> QueryAsync(string sql)
         {
             await using var source = NpgsqlDataSource.Create(connection);
             await using var command = source.CreateCommand(sql);

@@ -188,7 +188,7 @@ internal sealed class SingleStatuses(People people, int count) : Load
 
     public override string Name => $"GET /status/ID, {count} times";
 
-    public override void Send(Connection connection) => Ask(connection);
+    public override void Send(Connection connection) => SendRequest(connection);
 
     public override int Receive(Connection connection)
     {
@@ -197,13 +197,13 @@ internal sealed class SingleStatuses(People people, int count) : Load
             if (connection.ReceiveHttp().IndexOf("\"is_online\":true"u8) < 0)
                 throw new BenchmarkException("a user was not shown online.");
             if (i + 1 < count)
-                Ask(connection);
+                SendRequest(connection);
         }
 
         return 1;
     }
 
-    private void Ask(Connection connection) =>
+    private void SendRequest(Connection connection) =>
         connection.Send(connection.Head("GET", $"/status/{people.Next(ref _next, 1)[0]}", contentType: null, 0));
 }
 

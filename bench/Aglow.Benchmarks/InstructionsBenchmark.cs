@@ -201,7 +201,7 @@ internal sealed class InstructionsBenchmark : Benchmark
         {
             watcher.Send(Frames.Upgrade($"/ws?user_id={i}"));
             watcher.Send(Frames.WriteText($"{{\"type\":\"watch\",\"users\":[{users}]}}"));
-            Hear(watcher, (uint)(FirstWatched + (legs * ChangesPerLeg) - 1));
+            Receive(watcher, (uint)(FirstWatched + (legs * ChangesPerLeg) - 1));
         }
 
         return watchers;
@@ -211,10 +211,10 @@ internal sealed class InstructionsBenchmark : Benchmark
     {
         Call(calls, Request(calls, "/heartbeat", "application/json", Encoding.ASCII.GetBytes($"{{\"user_id\":{user}}}")), 1);
         foreach (var watcher in watchers)
-            Hear(watcher, user);
+            Receive(watcher, user);
     }
 
-    private static void Hear(Connection watcher, uint user) => watcher.ReceiveUntil(Encoding.ASCII.GetBytes($"\"user_id\":{user},"));
+    private static void Receive(Connection watcher, uint user) => watcher.ReceiveUntil(Encoding.ASCII.GetBytes($"\"user_id\":{user},"));
 
     // The instructions of the server during an action, and the time that it took.
     private static async Task<(long Instructions, TimeSpan Took)> CountAsync(Child server, string folder, Action action)

@@ -76,8 +76,8 @@ internal sealed class ConnectionTries(ServerCalls calls, TokenSource tokens, Agl
     /// <summary>The wait before the try that follows this one.</summary>
     public TimeSpan NextWait(TryResult last)
     {
-        if (last.ReconnectAfter is { } asked)
-            return asked;
+        if (last.ReconnectAfter is { } requested)
+            return requested;
         if (last.Failure is { Status: 429, RetryAfter: null })
             _failures = Math.Max(_failures, SlowestAttempt);
         var wait = Jitter.Retry(_failures++, options.FirstRetryWithin, options.RetryWithin, options.Random);
@@ -103,7 +103,7 @@ internal sealed class ConnectionTries(ServerCalls calls, TokenSource tokens, Agl
         {
             if (_dialedAt is { } at && DialSpacing - options.TimeProvider.GetElapsedTime(at) is { Ticks: > 0 } wait)
                 await Task.Delay(wait, options.TimeProvider, stop);
-            var token = await tokens.AskAsync(stop);
+            var token = await tokens.RequestAsync(stop);
             if (token is not null && token == _refusedToken && tokens.IsCallback)
                 return (null, _tokenRefusal);
             _refusedToken = null;

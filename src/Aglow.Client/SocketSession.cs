@@ -59,7 +59,7 @@ internal sealed class SocketSession(
     private long _silentAt;
     // the wait that the server asked for before it closes, and when this message came
     private TimeSpan? _reconnectAfter;
-    private long _reconnectHeardAt;
+    private long _reconnectReceivedAt;
 
     /// <summary>Whether the server has sent the welcome.</summary>
     public bool IsWelcome => _isWelcome;
@@ -104,7 +104,7 @@ internal sealed class SocketSession(
     public async Task<SessionEnd> RunAsync(CancellationToken stop)
     {
         using var ended = CancellationTokenSource.CreateLinkedTokenSource(stop, _silence.Token);
-        using var silence = options.TimeProvider.CreateTimer(_ => HearNothing(), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        using var silence = options.TimeProvider.CreateTimer(_ => OnSilence(), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
         _silenceTimer = silence;
         Wait(_silenceLimit);
         var sending = Task.CompletedTask;
@@ -126,7 +126,7 @@ internal sealed class SocketSession(
                 }
 
                 if (_isWelcome)
-                    Heard();
+                    OnReceived();
             }
 
             var code = (int?)socket.CloseStatus;
@@ -188,7 +188,7 @@ internal sealed class SocketSession(
         owner.Connected(ConnectionState.Open);
     }
 
-    private void Heard()
+    private void OnReceived()
     {
         Volatile.Write(ref _isProbing, 0);
         Wait(_silenceLimit);
@@ -209,7 +209,7 @@ internal sealed class SocketSession(
     }
 
     // If the timer comes late, this process did not run, and what came meanwhile is not read yet. So the connection gets one more chance.
-    private void HearNothing()
+    private void OnSilence()
     {
         if (options.TimeProvider.GetElapsedTime(Volatile.Read(ref _silentAt)) > LateAfter && TryProve())
             return;
@@ -248,7 +248,7 @@ internal sealed class SocketSession(
                 owner.Ticked();
                 break;
             case "presence":
-                watches.Heard(message.Id, message.Definition, message.Users ?? []);
+                watches.Received(message.Id, message.Definition, message.Users ?? []);
                 break;
             case "ok" when message.Id is { } id:
                 if (id == _leaveId)
@@ -269,7 +269,7 @@ internal sealed class SocketSession(
                 break;
             case "reconnect":
                 _reconnectAfter = TimeSpan.FromMilliseconds(Math.Clamp(message.AfterMs ?? 0, 0, 600_000));
-                _reconnectHeardAt = options.TimeProvider.GetTimestamp();
+                _reconnectReceivedAt = options.TimeProvider.GetTimestamp();
                 break;
             case "error":
                 Failed(message);
@@ -279,7 +279,7 @@ internal sealed class SocketSession(
 
     // A server that moves its clients to other nodes closes each at the given time. One that closes a single client does so at once.
     private TimeSpan? LeftToWait() =>
-        _reconnectAfter - options.TimeProvider.GetElapsedTime(_reconnectHeardAt) is { } left
+        _reconnectAfter - options.TimeProvider.GetElapsedTime(_reconnectReceivedAt) is { } left
             ? TimeSpan.FromTicks(Math.Max(0, left.Ticks))
             : null;
 
@@ -330,7 +330,7 @@ internal sealed class SocketSession(
     {
         try
         {
-            if (await tokens.AskAsync(ended) is not { } newer || newer == _token)
+            if (await tokens.RequestAsync(ended) is not { } newer || newer == _token)
                 return false;
             _token = newer;
             _newToken = newer;

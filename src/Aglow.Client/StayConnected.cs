@@ -124,7 +124,7 @@ internal sealed class StayConnected(
         var isConfirmed = false;
         try
         {
-            Say(ConnectionState.Closed);
+            SetState(ConnectionState.Closed);
             isConfirmed = session is not null && await session.LeaveAsync().WaitAsync(LeaveTimeout, options.TimeProvider);
         }
         catch (TimeoutException)
@@ -186,7 +186,7 @@ internal sealed class StayConnected(
     public void Connected(ConnectionState state)
     {
         // first, so that callers who wait for the connection find it open
-        Say(state);
+        SetState(state);
         lock (_gate)
         {
             _tries.Connected();
@@ -251,7 +251,7 @@ internal sealed class StayConnected(
             await session.CloseAsync();
         stop.Cancel();
         await loop;
-        Say(ConnectionState.Closed, evenIfLeaving: true);
+        SetState(ConnectionState.Closed, evenIfLeaving: true);
         watches.End(null);
         var closed = new AglowException(
             0, "Closed", "The client was closed before the server answered. The server may have done it or not.");
@@ -289,7 +289,7 @@ internal sealed class StayConnected(
     {
         while (true)
         {
-            Say(ConnectionState.Connecting);
+            SetState(ConnectionState.Connecting);
             _wake.Clear();
             var result = await _tries.RunAsync((socket, token, left) => RunSessionAsync(socket, token, left, stop), stop);
             // the client leaves or is disposed, so this end is not the server's
@@ -334,7 +334,7 @@ internal sealed class StayConnected(
 
             // first, so that a caller who sees an unknown user can find out why
             if (!isOver && !stop.IsCancellationRequested)
-                Say(ConnectionState.Connecting);
+                SetState(ConnectionState.Connecting);
             commands.Lost();
             watches.Lost();
         }
@@ -369,13 +369,13 @@ internal sealed class StayConnected(
             _refusal = why;
         }
 
-        Say(ConnectionState.Refused);
+        SetState(ConnectionState.Refused);
         Complete(why);
         commands.End(why);
         Report(why);
     }
 
-    private void Say(ConnectionState state, bool evenIfLeaving = false)
+    private void SetState(ConnectionState state, bool evenIfLeaving = false)
     {
         if (_leaving is not null && state != ConnectionState.Closed && !evenIfLeaving)
             return;

@@ -11,56 +11,56 @@ internal sealed class TokenSource(AglowClientOptions options)
     private static readonly TimeSpan Spacing = TimeSpan.FromSeconds(1);
 
     private readonly Lock _gate = new();
-    private Task<string>? _asking;
-    private long? _askedAt;
+    private Task<string>? _requesting;
+    private long? _requestedAt;
 
     /// <summary>Whether the application can supply a new token when one has ended.</summary>
     public bool IsCallback => options.AccessToken is not null;
 
     /// <summary>Gets a token, or null if none is used. A token that is less than a second old is used again.</summary>
     /// <exception cref="AglowException">The application gave no token.</exception>
-    public async Task<string?> GetAsync(CancellationToken cancellationToken) => await AskAsync(mayBeOld: true, cancellationToken);
+    public async Task<string?> GetAsync(CancellationToken cancellationToken) => await RequestAsync(mayBeOld: true, cancellationToken);
 
     /// <summary>Gets a new token from the application, at least a second after the last call.</summary>
     /// <exception cref="AglowException">The application gave no token.</exception>
-    public async Task<string?> AskAsync(CancellationToken cancellationToken) => await AskAsync(mayBeOld: false, cancellationToken);
+    public async Task<string?> RequestAsync(CancellationToken cancellationToken) => await RequestAsync(mayBeOld: false, cancellationToken);
 
-    private async Task<string?> AskAsync(bool mayBeOld, CancellationToken cancellationToken)
+    private async Task<string?> RequestAsync(bool mayBeOld, CancellationToken cancellationToken)
     {
-        if (options.AccessToken is not { } ask)
+        if (options.AccessToken is not { } callback)
             return options.Token;
         while (true)
         {
             var wait = TimeSpan.Zero;
-            Task<string>? asking;
+            Task<string>? requesting;
             lock (_gate)
             {
-                asking = _asking;
-                var isYoung = _askedAt is { } at && (wait = Spacing - options.TimeProvider.GetElapsedTime(at)) > TimeSpan.Zero;
-                if (asking is null || (asking.IsCompleted && !(mayBeOld && isYoung)))
+                requesting = _requesting;
+                var isYoung = _requestedAt is { } at && (wait = Spacing - options.TimeProvider.GetElapsedTime(at)) > TimeSpan.Zero;
+                if (requesting is null || (requesting.IsCompleted && !(mayBeOld && isYoung)))
                 {
-                    asking = null;
+                    requesting = null;
                     if (!isYoung)
                     {
-                        _askedAt = options.TimeProvider.GetTimestamp();
-                        asking = _asking = CallAsync(ask);
+                        _requestedAt = options.TimeProvider.GetTimestamp();
+                        requesting = _requesting = CallAsync(callback);
                     }
                 }
             }
 
-            if (asking is not null)
-                return await asking.WaitAsync(cancellationToken);
+            if (requesting is not null)
+                return await requesting.WaitAsync(cancellationToken);
             await Task.Delay(wait, options.TimeProvider, cancellationToken);
         }
     }
 
-    private async Task<string> CallAsync(Func<CancellationToken, ValueTask<string>> ask)
+    private async Task<string> CallAsync(Func<CancellationToken, ValueTask<string>> callback)
     {
         using var limit = new CancellationTokenSource(CallbackTimeout, options.TimeProvider);
         string? token;
         try
         {
-            token = await ask(limit.Token).AsTask().WaitAsync(limit.Token);
+            token = await callback(limit.Token).AsTask().WaitAsync(limit.Token);
         }
         catch (OperationCanceledException late) when (limit.IsCancellationRequested)
         {

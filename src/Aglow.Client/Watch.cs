@@ -16,10 +16,10 @@ internal sealed class WatchedUser(UserId id, string? definition)
     public bool IsCurrent { get; set; }
 
     /// <summary>Whether <see cref="Last"/> came after <c>stale</c>, so that it is valid.</summary>
-    public bool IsSaidWhileStale { get; set; }
+    public bool IsReceivedWhileStale { get; set; }
 
     /// <summary>Whether this connection asked the server to watch the user.</summary>
-    public bool IsTold { get; set; }
+    public bool IsRequested { get; set; }
 
     /// <summary>The ID of the newest message with this user, until it is answered.</summary>
     public long? PendingId { get; set; }
@@ -44,7 +44,7 @@ internal sealed class Watch(WatchTable table)
     private readonly Signal _signal = new();
 
     /// <summary>The users of this watch, with the record that the caller last received of each.</summary>
-    public Dictionary<WatchedUser, PresenceRecord?> Told { get; } = [];
+    public Dictionary<WatchedUser, PresenceRecord?> LastReceived { get; } = [];
 
     /// <summary>The error that ended the watch; null if there is none.</summary>
     public AglowException? Failure { get; private set; }

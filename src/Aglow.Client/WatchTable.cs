@@ -10,7 +10,7 @@ namespace Aglow.Client;
 /// <remarks>
 /// <code>
 ///   WatchAsync ─► Add, Remove ─► users to send ─► TryCompose ─► socket
-///   socket ─► Heard, Stale, Lost ─► known records ─► changed users of each watch ─► WatchAsync
+///   socket ─► Received, Stale, Lost ─► known records ─► changed users of each watch ─► WatchAsync
 /// </code>
 /// The table sends the difference between the wanted users and the users that the server knows, not a queue of requests. A thousand watches
 /// that begin and end in a row cost one frame or none. After a reconnect the difference is simply all users. Each watch has a set of
@@ -29,9 +29,9 @@ internal sealed class WatchTable
 
     private readonly Lock _gate = new();
     private readonly Dictionary<(UserId User, string? Definition), WatchedUser> _users = [];
-    private readonly HashSet<WatchedUser> _untold = [];
+    private readonly HashSet<WatchedUser> _dirty = [];
     private readonly HashSet<Watch> _watches = [];
-    private readonly Dictionary<WatchedUser, long> _askedAgainAtTick = [];
+    private readonly Dictionary<WatchedUser, long> _resentAtTick = [];
     private bool _isStale;
     private int _wanted;
 
@@ -71,9 +71,9 @@ internal sealed class WatchTable
                 if (!user.IsWanted)
                     _wanted++;
                 user.Watches.Add(watch);
-                watch.Told.Add(user, null);
+                watch.LastReceived.Add(user, null);
                 watch.Mark(user);
-                Retell(user);
+                UpdateDirty(user);
             }
 
             _watches.Add(watch);
@@ -88,19 +88,19 @@ internal sealed class WatchTable
         {
             if (!_watches.Remove(watch))
                 return;
-            foreach (var user in watch.Told.Keys)
+            foreach (var user in watch.LastReceived.Keys)
             {
                 user.Watches.Remove(watch);
                 if (user.IsWanted)
                     continue;
                 _wanted--;
-                Retell(user);
+                UpdateDirty(user);
             }
         }
     }
 
     /// <summary>Handles records of the server: changes, or (with an ID) the answer to one watch message.</summary>
-    public void Heard(long? id, string? definition, IReadOnlyList<WireRecord> records)
+    public void Received(long? id, string? definition, IReadOnlyList<WireRecord> records)
     {
         lock (_gate)
         {
@@ -108,11 +108,11 @@ internal sealed class WatchTable
             {
                 // The answer may include followed users, whom the server watches by itself. While the newest watch of a user has no answer,
                 // changes of that user do not count.
-                if (!_users.TryGetValue((record.UserId, definition), out var user) || !user.IsTold || user.PendingId != id)
+                if (!_users.TryGetValue((record.UserId, definition), out var user) || !user.IsRequested || user.PendingId != id)
                     continue;
                 user.Last = record.ToRecord();
                 user.IsCurrent = true;
-                user.IsSaidWhileStale = _isStale;
+                user.IsReceivedWhileStale = _isStale;
                 user.MarkChanged();
             }
 
@@ -140,15 +140,15 @@ internal sealed class WatchTable
             {
                 if (failure.IsTransient)
                 {
-                    _askedAgainAtTick[user] = id;
+                    _resentAtTick[user] = id;
                     continue;
                 }
 
                 user.PendingId = null;
-                user.IsTold = false;
+                user.IsRequested = false;
                 foreach (var watch in user.Watches)
                     watch.End(failure);
-                _untold.Remove(user);
+                _dirty.Remove(user);
                 if (!user.IsWanted)
                     _users.Remove((user.Id, user.Definition));
             }
@@ -165,7 +165,7 @@ internal sealed class WatchTable
             foreach (var user in _users.Values)
             {
                 if (user.PendingId is { } id)
-                    _askedAgainAtTick[user] = id;
+                    _resentAtTick[user] = id;
             }
         }
     }
@@ -175,16 +175,16 @@ internal sealed class WatchTable
     {
         lock (_gate)
         {
-            foreach (var (user, id) in _askedAgainAtTick)
+            foreach (var (user, id) in _resentAtTick)
             {
                 if (user.PendingId != id)
                     continue;
                 user.PendingId = null;
-                user.IsTold = !user.IsTold;
-                Retell(user);
+                user.IsRequested = !user.IsRequested;
+                UpdateDirty(user);
             }
 
-            _askedAgainAtTick.Clear();
+            _resentAtTick.Clear();
         }
     }
 
@@ -196,7 +196,7 @@ internal sealed class WatchTable
             _isStale = isStale;
             foreach (var user in _users.Values)
             {
-                user.IsSaidWhileStale = false;
+                user.IsReceivedWhileStale = false;
                 user.MarkChanged();
             }
         }
@@ -208,14 +208,14 @@ internal sealed class WatchTable
         lock (_gate)
         {
             _isStale = false;
-            _askedAgainAtTick.Clear();
+            _resentAtTick.Clear();
             foreach (var user in _users.Values.ToArray())
             {
                 user.IsCurrent = false;
-                user.IsTold = false;
+                user.IsRequested = false;
                 user.PendingId = null;
                 user.MarkChanged();
-                Retell(user);
+                UpdateDirty(user);
             }
         }
     }
@@ -237,7 +237,7 @@ internal sealed class WatchTable
         lock (_gate)
         {
             // unwatches first: they make room below the server's limit
-            if ((_untold.FirstOrDefault(static u => !u.IsWanted) ?? _untold.FirstOrDefault()) is not { } first)
+            if ((_dirty.FirstOrDefault(static u => !u.IsWanted) ?? _dirty.FirstOrDefault()) is not { } first)
                 return false;
             using var writer = new Utf8JsonWriter(frame, new JsonWriterOptions { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
             writer.WriteStartObject();
@@ -246,7 +246,7 @@ internal sealed class WatchTable
             if (first.Definition is { } definition)
                 writer.WriteString("definition"u8, definition);
             writer.WriteStartArray("users"u8);
-            foreach (var user in _untold)
+            foreach (var user in _dirty)
             {
                 if (user.IsWanted != first.IsWanted || user.Definition != first.Definition)
                     continue;
@@ -256,13 +256,13 @@ internal sealed class WatchTable
                     writer.WriteStringValue(key);
                 else
                     writer.WriteNumberValue(user.Id.Number);
-                user.IsTold = user.IsWanted;
+                user.IsRequested = user.IsWanted;
                 user.PendingId = id;
                 // a new watch of these users asks again
-                if (!user.IsTold)
+                if (!user.IsRequested)
                     (user.Last, user.IsCurrent) = (null, false);
                 // removes the user from the set, which is allowed during an enumeration
-                Retell(user);
+                UpdateDirty(user);
             }
 
             writer.WriteEndArray();
@@ -280,12 +280,14 @@ internal sealed class WatchTable
             {
                 if (user.Last is not { } last)
                     continue;
-                record = user.IsCurrent
-                    && (!_isStale || user.IsSaidWhileStale) ? last : new PresenceRecord(last.User, PresenceStatus.Unknown, last.LastSeen);
+                record = user.IsCurrent && (!_isStale || user.IsReceivedWhileStale)
+                    ? last
+                    : new PresenceRecord(last.User, PresenceStatus.Unknown, last.LastSeen);
                 // a new last seen alone is not worth a record while the user is online
-                if (watch.Told[user] is { } told && (record.IsOnline ? told with { LastSeen = record.LastSeen } : told) == record)
+                if (watch.LastReceived[user] is { } received
+                    && (record.IsOnline ? received with { LastSeen = record.LastSeen } : received) == record)
                     continue;
-                watch.Told[user] = record;
+                watch.LastReceived[user] = record;
                 return true;
             }
 
@@ -294,16 +296,16 @@ internal sealed class WatchTable
         }
     }
 
-    private void Retell(WatchedUser user)
+    private void UpdateDirty(WatchedUser user)
     {
-        if (user.IsTold != user.IsWanted)
+        if (user.IsRequested != user.IsWanted)
         {
-            _untold.Add(user);
+            _dirty.Add(user);
             Work.Set();
             return;
         }
 
-        _untold.Remove(user);
+        _dirty.Remove(user);
         if (!user.IsWanted && user.PendingId is null)
             _users.Remove((user.Id, user.Definition));
     }
@@ -316,7 +318,7 @@ internal sealed class WatchTable
         foreach (var user in users)
         {
             user.PendingId = null;
-            Retell(user);
+            UpdateDirty(user);
         }
 
         return users.Length > 0;

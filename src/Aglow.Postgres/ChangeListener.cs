@@ -22,11 +22,11 @@ internal sealed class ChangeListener(
 
     private readonly CancellationTokenSource _stop = new();
     private Task _loop = Task.CompletedTask;
-    private long _heard;
-    private bool _isSaidLost;
+    private long _received;
+    private bool _isLossLogged;
 
     /// <summary>Notifications received from other nodes.</summary>
-    public long Heard => Volatile.Read(ref _heard);
+    public long Received => Volatile.Read(ref _received);
 
     public void Start() => _loop = Task.Run(RunAsync);
 
@@ -54,15 +54,15 @@ internal sealed class ChangeListener(
             catch (Exception failure)
             {
                 // the writer reports that the server is away
-                if (!_isSaidLost && !writer.IsAway)
+                if (!_isLossLogged && !writer.IsAway)
                 {
                     log.NotHeard(PostgresFailure.Explain(failure, options).Message.TrimEnd('.'));
-                    _isSaidLost = true;
+                    _isLossLogged = true;
                 }
             }
 
             // reads what was missed meanwhile, and finds out whether the server answers
-            writer.Hear();
+            writer.ScheduleCatchUp();
             await Task.Delay(PauseBetweenAttempts * (0.5 + Random.Shared.NextDouble()), time, _stop.Token)
                 .ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
@@ -75,22 +75,22 @@ internal sealed class ChangeListener(
         {
             if (notification.Payload == node)
                 return;
-            Interlocked.Increment(ref _heard);
-            writer.Hear();
+            Interlocked.Increment(ref _received);
+            writer.ScheduleCatchUp();
         };
-        await SayAsync(connection, $"LISTEN {PostgresWriter.Channel}");
-        if (_isSaidLost)
+        await ExecuteAsync(connection, $"LISTEN {PostgresWriter.Channel}");
+        if (_isLossLogged)
             log.HeardAgain();
-        _isSaidLost = false;
-        writer.Hear();
+        _isLossLogged = false;
+        writer.ScheduleCatchUp();
         while (true)
         {
             if (!await connection.WaitAsync(CheckInterval, _stop.Token))
-                await SayAsync(connection, "SELECT 1");
+                await ExecuteAsync(connection, "SELECT 1");
         }
     }
 
-    private async Task SayAsync(NpgsqlConnection connection, string sql)
+    private async Task ExecuteAsync(NpgsqlConnection connection, string sql)
     {
         using var deadline = new Deadline(options.AnswersWithin);
         await using var command = new NpgsqlCommand(sql, connection);

@@ -294,7 +294,7 @@ internal sealed class ClaimCommand(uint user, Claim claim, uint now) : Directory
         Sql.Text(claim.Source),
         Sql.Number((long)claim.Status),
         Sql.TextOrNull(claim.SavedText),
-        Sql.TextOrNull(claim.Said?.Emoji),
+        Sql.TextOrNull(claim.Details?.Emoji),
         Sql.Number(claim.Until),
         Sql.Number(claim.Priority),
         Sql.Number(claim.SetAt),

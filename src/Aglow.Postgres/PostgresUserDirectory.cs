@@ -104,7 +104,9 @@ public sealed class PostgresUserDirectory : IUserDirectory
         metrics.Count(
             "aglow.directory.transactions", "Transactions that this node committed to the user directory.", () => _writer.Transactions);
         metrics.Count(
-            "aglow.directory.notifications", "Notifications of other nodes that they changed the user directory.", () => _listener.Heard);
+            "aglow.directory.notifications",
+            "Notifications of other nodes that they changed the user directory.",
+            () => _listener.Received);
         metrics.Count(
             "aglow.directory.catchups", "Times this node read what other nodes changed in the user directory.", () => _writer.CatchUps);
     }

@@ -55,7 +55,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
     private readonly ITimer _timer;
     private readonly Task _loop;
     // when each cause was last logged; there are few causes
-    private readonly Dictionary<string, long> _said = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, long> _loggedAt = new(StringComparer.Ordinal);
     private List<TaskCompletionSource> _waiting = [];
     private NpgsqlConnection? _connection;
     private int _isReadQueued;
@@ -64,7 +64,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
     private long _forgotAt;
     private long _awayAt;
     private bool _isAway;
-    private bool _isAwaySaid;
+    private bool _isAwayLogged;
     private bool _isOfWrites;
     private volatile bool _isComplete;
     private volatile bool _isBehind;
@@ -133,13 +133,13 @@ internal sealed class PostgresWriter : IAsyncDisposable
     /// <inheritdoc cref="IUserDirectory.CatchUpAsync"/>
     public async ValueTask CatchUpAsync()
     {
-        var told = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        var waiter = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         lock (_gate)
-            _waiting.Add(told);
-        Hear();
+            _waiting.Add(waiter);
+        ScheduleCatchUp();
         try
         {
-            await told.Task.WaitAsync(_isComplete ? _options.AnswersWithin : PostgresChanges.AllWithin, _time);
+            await waiter.Task.WaitAsync(_isComplete ? _options.AnswersWithin : PostgresChanges.AllWithin, _time);
         }
         catch (TimeoutException late)
         {
@@ -148,7 +148,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
     }
 
     /// <summary>Notes that another node changed something, and reads it at once or after the pause.</summary>
-    public void Hear()
+    public void ScheduleCatchUp()
     {
         _isBehind = true;
         var pause = PauseBetweenCatchUps - _time.GetElapsedTime(Volatile.Read(ref _caughtUpAt));
@@ -168,8 +168,8 @@ internal sealed class PostgresWriter : IAsyncDisposable
             await _connection.DisposeAsync();
         lock (_gate)
         {
-            foreach (var told in _waiting)
-                told.TrySetException(new StoreUnavailableException("The user directory is closed."));
+            foreach (var waiter in _waiting)
+                waiter.TrySetException(new StoreUnavailableException("The user directory is closed."));
         }
     }
 
@@ -287,14 +287,14 @@ internal sealed class PostgresWriter : IAsyncDisposable
             Arm(PauseBetweenCatchUps);
         if (failure is not null)
             NoteAway(failure);
-        foreach (var told in waiting)
+        foreach (var waiter in waiting)
         {
             if (failure is null)
-                told.TrySetResult();
+                waiter.TrySetResult();
             else
-                told.TrySetException(Explained(failure));
+                waiter.TrySetException(Explained(failure));
             // marks the exception as observed, because the caller may have stopped waiting
-            _ = told.Task.Exception;
+            _ = waiter.Task.Exception;
         }
     }
 
@@ -414,7 +414,7 @@ internal sealed class PostgresWriter : IAsyncDisposable
     private void NoteAway(Exception failure)
     {
         _isOfWrites |= PostgresFailure.IsOfWrites(failure);
-        Say(failure);
+        LogAway(failure);
         if (_isAway)
             return;
         _awayAt = _time.GetTimestamp();
@@ -423,13 +423,13 @@ internal sealed class PostgresWriter : IAsyncDisposable
         Arm(RetryInterval);
     }
 
-    private void Say(Exception failure)
+    private void LogAway(Exception failure)
     {
         var (cause, now) = (PostgresFailure.CauseOf(failure), _time.GetTimestamp());
-        if (_said.TryGetValue(cause, out var saidAt) && _time.GetElapsedTime(saidAt, now) < LogInterval)
+        if (_loggedAt.TryGetValue(cause, out var loggedAt) && _time.GetElapsedTime(loggedAt, now) < LogInterval)
             return;
-        _said[cause] = now;
-        _isAwaySaid = true;
+        _loggedAt[cause] = now;
+        _isAwayLogged = true;
         _log.Away(Explained(failure).Message);
     }
 
@@ -439,8 +439,8 @@ internal sealed class PostgresWriter : IAsyncDisposable
         if (!_isAway || (_isOfWrites && !hasWritten))
             return;
         Volatile.Write(ref _isAway, false);
-        if (_isAwaySaid)
+        if (_isAwayLogged)
             _log.Back(_options.ToString(), _time.GetElapsedTime(_awayAt).TotalSeconds);
-        (_isAwaySaid, _isOfWrites) = (false, false);
+        (_isAwayLogged, _isOfWrites) = (false, false);
     }
 }

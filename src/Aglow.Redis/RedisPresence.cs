@@ -51,7 +51,7 @@ public sealed class RedisPresence : IOpenPresence
     private SharedChanges? _changes;
     private PresenceService? _presence;
     private Task _loop = Task.CompletedTask;
-    private bool _isSaidSkewed;
+    private bool _isSkewLogged;
 
     private RedisPresence(RedisCluster cluster, ConfigurationOptions redis, IUserDirectory? directory, RedisLog log)
     {
@@ -194,9 +194,9 @@ public sealed class RedisPresence : IOpenPresence
         var clock = Presence.Clock;
         try
         {
-            var asked = clock.Time.GetTimestamp();
+            var queriedAt = clock.Time.GetTimestamp();
             var (seconds, stamp) = await _cluster.ReadTimeAsync();
-            if (clock.Time.GetElapsedTime(asked) > ExactWithin)
+            if (clock.Time.GetElapsedTime(queriedAt) > ExactWithin)
                 return;
             clock.Follow(seconds, stamp);
         }
@@ -208,10 +208,10 @@ public sealed class RedisPresence : IOpenPresence
 
         // the skew of the wall clock against the servers' clocks
         var skew = clock.WallAheadSeconds - clock.ErrorSeconds;
-        if (Math.Abs(skew) > SkewSeconds == _isSaidSkewed)
+        if (Math.Abs(skew) > SkewSeconds == _isSkewLogged)
             return;
-        _isSaidSkewed = !_isSaidSkewed;
-        if (_isSaidSkewed)
+        _isSkewLogged = !_isSkewLogged;
+        if (_isSkewLogged)
             _log.Skewed(skew);
     }
 

@@ -191,7 +191,7 @@ internal sealed class KeysInForce : IDisposable
     private readonly CancellationTokenSource _stop = new();
     private volatile Dictionary<string, KeyInForce> _byId = new(StringComparer.Ordinal);
     private (long Length, DateTime ChangedAt)? _seen;
-    private string? _saidWrong;
+    private string? _loggedWrong;
 
     /// <summary>Reads the file, and watches it from then on.</summary>
     /// <exception cref="DataFolderException">The file cannot be read.</exception>
@@ -227,18 +227,18 @@ internal sealed class KeysInForce : IDisposable
         try
         {
             var now = ReadStamp();
-            if (now == _seen && _saidWrong is null)
+            if (now == _seen && _loggedWrong is null)
                 return default;
             if (now is null && _seen is not null)
                 throw new FileNotFoundException($"{_keys.FilePath} is gone: restore it, or write an empty list to revoke all keys.");
             Take(_keys.Read());
-            (_seen, _saidWrong) = (now, null);
+            (_seen, _loggedWrong) = (now, null);
         }
         catch (Exception wrong) when (wrong is DataFolderException or IOException or UnauthorizedAccessException)
         {
-            if (wrong.Message != _saidWrong)
+            if (wrong.Message != _loggedWrong)
                 ServerLog.KeysKept(_log, Count, wrong.Message);
-            _saidWrong = wrong.Message;
+            _loggedWrong = wrong.Message;
         }
 
         return default;

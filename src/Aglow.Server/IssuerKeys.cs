@@ -11,7 +11,7 @@ internal sealed record PublishedKeys(string Issuer, IReadOnlyList<SecurityKey> K
 /// <summary>The keys of the tokens' issuer, by OpenID Connect discovery, and their rotation.</summary>
 /// <remarks>
 /// Keys are read at the first token. They are read again when a token names an unknown key, but at most once in
-/// <see cref="AskAgainAfter"/>, so invented key IDs cost the issuer nothing. They are also read again after <see cref="GoodFor"/>, so a
+/// <see cref="RetryAfter"/>, so invented key IDs cost the issuer nothing. They are also read again after <see cref="GoodFor"/>, so a
 /// withdrawn key does not stay valid for ever. If the issuer cannot be reached, known keys stay valid. Without known keys, tokens cannot be
 /// checked (503). Only one read runs at a time; other callers wait for it.
 /// Rejected: the library's own manager. It reads new keys in the background, so the first people with a new key would be refused.
@@ -19,7 +19,7 @@ internal sealed record PublishedKeys(string Issuer, IReadOnlyList<SecurityKey> K
 internal sealed class IssuerKeys(Uri authority, string? issuer, TimeProvider time, ILogger log) : IDisposable
 {
     private static readonly TimeSpan GoodFor = TimeSpan.FromMinutes(10);
-    private static readonly TimeSpan AskAgainAfter = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan RetryAfter = TimeSpan.FromSeconds(10);
 
     private readonly HttpClient _http = new() { Timeout = TimeSpan.FromSeconds(5), MaxResponseContentBufferSize = 1_000_000 };
     private readonly SemaphoreSlim _reading = new(1);
@@ -44,7 +44,7 @@ internal sealed class IssuerKeys(Uri authority, string? issuer, TimeProvider tim
         {
             if (_known != known)
                 return _known;
-            if (_triedAt is { } tried && time.GetElapsedTime(tried) < AskAgainAfter)
+            if (_triedAt is { } tried && time.GetElapsedTime(tried) < RetryAfter)
                 return null;
             _triedAt = time.GetTimestamp();
             return _known = await ReadAsync();

@@ -44,7 +44,7 @@ internal static class ServerProcess
         try
         {
             await StartAsync(app, options, stop.Token);
-            SayReady(log, options, app);
+            LogReady(log, options, app);
             await app.WaitForShutdownAsync(stop.Token);
         }
         catch (OperationCanceledException) when (stop.IsCancellationRequested)
@@ -101,7 +101,7 @@ internal static class ServerProcess
         else
             builder.Services.AddAglow(options.Presence);
         AddAccess(builder.Services, options);
-        if (Telemetry.IsAskedFor(options.Otlp))
+        if (Telemetry.IsRequested(options.Otlp))
         {
             Telemetry.Point(options.Otlp);
             builder.Services.AddHostedService<Telemetry>();
@@ -202,7 +202,7 @@ internal static class ServerProcess
         return long.TryParse(soft, out var files) ? Math.Max(files - 512, 16) : null;
     }
 
-    private static void SayReady(ILogger log, ServeOptions options, WebApplication app)
+    private static void LogReady(ILogger log, ServeOptions options, WebApplication app)
     {
         foreach (var warning in options.Warnings)
             ServerLog.Warn(log, warning);

@@ -31,7 +31,7 @@ internal sealed class Telemetry(AglowOptions options, ILogger<Telemetry> log) : 
     private ExportFailures? _failures;
 
     /// <summary>Whether the settings ask for telemetry.</summary>
-    public static bool IsAskedFor(string? otlp) =>
+    public static bool IsRequested(string? otlp) =>
         !string.Equals(Variable("OTEL_SDK_DISABLED"), "true", StringComparison.OrdinalIgnoreCase)
         && (otlp ?? Variable(Endpoint) ?? Variable("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT")
             ?? Variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")) is not null;
@@ -93,7 +93,7 @@ internal sealed class Telemetry(AglowOptions options, ILogger<Telemetry> log) : 
     private sealed class ExportFailures(ILogger log) : EventListener
     {
         private static readonly long Pause = (long)TimeSpan.FromMinutes(1).TotalMilliseconds;
-        private long _saidAt = -Pause;
+        private long _loggedAt = -Pause;
 
         protected override void OnEventSourceCreated(EventSource eventSource)
         {
@@ -105,8 +105,8 @@ internal sealed class Telemetry(AglowOptions options, ILogger<Telemetry> log) : 
         {
             if (log is null || eventData.Level > EventLevel.Error || eventData.EventId == 0)
                 return;
-            var (now, said) = (Environment.TickCount64, Volatile.Read(ref _saidAt));
-            if (now - said < Pause || Interlocked.CompareExchange(ref _saidAt, now, said) != said)
+            var (now, loggedAt) = (Environment.TickCount64, Volatile.Read(ref _loggedAt));
+            if (now - loggedAt < Pause || Interlocked.CompareExchange(ref _loggedAt, now, loggedAt) != loggedAt)
                 return;
             var what = string.Format(
                 CultureInfo.InvariantCulture, eventData.Message ?? "{0}", [.. eventData.Payload ?? (IEnumerable<object?>)[""]]);

@@ -30,7 +30,7 @@ public sealed class PresenceService : IAsyncDisposable
     // null if this node has all words
     private readonly OnlineCounts? _counts;
     private readonly KeyResolver _keys;
-    private readonly KeyResolver _askedKeys;
+    private readonly KeyResolver _requestedKeys;
     private readonly UserLocks _locks = new();
     private readonly AglowLog _log;
     private readonly ClaimWriter _claims;
@@ -62,10 +62,10 @@ public sealed class PresenceService : IAsyncDisposable
         Definitions = new Definitions(options);
         Beliefs = new Beliefs(Definitions, bus);
         KnownKeys = new KeyCache(options.KnownKeys);
-        AskedKeys = new KeyCache(options.KnownKeys);
+        RequestedKeys = new KeyCache(options.KnownKeys);
         Action<string, uint> registered = (key, index) => KeyRegistered?.Invoke(key, index);
         _keys = new KeyResolver(directory?.OfActs, KnownKeys, registered);
-        _askedKeys = new KeyResolver(directory, AskedKeys, registered);
+        _requestedKeys = new KeyResolver(directory, RequestedKeys, registered);
         _heartbeats = new HeartbeatWriter(store, bus, clock, Definitions, options, metrics);
         Statuses = new StatusReader(store, Claims, clock, options, metrics);
         _sweep = new SweepLoop(new Sweep(store, clock, Beliefs), clock, metrics, log, store.IsRemote);
@@ -75,7 +75,7 @@ public sealed class PresenceService : IAsyncDisposable
         _words = new StoredWords(store, _heartbeats, clock, Definitions.Default, changes is null ? null : changes.Note);
         _claims = new ClaimWriter(directory, Claims, _locks, _heartbeats, bus, clock, _words);
         Watchers = new WatchHub(
-            store, Statuses, _heartbeats, Beliefs, Definitions, Claims, Visibilities, KnownKeys, AskedKeys, bus, clock, metrics, log);
+            store, Statuses, _heartbeats, Beliefs, Definitions, Claims, Visibilities, KnownKeys, RequestedKeys, bus, clock, metrics, log);
         KeyRegistered += Watchers.Bind;
         _visibility = new VisibilityWriter(directory, Visibilities, _locks, options.RelationLimit, Watchers.Resight);
         _accounts = new AccountWriter(
@@ -93,8 +93,8 @@ public sealed class PresenceService : IAsyncDisposable
             "1 while words can be read and written, as far as is known.",
             () => IsStoreReachable && IsStoreWritable ? 1 : 0);
         if (directory is { IsShared: true })
-            directory.Changed += new DirectoryNews(directory, Claims, Accounts, Visibilities, Watchers, clock, log).Hear;
-        Accounts.Changed += _accounts.Hear;
+            directory.Changed += new DirectoryNews(directory, Claims, Accounts, Visibilities, Watchers, clock, log).Apply;
+        Accounts.Changed += _accounts.OnAccountChanged;
         bus.Subscribe((kind, users) =>
         {
             if (kind == TransitionKind.DeviceCame)
@@ -141,10 +141,10 @@ public sealed class PresenceService : IAsyncDisposable
     public KeyCache KnownKeys { get; }
 
     /// <summary>
-    /// The IDs that somebody asked about. They are apart from <see cref="KnownKeys"/>, so that the time of a first read does not tell
-    /// whether the user has come back.
+    /// The IDs of users whose statuses were requested. They are apart from <see cref="KnownKeys"/>, so that the time of a first read
+    /// does not tell whether the user has come back.
     /// </summary>
-    public KeyCache AskedKeys { get; }
+    public KeyCache RequestedKeys { get; }
 
     /// <summary>All claims.</summary>
     public Claims Claims { get; } = new();
@@ -208,15 +208,15 @@ public sealed class PresenceService : IAsyncDisposable
     public bool TryFindKnown(ReadOnlySpan<byte> key, out uint number) => KnownKeys.TryGet(key, out number);
 
     /// <summary>
-    /// The index of a user whose status is asked for; <see cref="UserId.Nobody"/> for an ID that has none. Registers nobody.
+    /// The index of a user whose status is requested; <see cref="UserId.Nobody"/> for an ID that has none. Registers nobody.
     /// </summary>
-    public ValueTask<uint> FindAskedAsync(UserId user) => _askedKeys.ResolveAsync(user, register: false);
+    public ValueTask<uint> FindRequestedAsync(UserId user) => _requestedKeys.ResolveAsync(user, register: false);
 
-    /// <summary>Finds the indexes of a batch that was read with <see cref="AskedKeys"/>: of users whose statuses are asked for.</summary>
-    public ValueTask FindAskedAsync(UserBatch users) => _askedKeys.ResolveAsync(users, register: false);
+    /// <summary>Finds the indexes of a batch that was read with <see cref="RequestedKeys"/>; registers nobody.</summary>
+    public ValueTask FindRequestedAsync(UserBatch users) => _requestedKeys.ResolveAsync(users, register: false);
 
     /// <summary>The same, and gives the indexes that are missing: durable when this completes.</summary>
-    public ValueTask RegisterAskedAsync(UserBatch users) => _askedKeys.ResolveAsync(users, register: true);
+    public ValueTask RegisterRequestedAsync(UserBatch users) => _requestedKeys.ResolveAsync(users, register: true);
 
     /// <summary>The index of a user who acts; <see cref="UserId.Nobody"/> for an ID that has none. Registers nobody.</summary>
     public ValueTask<uint> FindAsync(UserId user) => _keys.ResolveAsync(user, register: false);
@@ -443,7 +443,7 @@ public sealed class PresenceService : IAsyncDisposable
 
     /// <summary>One user's status.</summary>
     public async ValueTask<Presence> StatusAsync(UserId user, Definition? definition = null) =>
-        await StatusAsync(await FindAskedAsync(user), definition);
+        await StatusAsync(await FindRequestedAsync(user), definition);
 
     /// <summary>One heartbeat; gives the ID an index if it has none.</summary>
     public async ValueTask<Admission> HeartbeatAsync(UserId user, bool active = false) =>

@@ -111,7 +111,7 @@ public sealed class EndTests
         await connecting;
         var leaving = client.LeaveAsync();
         if (isConfirmed)
-            (await socket.HearAsync()).ShouldBe("leave");
+            (await socket.ReceiveAsync()).ShouldBe("leave");
         client.State.ShouldBe(ConnectionState.Closed);
 
         // rows that begin to watch while somebody signs out

@@ -142,19 +142,19 @@ internal static class HubApp
         Eventually.TrueAsync(async () => !(await app.StatusAsync(user)).IsOnline, $"{user} is offline");
 
     // The changes of a user from now on: the enumeration has begun when this returns.
-    public static ConcurrentQueue<PresenceChange> Hear(this OwnApp app, string user)
+    public static ConcurrentQueue<PresenceChange> Changes(this OwnApp app, string user)
     {
-        var heard = new ConcurrentQueue<PresenceChange>();
-        _ = HearAsync(app.Services.GetRequiredService<IPresenceEvents>(), UserId.Parse(user), heard);
-        return heard;
+        var changes = new ConcurrentQueue<PresenceChange>();
+        _ = CollectAsync(app.Services.GetRequiredService<IPresenceEvents>(), UserId.Parse(user), changes);
+        return changes;
     }
 
-    private static async Task HearAsync(IPresenceEvents events, UserId user, ConcurrentQueue<PresenceChange> heard)
+    private static async Task CollectAsync(IPresenceEvents events, UserId user, ConcurrentQueue<PresenceChange> changes)
     {
         await foreach (var change in events.ConfigureAwait(false))
         {
             if (change.User == user)
-                heard.Enqueue(change);
+                changes.Enqueue(change);
         }
     }
 }

@@ -71,7 +71,7 @@ public class HubTests
     {
         // it has a heartbeat interval and two seconds to come back
         await using var app = await HubApp.StartAsync(static o => o.HeartbeatSeconds = HubApp.Lease / 2);
-        var changes = app.Hear("ann");
+        var changes = app.Changes("ann");
         await using (var before = await app.ConnectAsync("ann"))
             await before.StopAsync();
         await using var after = await app.ConnectAsync("ann");
@@ -123,16 +123,16 @@ public class HubTests
         await using var app = await HubApp.StartAsync(
             hubs: static hubs => hubs.AddAglowPresencePush<Room>(static change => change.User.Key == "eve" ? null : Room.Group));
         await using var ann = await app.ConnectAsync("ann");
-        var heard = new ConcurrentQueue<string>();
-        ann.On<JsonElement>("presence", record => heard.Enqueue(record.GetRawText()));
+        var changes = new ConcurrentQueue<string>();
+        ann.On<JsonElement>("presence", record => changes.Enqueue(record.GetRawText()));
         await app.Presence.HeartbeatAsync(UserId.Parse("eve"));
         await app.Presence.HeartbeatAsync(UserId.Of(42));
         await using (var bob = await app.ConnectAsync("bob"))
             await bob.StopAsync();
-        await Eventually.TrueAsync(() => heard.Any(static text => text.Contains("\"bob\",\"is_online\":false")), "bob left");
-        heard.ShouldContain(static text => text.Contains("{\"user_id\":42,\"is_online\":true,\"status\":\"online\",\"last_seen\":1"));
-        heard.ShouldContain(static text => text.Contains("{\"user_id\":\"bob\",\"is_online\":true,"));
-        heard.ShouldNotContain(static text => text.Contains("eve"));
+        await Eventually.TrueAsync(() => changes.Any(static text => text.Contains("\"bob\",\"is_online\":false")), "bob left");
+        changes.ShouldContain(static text => text.Contains("{\"user_id\":42,\"is_online\":true,\"status\":\"online\",\"last_seen\":1"));
+        changes.ShouldContain(static text => text.Contains("{\"user_id\":\"bob\",\"is_online\":true,"));
+        changes.ShouldNotContain(static text => text.Contains("eve"));
     }
 
     [Fact]

@@ -92,7 +92,7 @@ internal sealed class ScriptedSocket(WebSocket socket)
     public Task CloseAsync(int code) => socket.CloseOutputAsync((WebSocketCloseStatus)code, null, CancellationToken.None);
 
     /// <summary>The next message of the client, as "type:users".</summary>
-    public async Task<string> HearAsync()
+    public async Task<string> ReceiveAsync()
     {
         using var limit = new CancellationTokenSource(Watching.Patience);
         var buffer = new byte[64 * 1024];

@@ -61,7 +61,8 @@ public class WatchTableTests
         return JsonNode.Parse(frame.WrittenSpan)!["users"]!.ToJsonString();
     }
 
-    private void Say(int user, string status) => _table.Heard(null, null, [new WireRecord(user, status != "offline", status, 1763763300)]);
+    private void Say(int user, string status) =>
+        _table.Received(null, null, [new WireRecord(user, status != "offline", status, 1763763300)]);
 
     private static string? Next(Watch watch) => watch.TryTake(out var record) ? $"{record.User}:{record.Status}" : null;
 }

@@ -10,7 +10,7 @@ internal sealed class Watching : IAsyncDisposable
     public static readonly TimeSpan Patience = TimeSpan.FromSeconds(90);
 
     private readonly CancellationTokenSource _stop = new();
-    private readonly ConcurrentQueue<PresenceRecord> _heard = new();
+    private readonly ConcurrentQueue<PresenceRecord> _received = new();
     private readonly SemaphoreSlim _news = new(0);
     private readonly Task _loop;
 
@@ -29,7 +29,7 @@ internal sealed class Watching : IAsyncDisposable
     {
         using var limit = new CancellationTokenSource(Patience);
         await _news.WaitAsync(limit.Token);
-        if (_heard.TryDequeue(out var record))
+        if (_received.TryDequeue(out var record))
             return record;
         await _loop;
         throw new InvalidOperationException("The watch has ended.");
@@ -54,7 +54,7 @@ internal sealed class Watching : IAsyncDisposable
     }
 
     /// <summary>Whether anything was said that was not read yet.</summary>
-    public bool HasNews => !_heard.IsEmpty;
+    public bool HasNews => !_received.IsEmpty;
 
     public async ValueTask DisposeAsync()
     {
@@ -70,7 +70,7 @@ internal sealed class Watching : IAsyncDisposable
         {
             await foreach (var record in records.WithCancellation(_stop.Token).ConfigureAwait(false))
             {
-                _heard.Enqueue(record);
+                _received.Enqueue(record);
                 _news.Release();
             }
         }

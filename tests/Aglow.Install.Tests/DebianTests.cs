@@ -63,8 +63,8 @@ public sealed partial class DebianTests(DebianPackage package) : IClassFixture<D
         await server.AnswersAsync(TokenOf("ann", secret));
         foreach (var place in new[] { "cmdline", "environ" })
             (await server.ProcAsync(place)).ShouldNotContain(Convert.ToBase64String(secret));
-        (await server.StopAsync()).ShouldBe(0, server.Said);
-        server.Said.ShouldNotContain(Convert.ToBase64String(secret));
+        (await server.StopAsync()).ShouldBe(0, server.Output);
+        server.Output.ShouldNotContain(Convert.ToBase64String(secret));
     }
 
     private static async Task ManualHasEveryFlagAsync(OtherRoot root)

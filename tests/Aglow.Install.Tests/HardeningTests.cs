@@ -41,7 +41,7 @@ public sealed partial class HardeningTests
         await using (var server = await Service.StartAsync([.. nobody, "strace", "-f", "-qq", "-D", "-o", log, .. serve]))
         {
             await server.AnswersAsync();
-            (await server.StopAsync()).ShouldBe(0, server.Said);
+            (await server.StopAsync()).ShouldBe(0, server.Output);
         }
 
         var lines = (await Tool.RunAsync([.. Tool.AsRoot, "cat", log])).Split('\n');

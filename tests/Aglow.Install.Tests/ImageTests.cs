@@ -79,6 +79,6 @@ public sealed class ImageTests : IAsyncLifetime
         var (code, _, errors) = await Tool.TryAsync([.. Tool.AsRoot, "touch", $"/proc/{server.Id}/root/app/more"]);
         (code, errors).ShouldSatisfyAllConditions(() => code.ShouldBe(1), () => errors.ShouldContain("Read-only file system"));
 
-        (await server.StopAsync()).ShouldBe(0, server.Said);
+        (await server.StopAsync()).ShouldBe(0, server.Output);
     }
 }

@@ -13,7 +13,7 @@ internal sealed partial class Service : IAsyncDisposable
     private static readonly TimeSpan Limit = TimeSpan.FromMinutes(2);
 
     private readonly Process _process;
-    private readonly StringBuilder _said = new();
+    private readonly StringBuilder _output = new();
     private readonly TaskCompletionSource<int> _id = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource<Uri> _ready = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
@@ -22,12 +22,12 @@ internal sealed partial class Service : IAsyncDisposable
     /// <summary>The process. Every program before it on the command line must replace itself with the next one (exec).</summary>
     public int Id => _id.Task.Result;
 
-    public string Said
+    public string Output
     {
         get
         {
-            lock (_said)
-                return _said.ToString();
+            lock (_output)
+                return _output.ToString();
         }
     }
 
@@ -44,13 +44,13 @@ internal sealed partial class Service : IAsyncDisposable
             UseShellExecute = false,
         })!;
         var service = new Service(process);
-        process.OutputDataReceived += (_, line) => service.Hear(line.Data, ready ?? ReadyLine());
-        process.ErrorDataReceived += (_, line) => service.Hear(line.Data, ready ?? ReadyLine());
+        process.OutputDataReceived += (_, line) => service.Receive(line.Data, ready ?? ReadyLine());
+        process.ErrorDataReceived += (_, line) => service.Receive(line.Data, ready ?? ReadyLine());
         process.BeginOutputReadLine();
         process.BeginErrorReadLine();
         using var limit = new CancellationTokenSource(Limit);
         if (await Task.WhenAny(service._ready.Task, process.WaitForExitAsync(limit.Token)) != service._ready.Task)
-            throw new InvalidOperationException($"It did not start: {service.Said}");
+            throw new InvalidOperationException($"It did not start: {service.Output}");
         return service;
     }
 
@@ -84,10 +84,10 @@ internal sealed partial class Service : IAsyncDisposable
         _process.Dispose();
     }
 
-    private void Hear(string? line, Regex ready)
+    private void Receive(string? line, Regex ready)
     {
-        lock (_said)
-            _said.Append(line).Append('\n');
+        lock (_output)
+            _output.Append(line).Append('\n');
         if (line?.Split(' ') is ["process", var number])
             _id.TrySetResult(int.Parse(number, CultureInfo.InvariantCulture));
         if (ready.Match(line ?? "") is { Success: true } match)

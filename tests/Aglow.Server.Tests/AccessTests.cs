@@ -118,7 +118,7 @@ public class AccessTests(TokenServer shared)
         foreach (var (who, expected) in row.Answers)
         {
             var me = SharedServer.NewKey("me");
-            (await _server.AskAsync(Token.Of(me), "POST", "/heartbeat")).Status.ShouldBe(200);
+            (await _server.CallAsync(Token.Of(me), "POST", "/heartbeat")).Status.ShouldBe(200);
             var status = await StatusOfAsync(row, me, CredentialOf(who, me, shared.Keys));
             if (status != expected)
                 wrong.Add($"{who}: {status} instead of {expected}");
@@ -145,18 +145,18 @@ public class AccessTests(TokenServer shared)
     {
         var missing = (await _server.GetAsync("/status/1")).ShouldBeProblem(401, "Authorization: Bearer");
         missing.Headers.WwwAuthenticate.ToString().ShouldBe("Bearer");
-        var refused = (await _server.AskAsync("a.b.c", "GET", "/status/1")).ShouldBeProblem(401, "Get another one");
+        var refused = (await _server.CallAsync("a.b.c", "GET", "/status/1")).ShouldBeProblem(401, "Get another one");
         refused.Headers.WwwAuthenticate.ToString().ShouldBe("Bearer error=\"invalid_token\"");
         refused.Text.ShouldNotContain("IDX");
-        (await _server.AskAsync(Token.Of("a", seconds: -61), "GET", "/status/1")).ShouldBeProblem(401, "has expired")
+        (await _server.CallAsync(Token.Of("a", seconds: -61), "GET", "/status/1")).ShouldBeProblem(401, "has expired")
             .Headers.WwwAuthenticate.ToString().ShouldBe("Bearer error=\"invalid_token\"");
         var me = SharedServer.NewKey("me");
         // one of the next second would be newer than the revocation
         var revoked = Token.Of(me);
-        (await _server.AskAsync(revoked, "POST", $"/users/{me}/revoke")).Status.ShouldBe(204);
-        (await _server.AskAsync(revoked, "GET", "/status/1")).ShouldBeProblem(401, "signed out everywhere")
+        (await _server.CallAsync(revoked, "POST", $"/users/{me}/revoke")).Status.ShouldBe(204);
+        (await _server.CallAsync(revoked, "GET", "/status/1")).ShouldBeProblem(401, "signed out everywhere")
             .Headers.WwwAuthenticate.ToString().ShouldBe("Bearer error=\"invalid_token\"");
-        (await _server.AskAsync(shared.Keys["read"], "POST", "/heartbeat", "{\"user_id\":1}"))
+        (await _server.CallAsync(shared.Keys["read"], "POST", "/heartbeat", "{\"user_id\":1}"))
             .ShouldBeProblem(403, "lacks the scope \"heartbeat\"");
     }
 
@@ -167,13 +167,13 @@ public class AccessTests(TokenServer shared)
     public async Task A_date_of_a_token_that_is_no_number_is_named(string date)
     {
         string With(JsonNode? value, byte[] secret) => Token.Signed(Token.Claims("a", c => c[date] = value), secret);
-        (await _server.AskAsync(With($"{Token.Now + 30}", Token.Secret), "GET", "/status/1"))
+        (await _server.CallAsync(With($"{Token.Now + 30}", Token.Secret), "GET", "/status/1"))
             .ShouldBeProblem(401, $"The token's {date} is not a number");
         foreach (var value in new JsonNode?[] { "tomorrow", "", true, null, new JsonArray(Token.Now) })
-            (await _server.AskAsync(With(value, Token.Secret), "GET", "/status/1")).ShouldBeProblem(401);
+            (await _server.CallAsync(With(value, Token.Secret), "GET", "/status/1")).ShouldBeProblem(401);
         // the reason is for those for whom the issuer signed
-        (await _server.AskAsync(With($"{Token.Now + 30}", new byte[32]), "GET", "/status/1")).ShouldBeProblem(401, "Get another one");
-        (await _server.AskAsync(Token.Signed(Token.Claims("a", c => c["iat"] = Token.Now - 0.5), Token.Secret), "GET", "/status/1"))
+        (await _server.CallAsync(With($"{Token.Now + 30}", new byte[32]), "GET", "/status/1")).ShouldBeProblem(401, "Get another one");
+        (await _server.CallAsync(Token.Signed(Token.Claims("a", c => c["iat"] = Token.Now - 0.5), Token.Secret), "GET", "/status/1"))
             .Status.ShouldBe(200);
     }
 
@@ -181,16 +181,16 @@ public class AccessTests(TokenServer shared)
     public async Task A_first_heartbeat_registers_its_own_subject_and_nothing_else()
     {
         var (me, other) = (SharedServer.NewKey("me"), SharedServer.NewKey("other"));
-        (await _server.AskAsync(Token.Of(me), "POST", "/heartbeat", $"{{\"user_id\":\"{other}\"}}")).ShouldBeProblem(403);
-        (await _server.AskAsync(Token.Of(me), "POST", "/heartbeat", $"{{\"user_ids\":[\"{me}\",\"{other}\"]}}")).ShouldBeProblem(403);
-        (await _server.AskAsync(Token.Of(me), "POST", $"/users/{other}/subscriptions", "{\"user_ids\":[1]}")).ShouldBeProblem(403);
+        (await _server.CallAsync(Token.Of(me), "POST", "/heartbeat", $"{{\"user_id\":\"{other}\"}}")).ShouldBeProblem(403);
+        (await _server.CallAsync(Token.Of(me), "POST", "/heartbeat", $"{{\"user_ids\":[\"{me}\",\"{other}\"]}}")).ShouldBeProblem(403);
+        (await _server.CallAsync(Token.Of(me), "POST", $"/users/{other}/subscriptions", "{\"user_ids\":[1]}")).ShouldBeProblem(403);
         foreach (var one in new[] { me, other })
-            (await _server.AskAsync(shared.Keys["read"], "GET", $"/users/{one}")).ShouldBeProblem(404);
-        (await _server.AskAsync(Token.Of(me), "POST", "/heartbeat")).Status.ShouldBe(200);
-        (await _server.AskAsync(shared.Keys["read"], "GET", $"/users/{me}")).Status.ShouldBe(200);
-        (await _server.AskAsync(Token.Of(me), "POST", $"/users/{me}/subscriptions", $"{{\"user_ids\":[\"{other}\"]}}"))
+            (await _server.CallAsync(shared.Keys["read"], "GET", $"/users/{one}")).ShouldBeProblem(404);
+        (await _server.CallAsync(Token.Of(me), "POST", "/heartbeat")).Status.ShouldBe(200);
+        (await _server.CallAsync(shared.Keys["read"], "GET", $"/users/{me}")).Status.ShouldBe(200);
+        (await _server.CallAsync(Token.Of(me), "POST", $"/users/{me}/subscriptions", $"{{\"user_ids\":[\"{other}\"]}}"))
             .Status.ShouldBe(200);
-        (await _server.AskAsync(shared.Keys["read"], "GET", $"/users/{other}")).ShouldBeProblem(404);
+        (await _server.CallAsync(shared.Keys["read"], "GET", $"/users/{other}")).ShouldBeProblem(404);
     }
 
     [Fact]
@@ -200,10 +200,10 @@ public class AccessTests(TokenServer shared)
         {
             foreach (var token in new[] { Token.Of($"{own}"), Token.Signed(Token.Claims("", c => c["sub"] = own), Token.Secret) })
             {
-                (await _server.AskAsync(token, "POST", "/heartbeat", $"{{\"user_id\":{own}}}")).Status.ShouldBe(200);
-                (await _server.AskAsync(token, "POST", "/heartbeat", $"{{\"user_id\":\"{own}\"}}")).Status.ShouldBe(200);
-                (await _server.AskAsync(token, "POST", "/heartbeat", $"{{\"user_id\":{own + 1}}}")).ShouldBeProblem(403);
-                (await _server.AskAsync(token, "POST", "/heartbeat", $"{{\"user_id\":\"0{own}\"}}")).ShouldBeProblem(403);
+                (await _server.CallAsync(token, "POST", "/heartbeat", $"{{\"user_id\":{own}}}")).Status.ShouldBe(200);
+                (await _server.CallAsync(token, "POST", "/heartbeat", $"{{\"user_id\":\"{own}\"}}")).Status.ShouldBe(200);
+                (await _server.CallAsync(token, "POST", "/heartbeat", $"{{\"user_id\":{own + 1}}}")).ShouldBeProblem(403);
+                (await _server.CallAsync(token, "POST", "/heartbeat", $"{{\"user_id\":\"0{own}\"}}")).ShouldBeProblem(403);
             }
         }
     }
@@ -246,19 +246,19 @@ public class AccessTests(TokenServer shared)
         var (me, other) = (SharedServer.NewKey("me"), "OTHER" + SharedServer.NewKey(""));
         var number = Random.Shared.NextInt64(1L << 31, long.MaxValue);
         var before = new Dictionary<string, string>();
-        await _server.AskAsync(Token.Of(me), "POST", "/heartbeat");
+        await _server.CallAsync(Token.Of(me), "POST", "/heartbeat");
         foreach (var somebody in new[] { other, $"{number}" })
         {
-            await _server.AskAsync(Token.Of(somebody), "POST", "/heartbeat");
-            await _server.AskAsync(Token.Of(somebody), "POST", "/offline");
-            before[somebody] = (await _server.AskAsync(Token.Of(somebody), "GET", $"/users/{somebody}")).Text;
+            await _server.CallAsync(Token.Of(somebody), "POST", "/heartbeat");
+            await _server.CallAsync(Token.Of(somebody), "POST", "/offline");
+            before[somebody] = (await _server.CallAsync(Token.Of(somebody), "GET", $"/users/{somebody}")).Text;
         }
 
         string Named(string text) => text.Replace("NUMBER", $"{number}").Replace("OTHER", other).Replace("%4fTHER", "%4f" + other[1..])
             .Replace("\"ME\"", $"\"{me}\"").Replace("=ME", $"={me}").Replace("/ME", $"/{me}");
-        (await _server.AskAsync(Token.Of(me), method, Named(path), body is null ? null : Named(body))).ShouldBeProblem(403);
+        (await _server.CallAsync(Token.Of(me), method, Named(path), body is null ? null : Named(body))).ShouldBeProblem(403);
         foreach (var (somebody, was) in before)
-            (await _server.AskAsync(Token.Of(somebody), "GET", $"/users/{somebody}")).Text.ShouldBe(was, "and nothing happened");
+            (await _server.CallAsync(Token.Of(somebody), "GET", $"/users/{somebody}")).Text.ShouldBe(was, "and nothing happened");
     }
 
     // ---- forged tokens --------------------------------------------------------------------------------------------------------
@@ -353,8 +353,8 @@ public class AccessTests(TokenServer shared)
     public async Task A_forged_token_is_refused_and_does_nothing(string how, Func<string, string> forge)
     {
         var user = SharedServer.NewKey("forged");
-        (await _server.AskAsync(forge(user), "POST", "/heartbeat")).ShouldBeProblem(401);
-        (await _server.AskAsync(shared.Keys["read"], "GET", $"/users/{user}")).ShouldBeProblem(404);
+        (await _server.CallAsync(forge(user), "POST", "/heartbeat")).ShouldBeProblem(401);
+        (await _server.CallAsync(shared.Keys["read"], "GET", $"/users/{user}")).ShouldBeProblem(404);
         // and on a socket, with the shortcut before HTTP and through HTTP
         await using var socket = await RawSocket.HandshakeAsync(_server.Address, "/ws", $"Authorization: Bearer {forge(user)}\r\n");
         (await socket.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 401 ", customMessage: how);
@@ -364,10 +364,10 @@ public class AccessTests(TokenServer shared)
     public async Task A_minutes_difference_of_clocks_is_forgiven()
     {
         var user = SharedServer.NewKey("me");
-        (await _server.AskAsync(Token.Of(user, seconds: -30), "POST", "/heartbeat")).Status.ShouldBe(200);
-        (await _server.AskAsync(Token.Signed(Token.Claims(user, c => c["nbf"] = Token.Now + 30), Token.Secret), "POST", "/heartbeat"))
+        (await _server.CallAsync(Token.Of(user, seconds: -30), "POST", "/heartbeat")).Status.ShouldBe(200);
+        (await _server.CallAsync(Token.Signed(Token.Claims(user, c => c["nbf"] = Token.Now + 30), Token.Secret), "POST", "/heartbeat"))
             .Status.ShouldBe(200);
-        (await _server.AskAsync(
+        (await _server.CallAsync(
             Token.Signed(Token.Claims(user, c => c["aud"] = new JsonArray("another", Token.Audience)), Token.Secret), "POST", "/heartbeat"))
             .Status.ShouldBe(200);
     }
@@ -376,9 +376,9 @@ public class AccessTests(TokenServer shared)
     public async Task A_token_of_a_clock_that_is_off_by_more_says_to_compare_the_clocks()
     {
         var user = SharedServer.NewKey("me");
-        (await _server.AskAsync(Token.Of(user, seconds: -90), "POST", "/heartbeat"))
+        (await _server.CallAsync(Token.Of(user, seconds: -90), "POST", "/heartbeat"))
             .ShouldBeProblem(401, "the clock of its issuer or of this server is wrong");
-        (await _server.AskAsync(Token.Signed(Token.Claims(user, c => c["nbf"] = Token.Now + 90), Token.Secret), "POST", "/heartbeat"))
+        (await _server.CallAsync(Token.Signed(Token.Claims(user, c => c["nbf"] = Token.Now + 90), Token.Secret), "POST", "/heartbeat"))
             .ShouldBeProblem(401, "do the clocks of its issuer and this server agree?");
     }
 

@@ -13,10 +13,10 @@ public class AccountTests(TokenServer shared)
     public static TheoryData<string> Ways => new("", "Accept: */*\r\nAccept: */*\r\n");
 
     private Task<Answer> AsAsync(string user, string method, string path, string? json = null) =>
-        _server.AskAsync(Token.Of(user), method, path, json);
+        _server.CallAsync(Token.Of(user), method, path, json);
 
     private Task<Answer> ByKeyAsync(string method, string path, string? json = null) =>
-        _server.AskAsync(shared.Keys["users"], method, path, json);
+        _server.CallAsync(shared.Keys["users"], method, path, json);
 
     /// <summary>A token that a revocation made now does not affect.</summary>
     private static string NewerToken(string user) => Token.Signed(Token.Claims(user, static c => c["iat"] = Token.Now + 3), Token.Secret);
@@ -214,7 +214,7 @@ public class AccountTests(TokenServer shared)
         (await ImportAsync(($"{mark}-e", $"{mark} x"), ($"{mark}-f", $"{mark} X"))).ShouldBeProblem(409);
         (await FoundAsync("anybody", $"{mark} e")).ShouldBeEmpty();
         (await ByKeyAsync("GET", $"/users/{mark}-e/visibility")).Status.ShouldBe(200);
-        (await _server.AskAsync(shared.Keys["read"], "GET", $"/users/{mark}-e")).ShouldBeProblem(404);
+        (await _server.CallAsync(shared.Keys["read"], "GET", $"/users/{mark}-e")).ShouldBeProblem(404);
     }
 
     [Fact]
@@ -251,7 +251,7 @@ public class AccountTests(TokenServer shared)
         await using var first = await _server.OpenSocketAsync(old, way);
         await using var second = await _server.OpenSocketAsync(old);
         using var stream = new StreamReader(await _server.Http.GetStreamAsync($"/watch?users=1&access_token={old}"));
-        (await _server.AskAsync(old, "POST", $"/users/{me}/revoke")).Status.ShouldBe(204);
+        (await _server.CallAsync(old, "POST", $"/users/{me}/revoke")).Status.ShouldBe(204);
 
         foreach (var socket in new[] { first, second })
         {
@@ -275,7 +275,7 @@ public class AccountTests(TokenServer shared)
                 ("DELETE", $"/users/{me}", null), ("GET", "/watch?users=1", null),
             })
             {
-                Title(await _server.AskAsync(token, method, path, body), 401).ShouldBe("Token revoked", $"{method} {path}");
+                Title(await _server.CallAsync(token, method, path, body), 401).ShouldBe("Token revoked", $"{method} {path}");
             }
 
             await using var refused = await RawSocket.HandshakeAsync(_server.Address, "/ws", $"Authorization: Bearer {token}\r\n{way}");
@@ -285,7 +285,7 @@ public class AccountTests(TokenServer shared)
         (await AsAsync(other, "GET", $"/status/{me}")).Json["is_online"]!.GetValue<bool>().ShouldBeFalse();
         await using var again = await _server.OpenSocketAsync(NewerToken(me), way);
         await watcher.ReadRecordAsync(me, "online");
-        (await _server.AskAsync(NewerToken(me), "POST", "/heartbeat")).Status.ShouldBe(200);
+        (await _server.CallAsync(NewerToken(me), "POST", "/heartbeat")).Status.ShouldBe(200);
         // a socket does not accept a revoked token as renewal
         await again.SendAsync(JsonSerializer.Serialize(new { type = "token", token = old }));
         (await again.ReadMessageAsync()).GetProperty("title").GetString().ShouldBe("Token revoked");
@@ -318,8 +318,8 @@ public class AccountTests(TokenServer shared)
         var me = SharedServer.NewKey("me");
         var old = Token.Of(me);
         (await ByKeyAsync("POST", $"/users/{me}/revoke")).Status.ShouldBe(204);
-        Title(await _server.AskAsync(old, "POST", "/heartbeat"), 401).ShouldBe("Token revoked");
-        (await _server.AskAsync(NewerToken(me), "POST", "/heartbeat")).Status.ShouldBe(200);
+        Title(await _server.CallAsync(old, "POST", "/heartbeat"), 401).ShouldBe("Token revoked");
+        (await _server.CallAsync(NewerToken(me), "POST", "/heartbeat")).Status.ShouldBe(200);
     }
 
     // ---- disable ------------------------------------------------------------------------------------------------------------
@@ -339,7 +339,7 @@ public class AccountTests(TokenServer shared)
         (await ByKeyAsync("PUT", $"/users/{me}/access", """{"disabled":true}""")).Status.ShouldBe(200);
 
         // if a backend's list has a disabled user, the answer names that user, and the others count
-        Task<Answer> BeatAsync(string json) => _server.AskAsync(shared.Keys["heartbeat"], "POST", "/heartbeat", json);
+        Task<Answer> BeatAsync(string json) => _server.CallAsync(shared.Keys["heartbeat"], "POST", "/heartbeat", json);
         var listed = (await BeatAsync($"{{\"user_ids\":[\"{other}\",\"{me}\",7]}}")).Json;
         listed["disabled"]!.AsArray().ShouldHaveSingleItem()!.GetValue<string>().ShouldBe(me);
         (await BeatAsync($"{{\"user_ids\":[\"{other}\",7]}}")).Json["disabled"].ShouldBeNull();
@@ -355,7 +355,7 @@ public class AccountTests(TokenServer shared)
                 ("DELETE", $"/users/{me}", null), ("GET", "/watch?users=1", null),
             })
             {
-                Title(await _server.AskAsync(token, method, path, body), 403).ShouldBe("User disabled", $"{method} {path}");
+                Title(await _server.CallAsync(token, method, path, body), 403).ShouldBe("User disabled", $"{method} {path}");
             }
 
             await using var refused = await RawSocket.HandshakeAsync(_server.Address, "/ws", $"Authorization: Bearer {token}\r\n{way}");
@@ -363,14 +363,14 @@ public class AccountTests(TokenServer shared)
         }
 
         // a backend's heartbeat for them has no effect: they stay offline on every path
-        await _server.AskAsync(shared.Keys["heartbeat"], "POST", "/heartbeat", $"{{\"user_id\":\"{me}\"}}");
+        await _server.CallAsync(shared.Keys["heartbeat"], "POST", "/heartbeat", $"{{\"user_id\":\"{me}\"}}");
         (await AsAsync(other, "GET", $"/status/{me}")).Json["is_online"]!.GetValue<bool>().ShouldBeFalse();
         (await AsAsync(other, "POST", "/status/batch", $"{{\"user_ids\":[\"{me}\"]}}")).Json[0]!["status"]!.GetValue<string>()
             .ShouldBe("offline");
-        (await _server.AskAsync(shared.Keys["read"], "GET", "/online?limit=10000")).Text.ShouldNotContain(me);
+        (await _server.CallAsync(shared.Keys["read"], "GET", "/online?limit=10000")).Text.ShouldNotContain(me);
         (await ByKeyAsync("PUT", $"/users/{me}/status", """{"status":"busy"}""")).Status.ShouldBe(200);
         (await AsAsync(other, "GET", $"/status/{me}")).Json["status"]!.GetValue<string>().ShouldBe("offline");
-        (await _server.AskAsync(shared.Keys["operate"], "GET", $"/status/{me}/explain")).Json["reason"]!.GetValue<string>()
+        (await _server.CallAsync(shared.Keys["operate"], "GET", $"/status/{me}/explain")).Json["reason"]!.GetValue<string>()
             .ShouldContain("disabled");
 
         (await ByKeyAsync("PUT", $"/users/{me}/access", """{"disabled":false}"""))
@@ -412,15 +412,15 @@ public class AccountTests(TokenServer shared)
         using var stream = new StreamReader(await _server.Http.GetStreamAsync($"/watch?users={me}&access_token={Token.Of(other)}"));
         var old = Token.Of(me);
         await using var socket = await _server.OpenSocketAsync(old, way);
-        (await _server.AskAsync(old, "DELETE", $"/users/{me}")).Status.ShouldBe(204);
+        (await _server.CallAsync(old, "DELETE", $"/users/{me}")).Status.ShouldBe(204);
 
         (await socket.ReadCloseAsync(answerPings: true)).ShouldBe(NotAllowed);
         await GoOnAsync(socket);
         (await watcher.ReadRecordAsync(me, "offline")).GetProperty("last_seen").ValueKind.ShouldBe(JsonValueKind.Null);
-        await HeardAsync(stream, "\"status\":\"offline\"");
+        await ReceiveAsync(stream, "\"status\":\"offline\"");
         (await AsAsync(other, "GET", $"/users/{me}")).ShouldBeProblem(404);
-        Title(await _server.AskAsync(old, "POST", "/heartbeat"), 401).ShouldBe("Token revoked");
-        Title(await _server.AskAsync(old, "DELETE", $"/users/{me}"), 401).ShouldBe("Token revoked");
+        Title(await _server.CallAsync(old, "POST", "/heartbeat"), 401).ShouldBe("Token revoked");
+        Title(await _server.CallAsync(old, "DELETE", $"/users/{me}"), 401).ShouldBe("Token revoked");
         await using (var refused = await RawSocket.HandshakeAsync(_server.Address, "/ws", $"Authorization: Bearer {old}\r\n{way}"))
         {
             (await refused.ReadHeadAsync()).ShouldStartWith("HTTP/1.1 401 ");
@@ -429,12 +429,12 @@ public class AccountTests(TokenServer shared)
         (await AsAsync(other, "GET", $"/users/{me}")).ShouldBeProblem(404);
 
         // a new user gets the ID, and has nothing of the previous user
-        (await _server.AskAsync(NewerToken(me), "POST", "/heartbeat")).Status.ShouldBe(200);
+        (await _server.CallAsync(NewerToken(me), "POST", "/heartbeat")).Status.ShouldBe(200);
         await watcher.ReadRecordAsync(me, "online");
-        await HeardAsync(stream, "\"status\":\"online\"");
+        await ReceiveAsync(stream, "\"status\":\"online\"");
         foreach (var list in new[] { "subscriptions", "approved", "blocked" })
-            (await _server.AskAsync(NewerToken(me), "GET", $"/users/{me}/{list}")).ShouldBeJson("""{"user_ids":[]}""");
-        (await _server.AskAsync(NewerToken(me), "GET", $"/users/{me}/visibility"))
+            (await _server.CallAsync(NewerToken(me), "GET", $"/users/{me}/{list}")).ShouldBeJson("""{"user_ids":[]}""");
+        (await _server.CallAsync(NewerToken(me), "GET", $"/users/{me}/visibility"))
             .ShouldBeJson($$"""{"user_id":"{{me}}","online":"everyone","last_seen":"exact"}""");
         (await AsAsync(other, "GET", $"/users/{me}")).Json["user_name"].ShouldBeNull();
         // a watcher with a saved subscription of the ID receives the new user
@@ -442,7 +442,7 @@ public class AccountTests(TokenServer shared)
         (await saved.ReadPresenceAsync()).ShouldBe($"\"{me}\":online");
     }
 
-    private static async Task HeardAsync(StreamReader stream, string what)
+    private static async Task ReceiveAsync(StreamReader stream, string what)
     {
         using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(90));
         while (await stream.ReadLineAsync(limit.Token) is { } line)
@@ -461,16 +461,16 @@ public class AccountTests(TokenServer shared)
         (await AsAsync(ann, "POST", $"/users/{ann}/blocked", $"{{\"user_ids\":[\"{carol}\"]}}")).Status.ShouldBe(200);
         (await AsAsync(carol, "GET", $"/status/{ann}")).Json["is_online"]!.GetValue<bool>().ShouldBeFalse();
         (await AsAsync(carol, "DELETE", $"/users/{carol}")).Status.ShouldBe(204);
-        (await _server.AskAsync(NewerToken(carol), "POST", "/heartbeat")).Status.ShouldBe(200);
-        (await _server.AskAsync(NewerToken(carol), "GET", $"/status/{ann}")).Json["is_online"]!.GetValue<bool>().ShouldBeFalse();
+        (await _server.CallAsync(NewerToken(carol), "POST", "/heartbeat")).Status.ShouldBe(200);
+        (await _server.CallAsync(NewerToken(carol), "GET", $"/status/{ann}")).Json["is_online"]!.GetValue<bool>().ShouldBeFalse();
         (await AsAsync(ann, "GET", $"/users/{ann}/blocked")).ShouldBeJson($$"""{"user_ids":["{{carol}}"]}""");
 
         // an approval outlives a deletion too
         (await AsAsync(ann, "PUT", $"/users/{ann}/visibility", """{"online":"followers-approved"}""")).Status.ShouldBe(200);
         (await AsAsync(ann, "POST", $"/users/{ann}/approved", $"{{\"user_ids\":[\"{dave}\"]}}")).Status.ShouldBe(200);
         (await AsAsync(dave, "DELETE", $"/users/{dave}")).Status.ShouldBe(204);
-        (await _server.AskAsync(NewerToken(dave), "POST", "/heartbeat")).Status.ShouldBe(200);
-        (await _server.AskAsync(NewerToken(dave), "GET", $"/status/{ann}")).Json["is_online"]!.GetValue<bool>().ShouldBeTrue();
+        (await _server.CallAsync(NewerToken(dave), "POST", "/heartbeat")).Status.ShouldBe(200);
+        (await _server.CallAsync(NewerToken(dave), "GET", $"/status/{ann}")).Json["is_online"]!.GetValue<bool>().ShouldBeTrue();
     }
 
     [Fact]
@@ -483,7 +483,7 @@ public class AccountTests(TokenServer shared)
         {
             await AsAsync(ann, "PUT", $"/users/{ann}/visibility", """{"online":"everyone"}""");
             (await AsAsync(ann, "POST", $"/users/{ann}/blocked", $"{{\"user_ids\":[\"{stranger}\"]}}")).Status.ShouldBe(200);
-            (await _server.AskAsync(shared.Keys["read"], "GET", $"/users/{stranger}")).ShouldBeProblem(404);
+            (await _server.CallAsync(shared.Keys["read"], "GET", $"/users/{stranger}")).ShouldBeProblem(404);
             (await AsAsync(stranger, "GET", $"/status/{ann}")).Json["is_online"]!.GetValue<bool>().ShouldBeFalse(stranger);
             (await AsAsync(stranger, "POST", "/heartbeat")).Status.ShouldBe(200);
             (await AsAsync(stranger, "GET", $"/status/{ann}")).Json["is_online"]!.GetValue<bool>().ShouldBeFalse(stranger);
@@ -506,7 +506,7 @@ public class AccountTests(TokenServer shared)
         (await AsAsync(ann, "POST", $"/users/{ann}/approved", """{"user_ids":[4294967295]}"""))
             .ShouldBeJson("""{"user_ids":["4294967295"]}""");
         (await AsAsync(SharedServer.NewKey("stranger"), "GET", $"/status/{ann}")).Json["is_online"]!.GetValue<bool>().ShouldBeFalse();
-        (await _server.AskAsync(shared.Keys["read"], "GET", $"/status/{ann}")).Json["is_online"]!.GetValue<bool>().ShouldBeFalse();
+        (await _server.CallAsync(shared.Keys["read"], "GET", $"/status/{ann}")).Json["is_online"]!.GetValue<bool>().ShouldBeFalse();
         (await AsAsync("4294967295", "GET", $"/status/{ann}")).Json["is_online"]!.GetValue<bool>().ShouldBeTrue();
     }
 
@@ -520,7 +520,7 @@ public class AccountTests(TokenServer shared)
         await using (var server = await AglowProcess.StartAsync(folder, Token.ServerFlags))
         {
             async Task DoAsync(int status, string method, string path, string? json = null) =>
-                (await server.AskAsync(key, method, path, json)).Status.ShouldBe(status, path);
+                (await server.CallAsync(key, method, path, json)).Status.ShouldBe(status, path);
             const string Imported =
                 """{"users":[{"user_id":"ann","user_name":"Ann"},{"user_id":7,"user_name":"B"},{"user_id":5105550123,"user_name":"C"}]}""";
             await DoAsync(200, "POST", "/users/batch", Imported);
@@ -537,25 +537,25 @@ public class AccountTests(TokenServer shared)
         for (var round = 0; round < 2; round++)
         {
             await using var again = await AglowProcess.StartAsync(folder, Token.ServerFlags);
-            async Task<JsonNode> UserAsync(string id) => (await again.AskAsync(key, "GET", $"/users/{id}")).Json;
+            async Task<JsonNode> UserAsync(string id) => (await again.CallAsync(key, "GET", $"/users/{id}")).Json;
             (await UserAsync("ann"))["user_name"]!.GetValue<string>().ShouldBe("Anna");
             (await UserAsync("ann"))["display_name"]!.GetValue<string>().ShouldBe("A.");
             (await UserAsync("7"))["user_name"]!.GetValue<string>().ShouldBe("B");
             (await UserAsync("5105550123"))["user_name"]!.GetValue<string>().ShouldBe("C");
             (await UserAsync("dave"))["user_name"]!.GetValue<string>().ShouldBe("Ann");
-            (await again.AskAsync(key, "GET", "/users/ann/blocked")).ShouldBeJson("""{"user_ids":[8,"never came"]}""");
-            (await again.AskAsync(Token.Of("never came"), "GET", "/status/ann")).Json["last_seen"].ShouldBeNull();
-            (await again.AskAsync(key, "GET", "/users/gone")).ShouldBeProblem(404);
+            (await again.CallAsync(key, "GET", "/users/ann/blocked")).ShouldBeJson("""{"user_ids":[8,"never came"]}""");
+            (await again.CallAsync(Token.Of("never came"), "GET", "/status/ann")).Json["last_seen"].ShouldBeNull();
+            (await again.CallAsync(key, "GET", "/users/gone")).ShouldBeProblem(404);
             foreach (var ended in new[] { "gone", "out" })
             {
                 var old = Token.Signed(Token.Claims(ended, static c => c["iat"] = Token.Now - 300), Token.Secret);
-                Title(await again.AskAsync(old, "POST", "/heartbeat"), 401).ShouldBe("Token revoked");
+                Title(await again.CallAsync(old, "POST", "/heartbeat"), 401).ShouldBe("Token revoked");
             }
 
-            Title(await again.AskAsync(Token.Of("off"), "POST", "/heartbeat"), 403).ShouldBe("User disabled");
+            Title(await again.CallAsync(Token.Of("off"), "POST", "/heartbeat"), 403).ShouldBe("User disabled");
             (await UserAsync("off"))["disabled"]!.GetValue<bool>().ShouldBeTrue();
             (await UserAsync("off"))["is_online"]!.GetValue<bool>().ShouldBeFalse();
-            (await again.AskAsync(key, "PUT", "/users/elsewhere", """{"user_name":"ANNA"}""")).ShouldBeProblem(409);
+            (await again.CallAsync(key, "PUT", "/users/elsewhere", """{"user_name":"ANNA"}""")).ShouldBeProblem(409);
             await again.KillAsync();
         }
 

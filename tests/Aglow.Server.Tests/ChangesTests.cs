@@ -124,9 +124,9 @@ public class ChangesTests
         await using var server = await AglowProcess.StartAsync(null, Token.ServerFlags);
         var key = await TokenServer.AddKeyAsync(server.Folder, "reader", "read");
         await Eventually.TrueAsync(
-            async () => (await server.AskAsync(key, "GET", "/changes")).Status == 200, 60, "the key is taken");
-        var after = (await server.AskAsync(key, "GET", "/changes?after=latest")).Json["next"]!.GetValue<string>();
-        var poll = server.AskAsync(key, "GET", $"/changes?after={after}&wait=60");
+            async () => (await server.CallAsync(key, "GET", "/changes")).Status == 200, 60, "the key is taken");
+        var after = (await server.CallAsync(key, "GET", "/changes?after=latest")).Json["next"]!.GetValue<string>();
+        var poll = server.CallAsync(key, "GET", $"/changes?after={after}&wait=60");
         (await AglowProcess.RunToEndAsync(["keys", "revoke", "--data", server.Folder, "--name", "reader"])).Code.ShouldBe(0);
         // it does not wait for its time, nor for a change
         await Eventually.TrueAsync(() => Task.FromResult(poll.IsCompleted), 45, "the poll ends");

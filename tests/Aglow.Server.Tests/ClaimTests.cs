@@ -9,10 +9,10 @@ public class ClaimTests(TokenServer shared)
     private readonly AglowProcess _server = shared.Server;
 
     private Task<Answer> AsAsync(string user, string method, string path, string? json = null) =>
-        _server.AskAsync(Token.Of(user), method, path, json);
+        _server.CallAsync(Token.Of(user), method, path, json);
 
     private Task<Answer> ByKeyAsync(string method, string path, string? json = null) =>
-        _server.AskAsync(shared.Keys["users"], method, path, json);
+        _server.CallAsync(shared.Keys["users"], method, path, json);
 
     private async Task<string> ArriveAsync()
     {
@@ -39,7 +39,7 @@ public class ClaimTests(TokenServer shared)
             ["batch"] = Record((await AsAsync(viewer, "POST", "/status/batch", $"{{\"user_ids\":[{user}]}}")).Json[0]!),
             ["user"] = Record((await AsAsync(viewer, "GET", $"/users/{user}")).Json),
             ["search"] = Record((await AsAsync(viewer, "GET", $"/users?q={name}")).Json["users"]![0]!),
-            ["explain"] = Record((await _server.AskAsync(shared.Keys["operate"], "GET", $"/status/{user}/explain")).Json),
+            ["explain"] = Record((await _server.CallAsync(shared.Keys["operate"], "GET", $"/status/{user}/explain")).Json),
         };
         await using (var socket = await _server.OpenSocketAsync(Token.Of(viewer)))
         {
@@ -91,7 +91,7 @@ public class ClaimTests(TokenServer shared)
         var user = await ArriveAsync();
         await ClaimAsync(user, """{"status":"away"}""");
         await ClaimAsync(user, """{"status":"busy","text":"meeting","source":"calendar"}""");
-        (await _server.AskAsync(Token.Of(user), "GET", $"/status/{user}")).Json["text"]!.ToString().ShouldBe("meeting");
+        (await _server.CallAsync(Token.Of(user), "GET", $"/status/{user}")).Json["text"]!.ToString().ShouldBe("meeting");
         await ClaimAsync(user, """{"status":"online","text":"on call","source":"rota","priority":5}""");
         await ClaimAsync(user, """{"status":"busy","text":"another meeting","source":"calendar"}""");
         (await SourcesAsync(user)).ShouldBe("rota calendar user");

@@ -91,13 +91,13 @@ public class DoorTests(DoorServer shared, StrictDoorServer strict) : IClassFixtu
             // long enough to open all transports on a slow machine
             var token = Signed(me, cause == "expired" ? 10 : 600);
             // a stream alone registers no user
-            (await _server.AskAsync(token, "POST", "/heartbeat")).Status.ShouldBe(200);
+            (await _server.CallAsync(token, "POST", "/heartbeat")).Status.ShouldBe(200);
             await using var open = await shared.OpenAsync(transport, token);
             var answer = cause switch
             {
-                "revoked" => await _server.AskAsync(shared.Key, "POST", $"/users/{me}/revoke"),
-                "deleted" => await _server.AskAsync(shared.Key, "DELETE", $"/users/{me}"),
-                "disabled" => await _server.AskAsync(shared.Key, "PUT", $"/users/{me}/access", "{\"disabled\":true}"),
+                "revoked" => await _server.CallAsync(shared.Key, "POST", $"/users/{me}/revoke"),
+                "deleted" => await _server.CallAsync(shared.Key, "DELETE", $"/users/{me}"),
+                "disabled" => await _server.CallAsync(shared.Key, "PUT", $"/users/{me}/access", "{\"disabled\":true}"),
                 _ => null,
             };
             (answer?.Status ?? 200).ShouldBeLessThan(300);
@@ -118,8 +118,8 @@ public class DoorTests(DoorServer shared, StrictDoorServer strict) : IClassFixtu
             var me = SharedServer.NewKey("never came");
             await using var open = await shared.OpenAsync(transport, Signed(me, 600));
             var answer = cause == "revoked"
-                ? await _server.AskAsync(shared.Key, "POST", $"/users/{Uri.EscapeDataString(me)}/revoke")
-                : await _server.AskAsync(shared.Key, "PUT", $"/users/{Uri.EscapeDataString(me)}/access", "{\"disabled\":true}");
+                ? await _server.CallAsync(shared.Key, "POST", $"/users/{Uri.EscapeDataString(me)}/revoke")
+                : await _server.CallAsync(shared.Key, "PUT", $"/users/{Uri.EscapeDataString(me)}/access", "{\"disabled\":true}");
             answer.Status.ShouldBeLessThan(300);
             await EndsAsync(open, $"{transport} of somebody without an index who is {cause}");
         }
@@ -129,7 +129,7 @@ public class DoorTests(DoorServer shared, StrictDoorServer strict) : IClassFixtu
     public async Task What_a_key_has_open_ends_when_the_key_is_revoked_on_every_transport()
     {
         var key = await TokenServer.AddKeyAsync(_server.Folder, "gateway", "heartbeat,read");
-        await Eventually.TrueAsync(async () => (await _server.AskAsync(key, "GET", "/status/1")).Status == 200, Soon, "the key is taken");
+        await Eventually.TrueAsync(async () => (await _server.CallAsync(key, "GET", "/status/1")).Status == 200, Soon, "the key is taken");
         var open = await Task.WhenAll(All.Select(transport => shared.OpenAsync(transport, key, SharedServer.NewKey("user"))));
         (await AglowProcess.RunToEndAsync(["keys", "revoke", "--data", _server.Folder, "--name", "gateway"])).Code.ShouldBe(0);
         for (var i = 0; i < open.Length; i++)
@@ -187,7 +187,7 @@ public class DoorTests(DoorServer shared, StrictDoorServer strict) : IClassFixtu
         var me = SharedServer.NewKey("me");
         var ids = string.Join(',', Enumerable.Range(0, 5_500).Select(static i => $"{i:x8}-0000-4000-8000-000000000000"));
         // streams of a user without an index end when the user is registered
-        (await _server.AskAsync(Signed(me, 600), "POST", "/heartbeat")).Status.ShouldBe(200);
+        (await _server.CallAsync(Signed(me, 600), "POST", "/heartbeat")).Status.ShouldBe(200);
         var streams = new List<HttpResponseMessage>();
         var refused = 0;
         for (var i = 0; i < 8 && refused == 0; i++)
@@ -301,7 +301,7 @@ public class DoorTests(DoorServer shared, StrictDoorServer strict) : IClassFixtu
 
         answers[^1].Status.ShouldBe(429, what);
         (answers[^1].RetryAfter is not { } wait || wait >= TimeSpan.FromSeconds(1)).ShouldBeTrue();
-        (await strict.Server.AskAsync(Signed(SharedServer.NewKey("other"), 600), "POST", "/heartbeat")).Status.ShouldBe(200);
+        (await strict.Server.CallAsync(Signed(SharedServer.NewKey("other"), 600), "POST", "/heartbeat")).Status.ShouldBe(200);
 
         async Task SendAsync(string method, string path, string? json = null, bool chunked = false)
         {
@@ -394,7 +394,7 @@ public class DoorTests(DoorServer shared, StrictDoorServer strict) : IClassFixtu
         var me = SharedServer.NewKey("me");
         var token = Signed(me, 600);
         var contacts = string.Join(',', Enumerable.Range(0, 500).Select(i => $"\"{me}-contact-{i}\""));
-        (await _server.AskAsync(token, "POST", $"/users/{me}/subscriptions", $"{{\"user_ids\":[{contacts}]}}")).Status.ShouldBe(200);
+        (await _server.CallAsync(token, "POST", $"/users/{me}/subscriptions", $"{{\"user_ids\":[{contacts}]}}")).Status.ShouldBe(200);
         await Task.WhenAll(Enumerable.Range(0, 5).Select(async _ =>
         {
             await using var socket = await RawSocket.HandshakeAsync(shared.Http1, "/ws", $"Authorization: Bearer {token}\r\n");
@@ -405,7 +405,7 @@ public class DoorTests(DoorServer shared, StrictDoorServer strict) : IClassFixtu
                 message = await socket.ReadMessageAsync();
             while (!message.TryGetProperty("id", out var id) || id.ValueKind == JsonValueKind.Null);
             message.GetProperty("type").GetString().ShouldBe("presence");
-            (await _server.AskAsync(token, "POST", "/status/batch", $"{{\"user_ids\":[{contacts}]}}")).Status.ShouldBe(200);
+            (await _server.CallAsync(token, "POST", "/status/batch", $"{{\"user_ids\":[{contacts}]}}")).Status.ShouldBe(200);
         }));
     }
 
@@ -415,7 +415,7 @@ public class DoorTests(DoorServer shared, StrictDoorServer strict) : IClassFixtu
         await using var server = await AglowProcess.StartAsync(null, [.. Token.ServerFlags, "--rate-limit-registrations", "1"]);
         var key = await TokenServer.AddKeyAsync(server.Folder, "importer", "heartbeat");
         await Eventually.TrueAsync(
-            async () => (await server.AskAsync(key, "POST", "/heartbeat", "{\"user_id\":1}")).Status == 200, Soon, "the key is taken");
+            async () => (await server.CallAsync(key, "POST", "/heartbeat", "{\"user_id\":1}")).Status == 200, Soon, "the key is taken");
         var statuses = new List<string>();
         for (var i = 0; i < 40; i++)
         {
@@ -434,9 +434,9 @@ public class DoorTests(DoorServer shared, StrictDoorServer strict) : IClassFixtu
         await using var server = await AglowProcess.StartAsync(
             null, [.. Token.ServerFlags, "--rate-limit-registrations", "1", "--rate-limit-key", "0", "--rate-limit-address", "0"]);
         var key = await TokenServer.AddKeyAsync(server.Folder, "all", "heartbeat,read,users,operate");
-        await Eventually.TrueAsync(async () => (await server.AskAsync(key, "GET", "/status/1")).Status == 200, Soon, "the key is taken");
+        await Eventually.TrueAsync(async () => (await server.CallAsync(key, "GET", "/status/1")).Status == 200, Soon, "the key is taken");
         async Task<string> RegisteredAsync() =>
-            (await server.AskAsync(key, "GET", "/metrics")).Text.Split('\n').Single(
+            (await server.CallAsync(key, "GET", "/metrics")).Text.Split('\n').Single(
                 static line => line.StartsWith("aglow_users_registered ", StringComparison.Ordinal));
         static string Import(string prefix) => JsonSerializer.Serialize(new
         {
@@ -444,12 +444,12 @@ public class DoorTests(DoorServer shared, StrictDoorServer strict) : IClassFixtu
         });
 
         // an import of more users than the limit passes once, and is paid off in ten minutes
-        (await server.AskAsync(key, "POST", "/users/batch", Import("first"))).ShouldBeJson("""{"created":600,"replaced":0}""");
+        (await server.CallAsync(key, "POST", "/users/batch", Import("first"))).ShouldBeJson("""{"created":600,"replaced":0}""");
         var registered = await RegisteredAsync();
-        var refused = (await server.AskAsync(key, "POST", "/users/batch", Import("second"))).ShouldBeProblem(429, "1 new users a second");
+        var refused = (await server.CallAsync(key, "POST", "/users/batch", Import("second"))).ShouldBeProblem(429, "1 new users a second");
         refused.Headers.RetryAfter!.Delta!.Value.TotalSeconds.ShouldBeGreaterThan(60);
         // the same again has no new users
-        (await server.AskAsync(key, "POST", "/users/batch", Import("first"))).ShouldBeJson("""{"created":0,"replaced":600}""");
+        (await server.CallAsync(key, "POST", "/users/batch", Import("first"))).ShouldBeJson("""{"created":0,"replaced":600}""");
 
         var wayIn = new List<string>();
         foreach (var call in IdentityTests.Calls("newcomer"))
@@ -457,7 +457,7 @@ public class DoorTests(DoorServer shared, StrictDoorServer strict) : IClassFixtu
             // a stream does not end, and packed bodies hold numbers
             if (call.Packed is not null || call.Path.StartsWith("/watch", StringComparison.Ordinal))
                 continue;
-            if ((await server.AskAsync(key, call.Method, call.Path, call.Json)).Status == 429)
+            if ((await server.CallAsync(key, call.Method, call.Path, call.Json)).Status == 429)
                 wayIn.Add($"{call.Method} {call.Path.Split('?')[0]}");
             (await RegisteredAsync()).ShouldBe(registered, $"{call}");
         }

@@ -42,38 +42,38 @@ public sealed partial class IdentityTests : IAsyncLifetime
             told.AppendLine($"{what} {Times().Replace(text, "T")}");
         }
 
-        async Task AskAsync(string method, string path, string? json = null)
+        async Task CallAsync(string method, string path, string? json = null)
         {
-            var answer = await _server.AskAsync(token: null, method, path.Replace("ID", $"{number}"), json?.Replace("ID", $"{number}"));
+            var answer = await _server.CallAsync(token: null, method, path.Replace("ID", $"{number}"), json?.Replace("ID", $"{number}"));
             Tell($"{method} {path} {json}: {answer.Status}", answer.Text);
         }
 
-        await AskAsync("GET", "/status/ID");
-        await AskAsync("GET", "/users/ID");
+        await CallAsync("GET", "/status/ID");
+        await CallAsync("GET", "/users/ID");
         await using var watcher = await RawSocket.OpenAsync(_server.Address, "1");
         await watcher.SendAsync($$"""{"type":"watch","users":[{{number}},"{{number}}"]}""");
         Tell("watch", (await watcher.ReadMessageAsync()).GetRawText());
-        await AskAsync("POST", "/heartbeat", """{"user_id":ID}""");
+        await CallAsync("POST", "/heartbeat", """{"user_id":ID}""");
         Tell("told", (await watcher.ReadMessageAsync()).GetRawText());
-        await AskAsync("GET", "/status/ID");
-        await AskAsync("GET", "/status?user=ID");
-        await AskAsync("GET", "/status/users?ids=ID");
-        await AskAsync("POST", "/status/batch", """{"user_ids":[ID,"ID"]}""");
-        await AskAsync("POST", "/status/batch", """[{"user_id":ID},{"user_id":"ID"}]""");
+        await CallAsync("GET", "/status/ID");
+        await CallAsync("GET", "/status?user=ID");
+        await CallAsync("GET", "/status/users?ids=ID");
+        await CallAsync("POST", "/status/batch", """{"user_ids":[ID,"ID"]}""");
+        await CallAsync("POST", "/status/batch", """[{"user_id":ID},{"user_id":"ID"}]""");
         var why = (await _server.GetAsync($"/status/{number}/explain")).Json["reason"]!.GetValue<string>();
         Tell("explain", Seconds().Replace(why, "N s ago"));
-        await AskAsync("POST", "/users", """{"user_name":"called","user_id":ID}""");
-        await AskAsync("POST", "/users", """{"user_name":"called","user_id":"ID"}""");
-        await AskAsync("GET", "/users/ID");
-        await AskAsync("GET", "/users?q=called");
-        await AskAsync("PATCH", "/users/ID", """{"display_name":"Somebody"}""");
-        await AskAsync("PUT", "/users/ID/status", """{"status":"busy"}""");
+        await CallAsync("POST", "/users", """{"user_name":"called","user_id":ID}""");
+        await CallAsync("POST", "/users", """{"user_name":"called","user_id":"ID"}""");
+        await CallAsync("GET", "/users/ID");
+        await CallAsync("GET", "/users?q=called");
+        await CallAsync("PATCH", "/users/ID", """{"display_name":"Somebody"}""");
+        await CallAsync("PUT", "/users/ID/status", """{"status":"busy"}""");
         Tell("told", (await watcher.ReadMessageAsync()).GetRawText());
-        await AskAsync("PUT", "/users/ID/visibility", """{"last_seen":"coarse"}""");
-        await AskAsync("POST", "/users/2/blocked", """{"user_ids":[ID]}""");
-        await AskAsync("DELETE", "/users/2/blocked", """{"user_ids":["ID"]}""");
-        await AskAsync("POST", "/users/ID/subscriptions", """{"user_ids":[ID,3]}""");
-        await AskAsync("GET", "/online");
+        await CallAsync("PUT", "/users/ID/visibility", """{"last_seen":"coarse"}""");
+        await CallAsync("POST", "/users/2/blocked", """{"user_ids":[ID]}""");
+        await CallAsync("DELETE", "/users/2/blocked", """{"user_ids":["ID"]}""");
+        await CallAsync("POST", "/users/ID/subscriptions", """{"user_ids":[ID,3]}""");
+        await CallAsync("GET", "/online");
         await using (var own = await RawSocket.HandshakeAsync(_server.Address, $"/ws?user_id={number}"))
         {
             Tell("own", (await own.ReadHeadAsync()).Split("\r\n")[0]);
@@ -83,11 +83,11 @@ public sealed partial class IdentityTests : IAsyncLifetime
             await own.ReadCloseAsync();
         }
 
-        await AskAsync("POST", "/offline", """{"user_ids":["ID"]}""");
-        await AskAsync("GET", "/status/ID");
-        await AskAsync("DELETE", "/users/ID");
-        await AskAsync("GET", "/users/ID");
-        await AskAsync("POST", "/offline", """{"user_id":1}""");
+        await CallAsync("POST", "/offline", """{"user_ids":["ID"]}""");
+        await CallAsync("GET", "/status/ID");
+        await CallAsync("DELETE", "/users/ID");
+        await CallAsync("GET", "/users/ID");
+        await CallAsync("POST", "/offline", """{"user_id":1}""");
         return told.ToString();
     }
 
@@ -173,7 +173,7 @@ public sealed partial class IdentityTests : IAsyncLifetime
     {
         var path = $"/users?user={Uri.EscapeDataString(id)}";
         (await _server.PutAsync(path, $$"""{"user_name":"name of {{id}}"}""")).Status.ShouldBe(201);
-        (await _server.AskAsync(token: null, "PATCH", path, """{"display_name":"Somebody"}""")).Status.ShouldBe(200);
+        (await _server.CallAsync(token: null, "PATCH", path, """{"display_name":"Somebody"}""")).Status.ShouldBe(200);
         var user = (await _server.GetAsync(path)).Json;
         user["user_id"]!.GetValue<string>().ShouldBe(id);
         user["user_name"]!.GetValue<string>().ShouldBe($"name of {id}");
@@ -519,7 +519,7 @@ public sealed partial class IdentityTests : IAsyncLifetime
                 ("POST", "/offline", $$"""{"user_id":"{{person}}"}"""),
             })
             {
-                (await server.AskAsync(token?.Invoke(person), method, path, json)).Status.ShouldBeInRange(200, 201, $"{method} {path}");
+                (await server.CallAsync(token?.Invoke(person), method, path, json)).Status.ShouldBeInRange(200, 201, $"{method} {path}");
             }
         }
 
@@ -532,8 +532,8 @@ public sealed partial class IdentityTests : IAsyncLifetime
         foreach (var person in people)
         {
             foreach (var what in new[] { "", "/subscriptions", "/approved", "/blocked", "/visibility" })
-                facts.AppendLine((await server.AskAsync(token?.Invoke(person), "GET", $"/users/{person}{what}")).Text);
-            facts.AppendLine((await server.AskAsync(token?.Invoke(person), "GET", $"/status/{person}")).Text);
+                facts.AppendLine((await server.CallAsync(token?.Invoke(person), "GET", $"/users/{person}{what}")).Text);
+            facts.AppendLine((await server.CallAsync(token?.Invoke(person), "GET", $"/status/{person}")).Text);
         }
 
         return facts.ToString();

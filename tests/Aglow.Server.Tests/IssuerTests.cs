@@ -19,7 +19,7 @@ public class IssuerTests
             c["iss"] = issuer.Address;
             change?.Invoke(c);
         });
-        Task<Answer> HeartbeatAsync(string token) => server.AskAsync(token, "POST", "/heartbeat");
+        Task<Answer> HeartbeatAsync(string token) => server.CallAsync(token, "POST", "/heartbeat");
 
         (await HeartbeatAsync(Token.Signed(Claims(), first, "one"))).Status.ShouldBe(200);
         (await HeartbeatAsync(Token.Signed(Claims(), stranger, "one"))).ShouldBeProblem(401);
@@ -37,12 +37,12 @@ public class IssuerTests
         (await HeartbeatAsync($"{Token.Content(new JsonObject { ["alg"] = "none", ["kid"] = "one" }, Claims())}.")).ShouldBeProblem(401);
 
         // the server asks once for a key that the issuer does not publish, not for each token that names it
-        var (asked, since) = (issuer.Asked, Stopwatch.GetTimestamp());
+        var (asked, since) = (issuer.Requests, Stopwatch.GetTimestamp());
         (await HeartbeatAsync(Token.Signed(Claims(), stranger, "invented"))).ShouldBeProblem(401);
         for (var i = 0; i < 20; i++)
             (await HeartbeatAsync(Token.Signed(Claims(), stranger, $"invented-{i}"))).ShouldBeProblem(401);
         // after ten seconds it may ask again
-        issuer.Asked.ShouldBeLessThanOrEqualTo(asked + 1 + (int)(Stopwatch.GetElapsedTime(since).TotalSeconds / 10));
+        issuer.Requests.ShouldBeLessThanOrEqualTo(asked + 1 + (int)(Stopwatch.GetElapsedTime(since).TotalSeconds / 10));
 
         // From now on the issuer signs with another key. The server asks again within ten seconds, and removes withdrawn keys.
         issuer.Publish(("two", second));
@@ -64,7 +64,7 @@ public class IssuerTests
         await using var server = await AglowProcess.StartAsync(null, "--auth", "token", "--jwt-authority", issuer.Address);
         server.Output.ShouldContain("set --jwt-audience to accept only those for this server");
         var token = Token.Signed(Token.Claims("ann", c => c["iss"] = issuer.Address), key, "one");
-        var away = (await server.AskAsync(token, "POST", "/heartbeat")).ShouldBeProblem(503);
+        var away = (await server.CallAsync(token, "POST", "/heartbeat")).ShouldBeProblem(503);
         away.Headers.RetryAfter!.Delta.ShouldBe(TimeSpan.FromSeconds(5));
         await Eventually.TrueAsync(
             () => Task.FromResult(server.Output.Contains("The issuer's keys cannot be read", StringComparison.Ordinal)),
@@ -74,7 +74,7 @@ public class IssuerTests
         server.Output.Split('\n').Where(static line => line.Contains("PII", StringComparison.Ordinal)).ShouldBeEmpty();
         issuer.IsAway = false;
         await Eventually.TrueAsync(
-            async () => (await server.AskAsync(token, "POST", "/heartbeat")).Status == 200,
+            async () => (await server.CallAsync(token, "POST", "/heartbeat")).Status == 200,
             90,
             "the keys are read when the issuer is back");
     }
@@ -84,7 +84,7 @@ public class IssuerTests
     {
         private readonly HttpListener _listener = new();
         private volatile string _keys = "{\"keys\":[]}";
-        private int _asked;
+        private int _requests;
 
         public LocalIssuer()
         {
@@ -111,7 +111,7 @@ public class IssuerTests
         public string Address { get; }
 
         /// <summary>The number of requests that it received.</summary>
-        public int Asked => Volatile.Read(ref _asked);
+        public int Requests => Volatile.Read(ref _requests);
 
         public volatile bool IsAway;
 
@@ -138,7 +138,7 @@ public class IssuerTests
                     var context = await _listener.GetContextAsync();
                     var isKeys = context.Request.Url!.AbsolutePath == "/keys";
                     if (!isKeys)
-                        Interlocked.Increment(ref _asked);
+                        Interlocked.Increment(ref _requests);
                     context.Response.StatusCode = IsAway ? 503 : 200;
                     context.Response.ContentType = "application/json";
                     await using (var output = context.Response.OutputStream)

@@ -33,7 +33,7 @@ public class KeyFileTests
     {
         await using var server = await AglowProcess.StartAsync(null, Token.ServerFlags);
         var key = await TokenServer.AddKeyAsync(server.Folder, "gateway", "read");
-        await Eventually.TrueAsync(async () => (await server.AskAsync(key, "GET", "/status/1")).Status == 200, 60, "the key is taken");
+        await Eventually.TrueAsync(async () => (await server.CallAsync(key, "GET", "/status/1")).Status == 200, 60, "the key is taken");
         var path = Path.Combine(server.Folder, "keys.json");
         var one = await File.ReadAllTextAsync(path);
         var other = await TokenServer.AddKeyAsync(server.Folder, "other", "read");
@@ -47,12 +47,12 @@ public class KeyFileTests
             else
                 File.Delete(path);
             await Eventually.TrueAsync(() => Task.FromResult(Warnings() > warnings), 60, $"a file that is {file[0]} is logged");
-            (await server.AskAsync(key, "GET", "/status/1")).Status.ShouldBe(200, $"{file[0]}");
+            (await server.CallAsync(key, "GET", "/status/1")).Status.ShouldBe(200, $"{file[0]}");
             // the server reads the next intact file
             isOther = !isOther;
             await ReplaceAsync(isOther ? both : one);
             await Eventually.TrueAsync(
-                async () => (await server.AskAsync(other, "GET", "/status/1")).Status == (isOther ? 200 : 401), 60,
+                async () => (await server.CallAsync(other, "GET", "/status/1")).Status == (isOther ? 200 : 401), 60,
                 $"the server goes on after a file that is {file[0]}");
             Warnings().ShouldBe(warnings + 1, $"{file[0]}");
         }
@@ -60,7 +60,7 @@ public class KeyFileTests
         // an empty list revokes all keys
         await ReplaceAsync(new JsonArray().ToJsonString());
         await Eventually.TrueAsync(
-            async () => (await server.AskAsync(key, "GET", "/status/1")).Status == 401, 60, "a key that is not in the file is refused");
+            async () => (await server.CallAsync(key, "GET", "/status/1")).Status == 401, 60, "a key that is not in the file is refused");
 
         // a file that is written in place is empty for a moment, which the server may see
         async Task ReplaceAsync(string content)
@@ -79,11 +79,11 @@ public class KeyFileTests
     {
         await using var server = await AglowProcess.StartAsync(null, Token.ServerFlags);
         var key = await TokenServer.AddKeyAsync(server.Folder, "gateway", "read");
-        await Eventually.TrueAsync(async () => (await server.AskAsync(key, "GET", "/status/1")).Status == 200, 60, "the key is taken");
+        await Eventually.TrueAsync(async () => (await server.CallAsync(key, "GET", "/status/1")).Status == 200, 60, "the key is taken");
         var path = Path.Combine(server.Folder, "keys.json");
         var (away, one) = (path + ".away", await File.ReadAllTextAsync(path));
         var other = await TokenServer.AddKeyAsync(server.Folder, "other", "read");
-        await Eventually.TrueAsync(async () => (await server.AskAsync(other, "GET", "/status/1")).Status == 200, 60, "it is read again");
+        await Eventually.TrueAsync(async () => (await server.CallAsync(other, "GET", "/status/1")).Status == 200, 60, "it is read again");
         File.Move(path, away);
         if (kind == "folder")
             Directory.CreateDirectory(path);
@@ -91,13 +91,13 @@ public class KeyFileTests
             (await CommandAsync("mkfifo", path)).ShouldBe(0);
         await Eventually.TrueAsync(() => Task.FromResult(Warnings() == 1), 60, $"a {kind} is logged");
         server.Output.ShouldContain("keys.json is not a regular file");
-        (await server.AskAsync(other, "GET", "/status/1")).Status.ShouldBe(200);
+        (await server.CallAsync(other, "GET", "/status/1")).Status.ShouldBe(200);
         await File.WriteAllTextAsync(away, one);
         if (kind == "folder")
             Directory.Delete(path);
         File.Move(away, path, overwrite: true);
-        await Eventually.TrueAsync(async () => (await server.AskAsync(other, "GET", "/status/1")).Status == 401, 60, "it is read again");
-        (await server.AskAsync(key, "GET", "/status/1")).Status.ShouldBe(200);
+        await Eventually.TrueAsync(async () => (await server.CallAsync(other, "GET", "/status/1")).Status == 401, 60, "it is read again");
+        (await server.CallAsync(key, "GET", "/status/1")).Status.ShouldBe(200);
         Warnings().ShouldBe(1);
 
         // between two moves, the server may also log that the file is gone

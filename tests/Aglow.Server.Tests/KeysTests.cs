@@ -14,10 +14,10 @@ public partial class KeysTests
         var key = await TokenServer.AddKeyAsync(server.Folder, "gateway", "heartbeat,read");
         key.ShouldMatch("^aglow_[A-Za-z0-9_-]{8}_[A-Za-z0-9_-]{43}$");
         await Eventually.TrueAsync(
-            async () => (await server.AskAsync(key, "POST", "/heartbeat", """{"user_ids":[1,2,3]}""")).Status == 200, 60,
+            async () => (await server.CallAsync(key, "POST", "/heartbeat", """{"user_ids":[1,2,3]}""")).Status == 200, 60,
             "a running server takes a new key");
-        (await server.AskAsync(key, "GET", "/status/1")).Json["status"]!.GetValue<string>().ShouldBe("online");
-        (await server.AskAsync(key, "DELETE", "/users/1")).ShouldBeProblem(403, "lacks the scope \"users\"");
+        (await server.CallAsync(key, "GET", "/status/1")).Json["status"]!.GetValue<string>().ShouldBe("online");
+        (await server.CallAsync(key, "DELETE", "/users/1")).ShouldBeProblem(403, "lacks the scope \"users\"");
 
         var file = Path.Combine(server.Folder, "keys.json");
         (await File.ReadAllTextAsync(file)).ShouldNotContain(key[15..]);
@@ -42,7 +42,7 @@ public partial class KeysTests
         code.ShouldBe(0);
         // also on a connection that has used the key
         await Eventually.TrueAsync(
-            async () => (await server.AskAsync(key, "POST", "/heartbeat", """{"user_id":1}""")).Status == 401, 60,
+            async () => (await server.CallAsync(key, "POST", "/heartbeat", """{"user_id":1}""")).Status == 401, 60,
             "a revoked key is refused");
         await Should.ThrowAsync<Exception>(async () =>
         {
@@ -64,13 +64,13 @@ public partial class KeysTests
         File.CreateSymbolicLink(Path.Combine(folder, "keys.json"), "..data/keys.json");
         await using (var server = await AglowProcess.StartAsync(folder, Token.ServerFlags))
         {
-            (await server.AskAsync(key, "GET", "/status/1")).Status.ShouldBe(200);
+            (await server.CallAsync(key, "GET", "/status/1")).Status.ShouldBe(200);
             var newer = await TokenServer.AddKeyAsync(Path.Combine(folder, "..second"), "gateway", "read");
             Directory.CreateSymbolicLink(Path.Combine(folder, "..next"), "..second");
             Rename(Path.Combine(folder, "..next"), Path.Combine(folder, "..data")).ShouldBe(0);
             await Eventually.TrueAsync(
-                async () => (await server.AskAsync(newer, "GET", "/status/1")).Status == 200, 60, "the new file is read");
-            (await server.AskAsync(key, "GET", "/status/1")).Status.ShouldBe(401);
+                async () => (await server.CallAsync(newer, "GET", "/status/1")).Status == 200, 60, "the new file is read");
+            (await server.CallAsync(key, "GET", "/status/1")).Status.ShouldBe(401);
         }
 
         Directory.Delete(folder, recursive: true);
@@ -87,23 +87,23 @@ public partial class KeysTests
             null, [.. Token.ServerFlags, "--rate-limit", "5", "--rate-limit-registrations", "3", "--max-connections-per-address", "50"]);
         var fast = Token.Of("fast");
         // the first call registers the user, and is the only one to do so
-        (await server.AskAsync(fast, "POST", "/heartbeat")).Status.ShouldBe(200);
+        (await server.CallAsync(fast, "POST", "/heartbeat")).Status.ShouldBe(200);
         // at once: one after another, a slow machine would make no more than the limit lets through
-        var answers = await Task.WhenAll(Enumerable.Range(0, 40).Select(_ => server.AskAsync(fast, "POST", "/heartbeat")));
+        var answers = await Task.WhenAll(Enumerable.Range(0, 40).Select(_ => server.CallAsync(fast, "POST", "/heartbeat")));
         answers.Count(static a => a.Status == 200).ShouldBeGreaterThanOrEqualTo(5);
         var refused = answers.First(static a => a.Status != 200).ShouldBeProblem(429, "5 calls a second");
         refused.Headers.RetryAfter!.Delta.ShouldBe(TimeSpan.FromSeconds(1));
-        (await server.AskAsync(Token.Of("slow"), "POST", "/heartbeat")).Status.ShouldBe(200);
+        (await server.CallAsync(Token.Of("slow"), "POST", "/heartbeat")).Status.ShouldBe(200);
 
         var key = await TokenServer.AddKeyAsync(server.Folder, "importer", "heartbeat,operate");
         await Eventually.TrueAsync(
-            async () => (await server.AskAsync(key, "POST", "/heartbeat", """{"user_ids":["a","b"]}""")).Status == 200, 60,
+            async () => (await server.CallAsync(key, "POST", "/heartbeat", """{"user_ids":["a","b"]}""")).Status == 200, 60,
             "a new key is taken");
         // known users are not registrations
-        (await server.AskAsync(key, "POST", "/heartbeat", """{"user_ids":["a","b"]}""")).Status.ShouldBe(200);
+        (await server.CallAsync(key, "POST", "/heartbeat", """{"user_ids":["a","b"]}""")).Status.ShouldBe(200);
         var many = string.Join(',', Enumerable.Range(0, 6).Select(static i => $"\"new-{i}\""));
         var registrations = await Task.WhenAll(Enumerable.Range(0, 4).Select(
-            i => server.AskAsync(key, "POST", "/heartbeat", $$"""{"user_ids":[{{many.Replace("new", $"new-{i}")}}]}""")));
+            i => server.CallAsync(key, "POST", "/heartbeat", $$"""{"user_ids":[{{many.Replace("new", $"new-{i}")}}]}""")));
         registrations.Select(static a => a.Status).ShouldContain(429);
 
         // connections that send nothing
@@ -125,7 +125,7 @@ public partial class KeysTests
 
             // a silent connection is closed after a while, too, but only those beyond the limit are counted
             await Eventually.TrueAsync(
-                async () => double.Parse((await server.AskAsync(key, "GET", "/metrics")).Text
+                async () => double.Parse((await server.CallAsync(key, "GET", "/metrics")).Text
                     .Split("\naglow_tcp_connections_refused_total ")[1].Split('\n')[0]) >= 10,
                 60,
                 "those beyond the limit are refused");

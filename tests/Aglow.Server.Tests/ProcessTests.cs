@@ -146,7 +146,7 @@ public class ProcessTests
             // 25 at once: the server does not keep an answer for long that nobody reads, so that a slow machine would not have many
             var heads = new List<string>();
             foreach (var some in slow.Chunk(25))
-                heads.AddRange(await Task.WhenAll(some.Select(AskAsync)));
+                heads.AddRange(await Task.WhenAll(some.Select(CallAsync)));
 
             heads.Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal).ShouldBe(["HTTP/1.1 200", "HTTP/1.1 503"]);
             using var newcomer = server.Client();
@@ -160,7 +160,7 @@ public class ProcessTests
                 client.Dispose();
         }
 
-        async Task<string> AskAsync(TcpClient client)
+        async Task<string> CallAsync(TcpClient client)
         {
             await client.ConnectAsync(server.Address.Host, server.Address.Port);
             await client.GetStream().WriteAsync(beginning);

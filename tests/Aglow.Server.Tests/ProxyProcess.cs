@@ -8,7 +8,7 @@ internal sealed class ProxyProcess : IAsyncDisposable
 {
     private readonly Process _process;
     private readonly string _folder;
-    private readonly System.Collections.Concurrent.ConcurrentQueue<string> _said = new();
+    private readonly System.Collections.Concurrent.ConcurrentQueue<string> _output = new();
 
     private ProxyProcess(Process process, string folder, int port)
     {
@@ -20,7 +20,7 @@ internal sealed class ProxyProcess : IAsyncDisposable
     public Uri Address { get; }
 
     /// <summary>What it wrote to its log.</summary>
-    public string Said => string.Join('\n', _said);
+    public string Output => string.Join('\n', _output);
 
     /// <summary>
     /// Starts haproxy, nginx or caddy. <paramref name="protocol"/> is the PROXY protocol that HAProxy sends before each connection.
@@ -77,9 +77,9 @@ internal sealed class ProxyProcess : IAsyncDisposable
         };
         start.Environment["HOME"] = folder;
         var proxy = new ProxyProcess(Process.Start(start)!, folder, port);
-        var said = proxy._said;
-        proxy._process.OutputDataReceived += (_, line) => said.Enqueue(line.Data ?? "");
-        proxy._process.ErrorDataReceived += (_, line) => said.Enqueue(line.Data ?? "");
+        var output = proxy._output;
+        proxy._process.OutputDataReceived += (_, line) => output.Enqueue(line.Data ?? "");
+        proxy._process.ErrorDataReceived += (_, line) => output.Enqueue(line.Data ?? "");
         proxy._process.BeginOutputReadLine();
         proxy._process.BeginErrorReadLine();
         return proxy;
@@ -118,7 +118,7 @@ internal sealed class ProxyProcess : IAsyncDisposable
     private async Task<bool> AnswersAsync(HttpClient probe)
     {
         if (_process.HasExited)
-            throw new InvalidOperationException($"The proxy ended with {_process.ExitCode}: {Said}");
+            throw new InvalidOperationException($"The proxy ended with {_process.ExitCode}: {Output}");
         try
         {
             using var answer = await probe.GetAsync("/health/ready");

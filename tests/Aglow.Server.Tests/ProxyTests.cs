@@ -221,7 +221,7 @@ public sealed class ProxyTests(ProxyTests.Servers servers) : IClassFixture<Proxy
         }
 
         await proxy.StopAsync();
-        proxy.Said.ShouldNotContain("SECRET");
+        proxy.Output.ShouldNotContain("SECRET");
     }
 
     private static byte[] Text(string text) => Encoding.ASCII.GetBytes(text);

@@ -6,13 +6,13 @@ public class ReachTests(TokenServer shared)
 {
     private readonly AglowProcess _server = shared.Server;
 
-    private Task<Answer> AskAsync(string json) => _server.AskAsync(shared.Keys["read"], "POST", "/reach", json);
+    private Task<Answer> CallAsync(string json) => _server.CallAsync(shared.Keys["read"], "POST", "/reach", json);
 
-    private Task<Answer> SetAsync(string path, string json) => _server.AskAsync(shared.Keys["users"], "PUT", path, json);
+    private Task<Answer> SetAsync(string path, string json) => _server.CallAsync(shared.Keys["users"], "PUT", path, json);
 
     private async Task<string> OfAsync(uint user)
     {
-        var answer = await AskAsync($"{{\"user_ids\":[{user}]}}");
+        var answer = await CallAsync($"{{\"user_ids\":[{user}]}}");
         answer.Members.ShouldBe(["users"]);
         var of = answer.Json["users"]![0]!.AsObject();
         of.Select(static m => m.Key).ShouldBe(["user_id", "connected", "devices", "active", "may_be_disturbed", "last_seen"]);
@@ -27,9 +27,9 @@ public class ReachTests(TokenServer shared)
     {
         var user = SharedServer.NewUsers();
         (await OfAsync(user)).ShouldBe("may_be_disturbed never");
-        await _server.AskAsync(Token.Of($"{user}"), "POST", "/heartbeat");
+        await _server.CallAsync(Token.Of($"{user}"), "POST", "/heartbeat");
         (await OfAsync(user)).ShouldBe("connected may_be_disturbed seen");
-        await _server.AskAsync(Token.Of($"{user}"), "POST", "/heartbeat", $"{{\"user_id\":{user},\"active\":true}}");
+        await _server.CallAsync(Token.Of($"{user}"), "POST", "/heartbeat", $"{{\"user_id\":{user},\"active\":true}}");
         (await OfAsync(user)).ShouldBe("connected active may_be_disturbed seen");
         await SetAsync($"/users/{user}/status", """{"status":"busy","source":"call","for_seconds":1000}""");
         (await OfAsync(user)).ShouldBe("connected active seen");
@@ -49,23 +49,23 @@ public class ReachTests(TokenServer shared)
         await SetAsync($"/users/{user}/status", """{"status":"auto"}""");
         await SetAsync($"/users/{user}/visibility", """{"online":"nobody"}""");
         (await OfAsync(user)).ShouldBe("never");
-        await _server.AskAsync(shared.Keys["users"], "DELETE", $"/users/{user}/quiet-hours");
+        await _server.CallAsync(shared.Keys["users"], "DELETE", $"/users/{user}/quiet-hours");
         (await OfAsync(user)).ShouldBe("may_be_disturbed never");
     }
 
     [Fact]
     public async Task Ids_are_answered_in_their_order_and_form_and_ten_thousand_at_most()
     {
-        var answer = await AskAsync("""{"user_ids":[7,"8","a \"b\" ü",9223372036854775807,7]}""");
+        var answer = await CallAsync("""{"user_ids":[7,"8","a \"b\" ü",9223372036854775807,7]}""");
         answer.Json["users"]!.AsArray().Select(
             static user =>
                 user!["user_id"]!.ToJsonString(new() { Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
             .ShouldBe(["7", "\"8\"", "\"a \\\"b\\\" ü\"", "9223372036854775807", "7"]);
-        (await AskAsync($"{{\"user_ids\":[{string.Join(',', Enumerable.Range(0, 10_000))}]}}"))
+        (await CallAsync($"{{\"user_ids\":[{string.Join(',', Enumerable.Range(0, 10_000))}]}}"))
             .Json["users"]!.AsArray().Count.ShouldBe(10_000);
-        (await AskAsync($"{{\"user_ids\":[{string.Join(',', Enumerable.Range(0, 10_001))}]}}")).ShouldBeProblem(413);
-        (await AskAsync("")).ShouldBeProblem(400, "empty");
-        (await AskAsync("""{"user_ids":[1],"devices":true}""")).ShouldBeProblem(400, "devices");
-        (await _server.AskAsync(Token.Of("somebody"), "POST", "/reach", """{"user_ids":["somebody"]}""")).ShouldBeProblem(403, "backends");
+        (await CallAsync($"{{\"user_ids\":[{string.Join(',', Enumerable.Range(0, 10_001))}]}}")).ShouldBeProblem(413);
+        (await CallAsync("")).ShouldBeProblem(400, "empty");
+        (await CallAsync("""{"user_ids":[1],"devices":true}""")).ShouldBeProblem(400, "devices");
+        (await _server.CallAsync(Token.Of("somebody"), "POST", "/reach", """{"user_ids":["somebody"]}""")).ShouldBeProblem(403, "backends");
     }
 }

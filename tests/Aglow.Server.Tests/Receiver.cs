@@ -29,7 +29,7 @@ internal sealed class Receiver : IAsyncDisposable
     public IReadOnlyList<Message> Messages => [.. _messages];
 
     /// <summary>The changes of acknowledged messages, each once, as "USER TYPE".</summary>
-    public IEnumerable<string> Told => _messages.Where(static m => m.Status < 300).SelectMany(static m => m.Events)
+    public IEnumerable<string> Received => _messages.Where(static m => m.Status < 300).SelectMany(static m => m.Events)
         .Where(static e => e.Subject is not null).DistinctBy(static e => e.Id).Select(
             static e => $"{e.Subject} {e.Type!["aglow.presence.".Length..]}");
 
@@ -39,7 +39,7 @@ internal sealed class Receiver : IAsyncDisposable
     public void Answer(int status) => _answer = _ => Task.FromResult(status);
 
     public Task UntilAsync(Func<bool> holds, string what) =>
-        Eventually.TrueAsync(() => Task.FromResult(holds()), 60, $"{what}: {string.Join(", ", Told)}");
+        Eventually.TrueAsync(() => Task.FromResult(holds()), 60, $"{what}: {string.Join(", ", Received)}");
 
     public async ValueTask DisposeAsync()
     {

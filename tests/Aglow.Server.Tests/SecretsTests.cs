@@ -22,7 +22,7 @@ public sealed class SecretsTests : IDisposable
             ? AglowProcess.Run(null, [.. flags, "--secrets", _folder])
             : AglowProcess.Run(null, flags, new() { [named] = _folder });
         await server.ReadyAsync();
-        (await server.AskAsync(Token.Of("ann"), "POST", "/heartbeat", """{"user_id":"ann"}""")).Status.ShouldBe(200);
+        (await server.CallAsync(Token.Of("ann"), "POST", "/heartbeat", """{"user_id":"ann"}""")).Status.ShouldBe(200);
         server.Output.ShouldContain("lease 101 s");
     }
 

@@ -44,7 +44,7 @@ public sealed class TokenCalls : ICollectionFixture<TokenServer>
 /// <summary>Calls and sockets with a token.</summary>
 internal static class CallingWithToken
 {
-    public static Task<Answer> AskAsync(this AglowProcess server, string? token, string method, string path, string? json = null) =>
+    public static Task<Answer> CallAsync(this AglowProcess server, string? token, string method, string path, string? json = null) =>
         server.SendAsync(
         HttpMethod.Parse(method), path, json is null ? null : Encoding.UTF8.GetBytes(json), json is null ? null : "application/json",
         token: token);

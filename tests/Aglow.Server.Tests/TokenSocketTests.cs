@@ -87,11 +87,11 @@ public class TokenSocketTests(TokenServer shared)
             : whose is "" or "junk" ? whose
             : Token.Of(me);
         if (whose == "disabled" || target.Contains("DISABLED", StringComparison.Ordinal))
-            (await _server.AskAsync(operate, "PUT", $"/users/{me}/access", """{"disabled":true}""")).Status.ShouldBe(200);
+            (await _server.CallAsync(operate, "PUT", $"/users/{me}/access", """{"disabled":true}""")).Status.ShouldBe(200);
         if (whose == "revoked")
-            (await _server.AskAsync(operate, "POST", $"/users/{me}/revoke")).Status.ShouldBe(204);
+            (await _server.CallAsync(operate, "POST", $"/users/{me}/revoke")).Status.ShouldBe(204);
         target = target.Replace("DISABLED", me, StringComparison.Ordinal);
-        var plain = await _server.AskAsync(token is "" ? null : token, "GET", target);
+        var plain = await _server.CallAsync(token is "" ? null : token, "GET", target);
         plain.ShouldBeProblem(plain.Status, detail).Json["type"]!.GetValue<string>().ShouldBe($"urn:aglow:problem:{type}");
         await using var socket = await RawSocket.HandshakeAsync(
             _server.Address, target, token is "" ? "" : $"Authorization: Bearer {token}\r\n");
@@ -104,9 +104,9 @@ public class TokenSocketTests(TokenServer shared)
     public async Task A_plain_call_of_somebody_who_may_connect_says_that_it_is_no_handshake_and_brings_nobody_online()
     {
         var me = SharedServer.NewKey("me");
-        var plain = await _server.AskAsync(Token.Of(me), "GET", "/ws");
+        var plain = await _server.CallAsync(Token.Of(me), "GET", "/ws");
         plain.ShouldBeProblem(400).Json["type"]!.GetValue<string>().ShouldBe("urn:aglow:problem:not-a-websocket");
-        (await _server.AskAsync(shared.Keys["read"], "GET", $"/status/{me}")).Json["status"]!.GetValue<string>().ShouldBe("offline");
+        (await _server.CallAsync(shared.Keys["read"], "GET", $"/status/{me}")).Json["status"]!.GetValue<string>().ShouldBe("offline");
     }
 
     [Fact]

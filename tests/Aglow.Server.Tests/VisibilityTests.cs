@@ -6,15 +6,15 @@ public class VisibilityTests(TokenServer shared)
 {
     private readonly AglowProcess _server = shared.Server;
 
-    private Task<Answer> AskAsync(string user, string method, string path, string? json = null) =>
-        _server.AskAsync(Token.Of(user), method, path, json);
+    private Task<Answer> CallAsync(string user, string method, string path, string? json = null) =>
+        _server.CallAsync(Token.Of(user), method, path, json);
 
     /// <summary>Creates a user who is online and has a profile: a text ID, or a number below 2^31, which packed words can hold.</summary>
     private async Task<string> ArriveAsync(string prefix, bool isNumber = false)
     {
         var user = isNumber ? $"{SharedServer.NewUsers()}" : SharedServer.NewKey(prefix);
-        (await AskAsync(user, "POST", "/heartbeat")).Status.ShouldBe(200);
-        (await AskAsync(user, "PUT", $"/users/{user}", $"{{\"user_name\":\"{SharedServer.NewKey(NameOf(user))}\"}}")).Status.ShouldBe(201);
+        (await CallAsync(user, "POST", "/heartbeat")).Status.ShouldBe(200);
+        (await CallAsync(user, "PUT", $"/users/{user}", $"{{\"user_name\":\"{SharedServer.NewKey(NameOf(user))}\"}}")).Status.ShouldBe(201);
         return user;
     }
 
@@ -31,7 +31,7 @@ public class VisibilityTests(TokenServer shared)
     public async Task A_write_answers_with_what_its_caller_may_see(string online, string lastSeen)
     {
         var key = await TokenServer.AddKeyAsync(_server.Folder, SharedServer.NewKey(), "read,users");
-        await Eventually.TrueAsync(async () => (await _server.AskAsync(key, "GET", "/status/1")).Status == 200, 60, "the key is taken");
+        await Eventually.TrueAsync(async () => (await _server.CallAsync(key, "GET", "/status/1")).Status == 200, 60, "the key is taken");
         var user = await ArriveAsync("shown");
         await ShowAsync(user, $$"""{"online":"{{online}}","last_seen":"{{lastSeen}}"}""");
         var (name, token) = (NameOf(user), Token.Of(user));
@@ -45,8 +45,8 @@ public class VisibilityTests(TokenServer shared)
                 ("PUT", $"/users/{user}", $"{{\"user_name\":\"{name}\"}}"),
             })
             {
-                var written = (await _server.AskAsync(credential, method, path, json)).Json;
-                var read = (await _server.AskAsync(credential, "GET", $"/users/{user}")).Json;
+                var written = (await _server.CallAsync(credential, method, path, json)).Json;
+                var read = (await _server.CallAsync(credential, "GET", $"/users/{user}")).Json;
                 foreach (var member in new[] { "is_online", "status", "last_seen_about", "text", "manual", "devices" })
                     written[member]?.ToJsonString().ShouldBe(read[member]?.ToJsonString(), $"{method} {path} {json} {member}");
                 // a second may pass between the two
@@ -56,7 +56,7 @@ public class VisibilityTests(TokenServer shared)
     }
 
     private async Task ShowAsync(string user, string json) =>
-        (await AskAsync(user, "PUT", $"/users/{user}/visibility", json)).Status.ShouldBe(200);
+        (await CallAsync(user, "PUT", $"/users/{user}/visibility", json)).Status.ShouldBe(200);
 
     /// <summary>What a viewer sees of a user by every call, each as one text without the parts that name the call itself.</summary>
     private async Task<Dictionary<string, string>> SeenAsync(string viewer, string name)
@@ -65,20 +65,21 @@ public class VisibilityTests(TokenServer shared)
             $"{node["is_online"]} {node["status"]} {node["last_seen"]?.ToString() ?? "null"} {node["last_seen_about"]}";
         var seen = new Dictionary<string, string>
         {
-            ["status"] = Record((await AskAsync(viewer, "GET", $"/status/{name}")).Json),
-            ["status by query"] = Record((await AskAsync(viewer, "GET", $"/status?user={name}")).Json),
-            ["reachable"] = Record((await AskAsync(viewer, "GET", $"/status/{name}?definition=reachable")).Json),
-            ["by ids"] = Record((await AskAsync(viewer, "GET", $"/status/users?ids={name}")).Json[name]!),
-            ["batch"] = Record((await AskAsync(viewer, "POST", "/status/batch", $"{{\"user_ids\":[\"{name}\"]}}")).Json[0]!),
-            ["objects"] = Record((await AskAsync(viewer, "POST", "/status/batch", $"[{{\"user_id\":{Json(name)}}}]")).Json[0]!),
-            ["user by query"] = Record((await AskAsync(viewer, "GET", $"/users?user={name}")).Json),
-            ["user"] = Record((await AskAsync(viewer, "GET", $"/users/{name}")).Json),
-            ["search"] = Record((await AskAsync(viewer, "GET", $"/users?q={NameOf(name)}")).Json["users"]![0]!),
-            ["list"] = (await _server.AskAsync(shared.Keys["read"], "GET", $"/online?limit=10000&viewer={viewer}")).Json["users"]!.AsArray()
+            ["status"] = Record((await CallAsync(viewer, "GET", $"/status/{name}")).Json),
+            ["status by query"] = Record((await CallAsync(viewer, "GET", $"/status?user={name}")).Json),
+            ["reachable"] = Record((await CallAsync(viewer, "GET", $"/status/{name}?definition=reachable")).Json),
+            ["by ids"] = Record((await CallAsync(viewer, "GET", $"/status/users?ids={name}")).Json[name]!),
+            ["batch"] = Record((await CallAsync(viewer, "POST", "/status/batch", $"{{\"user_ids\":[\"{name}\"]}}")).Json[0]!),
+            ["objects"] = Record((await CallAsync(viewer, "POST", "/status/batch", $"[{{\"user_id\":{Json(name)}}}]")).Json[0]!),
+            ["user by query"] = Record((await CallAsync(viewer, "GET", $"/users?user={name}")).Json),
+            ["user"] = Record((await CallAsync(viewer, "GET", $"/users/{name}")).Json),
+            ["search"] = Record((await CallAsync(viewer, "GET", $"/users?q={NameOf(name)}")).Json["users"]![0]!),
+            ["list"] = (await _server.CallAsync(shared.Keys["read"], "GET", $"/online?limit=10000&viewer={viewer}"))
+                .Json["users"]!.AsArray()
                 .Any(user => user!.ToString() == name)
                 .ToString(),
             ["a backend with their eyes"] = Record(
-                (await _server.AskAsync(shared.Keys["read"], "GET", $"/status/{name}?viewer={viewer}")).Json),
+                (await _server.CallAsync(shared.Keys["read"], "GET", $"/status/{name}?viewer={viewer}")).Json),
         };
         if (uint.TryParse(name, out var number))
         {
@@ -128,14 +129,14 @@ public class VisibilityTests(TokenServer shared)
         ShouldSee(await SeenAsync(bob, ann), static r => r == "false offline null ", isOnline: false, hasExactTime: false);
         (await CountAsync()).ShouldBeLessThan(counted);
         // she sees her own status, and operators see the reason
-        (await AskAsync(ann, "GET", $"/status/{ann}")).Json["status"]!.GetValue<string>().ShouldBe("online");
-        (await _server.AskAsync(shared.Keys["operate"], "GET", $"/status/{ann}/explain")).Json["status"]!.GetValue<string>()
+        (await CallAsync(ann, "GET", $"/status/{ann}")).Json["status"]!.GetValue<string>().ShouldBe("online");
+        (await _server.CallAsync(shared.Keys["operate"], "GET", $"/status/{ann}/explain")).Json["status"]!.GetValue<string>()
             .ShouldBe("online");
         // a caller that names no viewer sees what everyone sees
-        (await _server.AskAsync(shared.Keys["read"], "GET", $"/status/{ann}")).Json["last_seen"].ShouldBeNull();
+        (await _server.CallAsync(shared.Keys["read"], "GET", $"/status/{ann}")).Json["last_seen"].ShouldBeNull();
         // and she looks exactly like a user who never existed
-        var never = (await AskAsync(bob, "GET", "/status/nobody-of-this-name")).Text;
-        (await AskAsync(bob, "GET", $"/status/{ann}")).Text.ShouldBe(never.Replace("\"nobody-of-this-name\"", Json(ann)));
+        var never = (await CallAsync(bob, "GET", "/status/nobody-of-this-name")).Text;
+        (await CallAsync(bob, "GET", $"/status/{ann}")).Text.ShouldBe(never.Replace("\"nobody-of-this-name\"", Json(ann)));
         await ShowAsync(ann, """{"online":"everyone"}""");
         ShouldSee(
             await SeenAsync(bob, ann),
@@ -152,16 +153,16 @@ public class VisibilityTests(TokenServer shared)
     {
         var (ann, bob, carl) = (SharedServer.NewKey("ann"), await ArriveAsync("bob"), await ArriveAsync("carl"));
         if (how == "blocked")
-            (await AskAsync(ann, "POST", $"/users/{ann}/blocked", $"{{\"user_ids\":[\"{bob}\"]}}")).Status.ShouldBe(200);
+            (await CallAsync(ann, "POST", $"/users/{ann}/blocked", $"{{\"user_ids\":[\"{bob}\"]}}")).Status.ShouldBe(200);
         else
             await ShowAsync(ann, $"{{\"online\":\"{how}\"}}");
-        (await AskAsync(ann, "POST", "/heartbeat")).Status.ShouldBe(200);
+        (await CallAsync(ann, "POST", "/heartbeat")).Status.ShouldBe(200);
         await using var socket = await _server.OpenSocketAsync(Token.Of(bob));
         await socket.SendAsync($"{{\"type\":\"watch\",\"users\":[\"{ann}\",\"{carl}\"]}}");
         (await socket.ReadMessageAsync()).GetProperty("users")[0].GetProperty("status").GetString().ShouldBe("offline");
-        (await AskAsync(ann, "DELETE", $"/users/{ann}")).Status.ShouldBe(204);
+        (await CallAsync(ann, "DELETE", $"/users/{ann}")).Status.ShouldBe(204);
         // carl's leave is reported a second later, so any change of ann would come before it
-        (await AskAsync(carl, "POST", "/offline")).Status.ShouldBe(200);
+        (await CallAsync(carl, "POST", "/offline")).Status.ShouldBe(200);
         var told = (await socket.ReadMessageAsync()).GetProperty("users");
         (told.GetArrayLength(), told[0].GetProperty("user_id").GetString()).ShouldBe((1, carl));
     }
@@ -173,7 +174,7 @@ public class VisibilityTests(TokenServer shared)
     {
         var (ann, bob, eve) = (await ArriveAsync("ann", isNumber), await ArriveAsync("bob", isNumber), await ArriveAsync("eve"));
         await ShowAsync(ann, """{"online":"followers-approved"}""");
-        (await AskAsync(ann, "POST", $"/users/{ann}/approved", $"{{\"user_ids\":[\"{bob}\"]}}"))
+        (await CallAsync(ann, "POST", $"/users/{ann}/approved", $"{{\"user_ids\":[\"{bob}\"]}}"))
             .ShouldBeJson($"{{\"user_ids\":[{Json(bob)}]}}");
         ShouldSee(
             await SeenAsync(bob, ann),
@@ -181,17 +182,17 @@ public class VisibilityTests(TokenServer shared)
             isOnline: true,
             hasExactTime: true);
         ShouldSee(await SeenAsync(eve, ann), static r => r == "false offline null ", isOnline: false, hasExactTime: false);
-        (await AskAsync(ann, "POST", $"/users/{ann}/blocked", $"{{\"user_ids\":[{Json(bob)}]}}")).Status.ShouldBe(200);
+        (await CallAsync(ann, "POST", $"/users/{ann}/blocked", $"{{\"user_ids\":[{Json(bob)}]}}")).Status.ShouldBe(200);
         ShouldSee(await SeenAsync(bob, ann), static r => r == "false offline null ", isOnline: false, hasExactTime: false);
-        (await AskAsync(ann, "DELETE", $"/users/{ann}/blocked", $"{{\"user_ids\":[\"{bob}\"]}}")).ShouldBeJson("""{"user_ids":[]}""");
+        (await CallAsync(ann, "DELETE", $"/users/{ann}/blocked", $"{{\"user_ids\":[\"{bob}\"]}}")).ShouldBeJson("""{"user_ids":[]}""");
         ShouldSee(
             await SeenAsync(bob, ann),
             static r => r.StartsWith("true online 1", StringComparison.Ordinal),
             isOnline: true,
             hasExactTime: true);
-        (await AskAsync(ann, "GET", $"/users/{ann}/visibility"))
+        (await CallAsync(ann, "GET", $"/users/{ann}/visibility"))
             .ShouldBeJson($"{{\"user_id\":{Json(ann)},\"online\":\"followers-approved\",\"last_seen\":\"exact\"}}");
-        (await AskAsync(ann, "DELETE", $"/users/{ann}/approved", $"{{\"user_ids\":[\"{bob}\"]}}")).Status.ShouldBe(200);
+        (await CallAsync(ann, "DELETE", $"/users/{ann}/approved", $"{{\"user_ids\":[\"{bob}\"]}}")).Status.ShouldBe(200);
         ShouldSee(await SeenAsync(bob, ann), static r => r == "false offline null ", isOnline: false, hasExactTime: false);
     }
 
@@ -203,30 +204,30 @@ public class VisibilityTests(TokenServer shared)
         foreach (var prefix in (string[])["bob", "eve", "kim"])
         {
             followers.Add(await ArriveAsync(prefix));
-            (await AskAsync(followers[^1], "POST", $"/users/{followers[^1]}/subscriptions", $"{{\"user_ids\":[\"{ann}\"]}}"))
+            (await CallAsync(followers[^1], "POST", $"/users/{followers[^1]}/subscriptions", $"{{\"user_ids\":[\"{ann}\"]}}"))
                 .Status.ShouldBe(200);
         }
 
         var path = $"/users/{ann}/waiting";
-        async Task<string> WaitingAsync() => string.Join(' ', (await AskAsync(ann, "GET", path)).Json["user_ids"]!.AsArray());
-        (await AskAsync(ann, "GET", path)).ShouldBeJson("""{"user_ids":[],"next":null}""");
+        async Task<string> WaitingAsync() => string.Join(' ', (await CallAsync(ann, "GET", path)).Json["user_ids"]!.AsArray());
+        (await CallAsync(ann, "GET", path)).ShouldBeJson("""{"user_ids":[],"next":null}""");
         await ShowAsync(ann, """{"online":"followers-approved"}""");
         (await WaitingAsync()).ShouldBe(string.Join(' ', followers));
-        (await _server.AskAsync(shared.Keys["users"], "GET", path)).Json["user_ids"]!.AsArray().Count.ShouldBe(3);
+        (await _server.CallAsync(shared.Keys["users"], "GET", path)).Json["user_ids"]!.AsArray().Count.ShouldBe(3);
 
-        var first = (await AskAsync(ann, "GET", $"{path}?limit=2")).Json;
+        var first = (await CallAsync(ann, "GET", $"{path}?limit=2")).Json;
         first["user_ids"]!.AsArray().Count.ShouldBe(2);
-        (await AskAsync(ann, "GET", $"{path}?limit=2&cursor={first["next"]!.GetValue<string>()}"))
+        (await CallAsync(ann, "GET", $"{path}?limit=2&cursor={first["next"]!.GetValue<string>()}"))
             .ShouldBeJson($"{{\"user_ids\":[\"{followers[2]}\"],\"next\":null}}");
-        (await AskAsync(ann, "GET", $"{path}?cursor=here")).ShouldBeProblem(400, "cursor");
-        (await AskAsync(ann, "GET", $"{path}?limit=0")).ShouldBeProblem(400, "limit");
+        (await CallAsync(ann, "GET", $"{path}?cursor=here")).ShouldBeProblem(400, "cursor");
+        (await CallAsync(ann, "GET", $"{path}?limit=0")).ShouldBeProblem(400, "limit");
 
-        await AskAsync(ann, "POST", $"/users/{ann}/approved", $"{{\"user_ids\":[\"{followers[0]}\"]}}");
-        await AskAsync(ann, "POST", $"/users/{ann}/blocked", $"{{\"user_ids\":[\"{followers[1]}\"]}}");
+        await CallAsync(ann, "POST", $"/users/{ann}/approved", $"{{\"user_ids\":[\"{followers[0]}\"]}}");
+        await CallAsync(ann, "POST", $"/users/{ann}/blocked", $"{{\"user_ids\":[\"{followers[1]}\"]}}");
         (await WaitingAsync()).ShouldBe(followers[2]);
-        await AskAsync(followers[2], "DELETE", $"/users/{followers[2]}/subscriptions", $"{{\"user_ids\":[\"{ann}\"]}}");
+        await CallAsync(followers[2], "DELETE", $"/users/{followers[2]}/subscriptions", $"{{\"user_ids\":[\"{ann}\"]}}");
         (await WaitingAsync()).ShouldBeEmpty();
-        await AskAsync(ann, "DELETE", $"/users/{ann}/approved", $"{{\"user_ids\":[\"{followers[0]}\"]}}");
+        await CallAsync(ann, "DELETE", $"/users/{ann}/approved", $"{{\"user_ids\":[\"{followers[0]}\"]}}");
         (await WaitingAsync()).ShouldBe(followers[0]);
     }
 
@@ -240,13 +241,13 @@ public class VisibilityTests(TokenServer shared)
         ShouldSee(await SeenAsync(bob, ann), static r => r == "true online null recently", isOnline: true, hasExactTime: false);
         await ShowAsync(ann, """{"last_seen":"hidden"}""");
         ShouldSee(await SeenAsync(bob, ann), static r => r == "true online null ", isOnline: true, hasExactTime: false);
-        await AskAsync(ann, "POST", "/offline");
-        (await AskAsync(bob, "GET", $"/status/{ann}")).Json["last_seen"].ShouldBeNull();
+        await CallAsync(ann, "POST", "/offline");
+        (await CallAsync(bob, "GET", $"/status/{ann}")).Json["last_seen"].ShouldBeNull();
         await ShowAsync(ann, """{"last_seen":"coarse"}""");
-        (await AskAsync(bob, "GET", $"/status/{ann}")).Json["last_seen_about"]!.GetValue<string>().ShouldBe("recently");
-        (await AskAsync(ann, "PUT", $"/users/{ann}/visibility", """{"last_seen":"vague"}""")).ShouldBeProblem(400, "vague");
-        (await AskAsync(ann, "PUT", $"/users/{ann}/visibility", "{}")).ShouldBeProblem(400, "Neither");
-        (await AskAsync(bob, "PUT", $"/users/{ann}/visibility", """{"online":"everyone"}""")).ShouldBeProblem(403);
+        (await CallAsync(bob, "GET", $"/status/{ann}")).Json["last_seen_about"]!.GetValue<string>().ShouldBe("recently");
+        (await CallAsync(ann, "PUT", $"/users/{ann}/visibility", """{"last_seen":"vague"}""")).ShouldBeProblem(400, "vague");
+        (await CallAsync(ann, "PUT", $"/users/{ann}/visibility", "{}")).ShouldBeProblem(400, "Neither");
+        (await CallAsync(bob, "PUT", $"/users/{ann}/visibility", """{"online":"everyone"}""")).ShouldBeProblem(403);
     }
 
     [Fact]
@@ -263,17 +264,17 @@ public class VisibilityTests(TokenServer shared)
             $"{{\"user_id\":\"{ann}\",\"is_online\":false,\"status\":\"offline\",\"last_seen\":null}}");
 
         // ann leaves, returns, is busy, and hides in another way, and nothing is sent; eve, who is visible, is sent
-        await AskAsync(ann, "POST", "/offline");
-        await AskAsync(ann, "POST", "/heartbeat");
-        await AskAsync(ann, "PUT", $"/users/{ann}/status", """{"status":"busy"}""");
+        await CallAsync(ann, "POST", "/offline");
+        await CallAsync(ann, "POST", "/heartbeat");
+        await CallAsync(ann, "PUT", $"/users/{ann}/status", """{"status":"busy"}""");
         await ShowAsync(ann, """{"last_seen":"hidden"}""");
-        await AskAsync(ann, "POST", $"/users/{ann}/blocked", $"{{\"user_ids\":[\"{bob}\"]}}");
+        await CallAsync(ann, "POST", $"/users/{ann}/blocked", $"{{\"user_ids\":[\"{bob}\"]}}");
         await Task.Delay(TimeSpan.FromSeconds(1.5));
         await WatchAsync(eve);
         (await socket.ReadPresenceAsync()).ShouldBe($"\"{eve}\":online");
 
         // when she is visible again, her present status is shown
-        await AskAsync(ann, "DELETE", $"/users/{ann}/blocked", $"{{\"user_ids\":[\"{bob}\"]}}");
+        await CallAsync(ann, "DELETE", $"/users/{ann}/blocked", $"{{\"user_ids\":[\"{bob}\"]}}");
         await ShowAsync(ann, """{"online":"everyone","last_seen":"exact"}""");
         (await socket.ReadPresenceAsync()).ShouldBe($"\"{ann}\":busy");
     }
@@ -284,7 +285,7 @@ public class VisibilityTests(TokenServer shared)
         await using var server = await AglowProcess.StartAsync(
             null, [.. Token.ServerFlags, "--reciprocal-visibility", "--lease-seconds", "600"]);
         Task<Answer> AsAsync(AglowProcess on, string user, string method, string path, string? json = null) =>
-            on.AskAsync(Token.Of(user), method, path, json);
+            on.CallAsync(Token.Of(user), method, path, json);
         foreach (var user in new[] { "ann", "bob", "eve" })
             await AsAsync(server, user, "POST", "/heartbeat");
         (await AsAsync(server, "ann", "PUT", "/users/ann/visibility", """{"online":"followers-approved","last_seen":"coarse"}"""))
@@ -310,12 +311,12 @@ public class VisibilityTests(TokenServer shared)
         foreach (var list in new[] { "approved", "blocked" })
         {
             (
-                await again.AskAsync(
+                await again.CallAsync(
                     Token.Signed(Token.Claims("ann", static c => c["iat"] = Token.Now + 2), Token.Secret), "GET", $"/users/ann/{list}"))
                 .ShouldBeJson("""{"user_ids":[]}""");
         }
     }
 
     private async Task<long> CountAsync() =>
-        (await _server.AskAsync(shared.Keys["read"], "GET", "/online/count")).Json["online"]!.GetValue<long>();
+        (await _server.CallAsync(shared.Keys["read"], "GET", "/online/count")).Json["online"]!.GetValue<long>();
 }

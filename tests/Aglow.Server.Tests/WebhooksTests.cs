@@ -17,15 +17,15 @@ public class WebhooksTests
         await server.PutAsync("/users/bob/status", "{\"status\":\"busy\"}");
         await server.PostAsync("/offline", "{\"user_id\":\"bob\"}");
         // what is not delivered by then may be withheld after the deletion
-        await all.UntilAsync(() => all.Told.Contains("bob offline"), "bob leaves");
-        await some.UntilAsync(() => some.Told.Contains("bob offline"), "bob leaves");
+        await all.UntilAsync(() => all.Received.Contains("bob offline"), "bob leaves");
+        await some.UntilAsync(() => some.Received.Contains("bob offline"), "bob leaves");
         await server.DeleteAsync("/users/bob");
-        await all.UntilAsync(() => all.Told.Contains("42 offline"), "the lease expires");
-        all.Told.Where(static t => t.StartsWith("bob ", StringComparison.Ordinal)).ShouldBe(
+        await all.UntilAsync(() => all.Received.Contains("42 offline"), "the lease expires");
+        all.Received.Where(static t => t.StartsWith("bob ", StringComparison.Ordinal)).ShouldBe(
             ["bob online", "bob status", "bob offline", "bob offline"]);
-        all.Told.Where(static t => t.StartsWith("42 ", StringComparison.Ordinal)).ShouldBe(["42 online", "42 offline"]);
-        await some.UntilAsync(() => some.Told.Count() == 2, "of bob alone, and offline alone");
-        some.Told.ShouldAllBe(static t => t == "bob offline");
+        all.Received.Where(static t => t.StartsWith("42 ", StringComparison.Ordinal)).ShouldBe(["42 online", "42 offline"]);
+        await some.UntilAsync(() => some.Received.Count() == 2, "of bob alone, and offline alone");
+        some.Received.ShouldAllBe(static t => t == "bob offline");
         foreach (var message in all.Messages)
         {
             message.IsSignedBy(secret).ShouldBeTrue();
@@ -45,7 +45,7 @@ public class WebhooksTests
 
         // the receiver learns of a delivery before the server has its answer
         await Eventually.TrueAsync(
-            async () => (await server.GetAsync($"/webhooks/{id}")).Json["delivered"]!.GetValue<int>() == all.Told.Count(),
+            async () => (await server.GetAsync($"/webhooks/{id}")).Json["delivered"]!.GetValue<int>() == all.Received.Count(),
             60,
             "all is acknowledged");
         var listed = (await server.GetAsync("/webhooks")).Json["webhooks"]!.AsArray();
@@ -79,7 +79,7 @@ public class WebhooksTests
             await AddAsync(server, $"{{\"url\":\"{well.Url}\"}}");
             for (var i = 0; i < 300; i++)
                 await server.PostAsync(i % 2 == 0 ? "/heartbeat" : "/offline", "{\"user_id\":\"ann\"}");
-            await well.UntilAsync(() => well.Told.Count() >= 300, "one that works waits for nobody");
+            await well.UntilAsync(() => well.Received.Count() >= 300, "one that works waits for nobody");
             await failing.UntilAsync(() => failing.Messages.Count >= 2, "it is tried again");
             failing.Messages.Select(static m => m.Id).Distinct().Count().ShouldBe(1, "the same message again");
             var shown = (await server.GetAsync($"/webhooks/{id}")).Json;
@@ -95,12 +95,12 @@ public class WebhooksTests
         {
             await server.PostAsync($"/webhooks/{id}/resume", "{}");
             string[] expected = [.. Enumerable.Range(0, 300).Select(static i => i % 2 == 0 ? "ann online" : "ann offline")];
-            await failing.UntilAsync(() => failing.Told.Count() >= 300, "all of it, late");
+            await failing.UntilAsync(() => failing.Received.Count() >= 300, "all of it, late");
             // after a kill, changes acknowledged in the last second may come again; this receiver had acknowledged nothing
-            failing.Told.Take(300).ShouldBe(expected);
+            failing.Received.Take(300).ShouldBe(expected);
             failing.Messages.Where(static m => m.Status == 200).ShouldAllBe(static m => m.Events.Count <= 100);
-            await hanging.UntilAsync(() => hanging.Told.Count() >= 300, "the slow one, too");
-            hanging.Told.Take(300).ShouldBe(expected);
+            await hanging.UntilAsync(() => hanging.Received.Count() >= 300, "the slow one, too");
+            hanging.Received.Take(300).ShouldBe(expected);
             (await server.StopAsync()).ShouldBe(0);
         }
 
@@ -119,15 +119,15 @@ public class WebhooksTests
         JsonNode.Parse(await RunAsync("pause", id))!["paused"]!.GetValue<bool>().ShouldBeTrue();
         await server.PostAsync("/heartbeat", "{\"user_id\":1}");
         var next = JsonNode.Parse(await RunAsync("rotate", id, "--overlap-hours", "1"))!["secret"]!.GetValue<string>();
-        receiver.Told.ShouldBeEmpty();
+        receiver.Received.ShouldBeEmpty();
         await RunAsync("resume", id);
-        await receiver.UntilAsync(() => receiver.Told.Any(), "what happened while it was paused");
-        receiver.Told.ShouldBe(["1 online"]);
+        await receiver.UntilAsync(() => receiver.Received.Any(), "what happened while it was paused");
+        receiver.Received.ShouldBe(["1 online"]);
         receiver.Messages[^1].IsSignedBy(secret).ShouldBeTrue("the secret before still signs");
         receiver.Messages[^1].IsSignedBy(next).ShouldBeTrue();
         await RunAsync("rotate", id, "--overlap-hours", "0");
         await server.PostAsync("/offline", "{\"user_id\":1}");
-        await receiver.UntilAsync(() => receiver.Told.Count() == 2, "offline");
+        await receiver.UntilAsync(() => receiver.Received.Count() == 2, "offline");
         receiver.Messages[^1].IsSignedBy(next).ShouldBeFalse("it has ended");
         receiver.Answer(301);
         (await AglowProcess.RunToEndAsync(["webhooks", "test", id, "--server", server.Address.AbsoluteUri])).Code.ShouldBe(1);

@@ -45,15 +45,15 @@ internal sealed class Crowd : IAsyncDisposable
         using var http = new HttpClient { Timeout = 2 * interval };
         while (!_stop.IsCancellationRequested)
         {
-            var isHeard = false;
+            var isAcknowledged = false;
             foreach (var address in addresses)
             {
-                isHeard = _stop.IsCancellationRequested || await TryAsync(http, address, users);
-                if (isHeard)
+                isAcknowledged = _stop.IsCancellationRequested || await TryAsync(http, address, users);
+                if (isAcknowledged)
                     break;
             }
 
-            await Task.Delay(isHeard ? interval : Random.Shared.NextDouble() * FirstRetryWithin, _stop.Token)
+            await Task.Delay(isAcknowledged ? interval : Random.Shared.NextDouble() * FirstRetryWithin, _stop.Token)
                 .ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
     }

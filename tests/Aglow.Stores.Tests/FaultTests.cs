@@ -44,14 +44,14 @@ public sealed class FaultTests(FaultyCluster servers)
         // on pages that are not lost: a node sends away the sockets of users whose words it cannot write
         await using var ofLost = await Watcher.StayAsync(other, kept[0] % 256, lost);
         await using var ofKept = await Watcher.StayAsync(other, kept[1] % 256, [.. kept, newcomer]);
-        await Eventually.HoldsAsync(() => Everybody.All(user => Told(user)[^1] == "online"));
+        await Eventually.HoldsAsync(() => Everybody.All(user => Statuses(user)[^1] == "online"));
 
         var shard = await servers.Cluster.ShardOfAsync(lostPage);
         foreach (var server in shard)
             await server.KillAsync();
         try
         {
-            await Eventually.HoldsAsync(() => ofLost.Heard("stale"));
+            await Eventually.HoldsAsync(() => ofLost.HasReceived("stale"));
             (await other.Http.GetAsync($"/status/{lost[0]}")).StatusCode.ShouldBe(HttpStatusCode.ServiceUnavailable);
             (await HeartbeatAsync(one, lost[0] % 256)).StatusCode.ShouldBe(HttpStatusCode.ServiceUnavailable);
             // Wait longer than the lease and the stall guard. Meanwhile users of the other shards come online and go offline.
@@ -62,8 +62,8 @@ public sealed class FaultTests(FaultyCluster servers)
             // unless this machine is so busy that another shard did not answer for 2 s
             if (!other.Output.Split('\n').Any(line => line.Contains(" is away (", StringComparison.Ordinal)
                 && !shard.Any(server => line.Contains($"{server.Endpoint} ", StringComparison.Ordinal))))
-                ofKept.Heard("stale").ShouldBeFalse();
-            ofLost.Heard("fresh").ShouldBeFalse();
+                ofKept.HasReceived("stale").ShouldBeFalse();
+            ofLost.HasReceived("fresh").ShouldBeFalse();
             (await other.Http.GetAsync("/health/ready")).StatusCode.ShouldBe(HttpStatusCode.OK);
         }
         finally
@@ -72,14 +72,14 @@ public sealed class FaultTests(FaultyCluster servers)
                 await server.RestartAsync();
         }
 
-        await Eventually.HoldsAsync(() => ofLost.Heard("fresh"));
+        await Eventually.HoldsAsync(() => ofLost.HasReceived("fresh"));
         await Eventually.HoldsAsync(async () => (await HeartbeatAsync(one, lost[0] % 256)).StatusCode == HttpStatusCode.OK);
         // longer than the stall guard: any expired lease would have been reported by now
         await Task.Delay((Lease + 2) * Second);
         await servers.Cluster.HealedAsync();
-        crowd.NobodyWentOffline(Everybody, Told);
+        crowd.NobodyWentOffline(Everybody, Statuses);
 
-        string[] Told(uint user) => (lost.Contains(user) ? ofLost : ofKept).Statuses(user);
+        string[] Statuses(uint user) => (lost.Contains(user) ? ofLost : ofKept).Statuses(user);
     }
 
     [Fact]
@@ -105,7 +105,7 @@ public sealed class FaultTests(FaultyCluster servers)
         crowd.NobodyWentOffline(Everybody, watcher);
         // unless this machine is so busy that a shard did not answer for 2 s
         if (!other.Output.Contains(" is away (", StringComparison.Ordinal))
-            watcher.Heard("stale").ShouldBeFalse();
+            watcher.HasReceived("stale").ShouldBeFalse();
         foreach (var user in Everybody)
             crowd.ShouldBeOnline(await StatusAsync(one, user));
         (await one.Http.GetStringAsync("/metrics")).ShouldNotContain("aglow_redis_redirections_total 0\n");
@@ -137,8 +137,8 @@ public sealed class FaultTests(FaultyCluster servers)
             Math.Abs(seen - DateTimeOffset.UtcNow.ToUnixTimeSeconds()).ShouldBeLessThan(Lease + 10);
         }
 
-        foreach (var told in (Watcher[])[watcher, aheads])
-            crowd.NobodyWentOffline(Everybody, told);
+        foreach (var each in (Watcher[])[watcher, aheads])
+            crowd.NobodyWentOffline(Everybody, each);
         // a user who moves to the other node stays online, and a user who leaves there has left
         (await right.Http.PostAsJsonAsync("/heartbeat", new { user_id = 5 })).StatusCode.ShouldBe(HttpStatusCode.OK);
         (await ahead.Http.PostAsJsonAsync("/offline", new { user_id = 5 })).StatusCode.ShouldBe(HttpStatusCode.OK);

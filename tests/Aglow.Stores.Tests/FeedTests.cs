@@ -192,7 +192,7 @@ public sealed class FeedTests(RedisServers servers)
             foreach (var user in people)
                 await alive[^1].PostAsync("/offline", $"{{\"user_id\":{user}}}");
             await receiver.UntilAsync(
-                () => people.All(user => receiver.Told.Count(told => told == $"{user} offline") > rounds), $"round {rounds}");
+                () => people.All(user => receiver.Received.Count(received => received == $"{user} offline") > rounds), $"round {rounds}");
             // kill the node that delivers, unless it is the last one
             if (alive.Count == 1)
                 break;
@@ -203,7 +203,7 @@ public sealed class FeedTests(RedisServers servers)
 
         // Each change arrives once, except those that a dead node had not stored as delivered. The newest change gives the present state.
         foreach (var user in people)
-            receiver.Told.Last(told => told.StartsWith($"{user} ", StringComparison.Ordinal)).ShouldBe($"{user} offline");
+            receiver.Received.Last(received => received.StartsWith($"{user} ", StringComparison.Ordinal)).ShouldBe($"{user} offline");
         receiver.Messages.ShouldAllBe(message => message.IsSignedBy(secret));
         await alive[0].PostAsync($"/webhooks/{id}/pause", "{}");
         (await alive[0].GetAsync($"/webhooks/{id}")).Json["paused"]!.GetValue<bool>().ShouldBeTrue();

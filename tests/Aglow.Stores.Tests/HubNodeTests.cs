@@ -54,7 +54,7 @@ public sealed class HubNodeTests(RedisServers servers)
         (await connection.InvokeAsync<string>("Say", "hello")).ShouldBe("hello");
         await other.StopAsync();
         var presence = PresenceOf(one);
-        (await presence.ExplainAsync(Ann.Number, presence.Definitions.Default)).SaidGoodbye.ShouldBeFalse();
+        (await presence.ExplainAsync(Ann.Number, presence.Definitions.Default)).HasLeft.ShouldBeFalse();
     }
 
     [Fact]

@@ -109,14 +109,14 @@ public sealed class NodeTests(RedisServers servers)
         await using var phone = await Watcher.ConnectAsync(one, 42);
         await using var laptop = await Watcher.ConnectAsync(other, 42);
         await Eventually.HoldsAsync(() => watcher.Statuses(42) is [.., "online"]);
-        var told = watcher.Statuses(42);
+        var received = watcher.Statuses(42);
 
         await phone.SendAsync("{\"type\":\"leave\"}");
         await Eventually.HoldsAsync(() => !phone.IsOpen);
         // the other node reports it at once, and a confirmation a second later does not change it
         await Eventually.HoldsAsync(async () => await StatusAsync(one, 42) == "online");
         await Task.Delay(TimeSpan.FromSeconds(2));
-        watcher.Statuses(42).ShouldBe(told);
+        watcher.Statuses(42).ShouldBe(received);
 
         // a leave for all devices: the laptop's open socket does not prevent it
         await one.Http.PostAsJsonAsync("/offline", new { user_id = 42 });
@@ -170,14 +170,14 @@ public sealed class NodeTests(RedisServers servers)
         await Eventually.HoldsAsync(
             async () => (await node.Http.GetAsync("/health/ready")).StatusCode == HttpStatusCode.ServiceUnavailable);
         (await node.Http.GetAsync("/health/live")).StatusCode.ShouldBe(HttpStatusCode.OK);
-        await Eventually.HoldsAsync(() => watcher.Heard("stale"));
+        await Eventually.HoldsAsync(() => watcher.HasReceived("stale"));
         // nothing acknowledges it, and it is not lost
         await watcher.SendAsync("{\"type\":\"active\"}");
         await Task.Delay((Lease + 2) * Second);
         var returned = DateTimeOffset.UtcNow.ToUnixTimeSeconds();
 
         await redis.RestartAsync();
-        await Eventually.HoldsAsync(() => watcher.Heard("fresh"));
+        await Eventually.HoldsAsync(() => watcher.HasReceived("fresh"));
         await Eventually.HoldsAsync(async () => (await HeartbeatAsync(node, 7)).StatusCode == HttpStatusCode.OK);
         await Eventually.HoldsAsync(async () => (await node.Http.GetAsync("/health/ready")).StatusCode == HttpStatusCode.OK);
         // longer than the stall guard: any expired lease would have been reported by now

@@ -91,16 +91,16 @@ public sealed class PostgresTests(PostgresServer server)
         await using var other = await OpenAsync(one);
         await one.Directory.CatchUpAsync();
         await other.Directory.CatchUpAsync();
-        other.Told.TryDequeue(out var all).ShouldBeTrue();
+        other.Received.TryDequeue(out var all).ShouldBeTrue();
         all.IsComplete.ShouldBeTrue();
 
         await one.Directory.RegisterAsync(["alice", "bob"], new uint[2]);
         await Eventually.HoldsAsync(() => other.Directory.NextIndex == First + 2);
-        var busy = new Claim(Claim.UserSource, ClaimStatus.Busy, new Said("Busy", null, 0));
+        var busy = new Claim(Claim.UserSource, ClaimStatus.Busy, new StatusDetails("Busy", null, 0));
         await one.Directory.SetClaimAsync(First, busy, 1);
         // its own changes too, and before the call completes
         one.Claims[First].ShouldBe([busy]);
-        await Eventually.HoldsAsync(() => other.Claims.GetValueOrDefault(First) is [var told] && told == busy);
+        await Eventually.HoldsAsync(() => other.Claims.GetValueOrDefault(First) is [var received] && received == busy);
         await one.Directory.SetVisibilityAsync(First, OnlineVisibility.Nobody, null);
         await one.Directory.RelateAsync(First, Relation.Blocked, [7], add: true, 100);
         await one.Directory.RelateAsync(First + 1, Relation.Blocked, [First, 7], add: true, 100);
@@ -141,7 +141,7 @@ public sealed class PostgresTests(PostgresServer server)
         }))));
         await Eventually.HoldsAsync(() => one.Accounts.Count == 200 && other.Accounts.Count == 200);
         foreach (var node in new[] { one, other })
-            node.Told.TryPeek(out var first).ShouldBe(first!.IsComplete);
+            node.Received.TryPeek(out var first).ShouldBe(first!.IsComplete);
     }
 
     [Fact]
@@ -334,7 +334,7 @@ public sealed class PostgresTests(PostgresServer server)
         await Eventually.HoldsAsync(() =>
         {
             time.Advance(TimeSpan.FromMilliseconds(100));
-            return other.Told.Count(changes => changes.IsComplete) == 2;
+            return other.Received.Count(changes => changes.IsComplete) == 2;
         });
         other.Claims[5].Single().Status.ShouldBe(ClaimStatus.Away);
         other.Shows(6).Online.ShouldBe(OnlineVisibility.Nobody);
@@ -863,7 +863,7 @@ public sealed class PostgresTests(PostgresServer server)
                     Visibilities[user] = visibility;
                 foreach (var (user, account) in changes.Accounts)
                     Accounts[user] = account;
-                Told.Enqueue(changes);
+                Received.Enqueue(changes);
             };
         }
 
@@ -871,7 +871,7 @@ public sealed class PostgresTests(PostgresServer server)
 
         public string Database { get; }
 
-        public ConcurrentQueue<DirectoryChanges> Told { get; } = new();
+        public ConcurrentQueue<DirectoryChanges> Received { get; } = new();
 
         public ConcurrentDictionary<uint, IReadOnlyList<Claim>> Claims { get; } = new();
 

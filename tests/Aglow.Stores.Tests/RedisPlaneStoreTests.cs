@@ -356,9 +356,9 @@ public abstract class RedisPlaneStoreTests : PlaneStoreContract
         one.Hints.Publish(TransitionKind.Left, [42]);
         other.Hints.Publish(TransitionKind.Changed, [7]);
         await Eventually.HoldsAsync(() => other.Count == users.Length + 2 && one.Count == users.Length + 2);
-        one.Heard(TransitionKind.Changed).ShouldBe([7u]);
-        other.Heard(TransitionKind.Arrived).ShouldBe(users);
-        other.Heard(TransitionKind.Left).ShouldBe([42u]);
+        one.Received(TransitionKind.Changed).ShouldBe([7u]);
+        other.Received(TransitionKind.Arrived).ShouldBe(users);
+        other.Received(TransitionKind.Left).ShouldBe([42u]);
     }
 
     [Fact]
@@ -384,7 +384,7 @@ public abstract class RedisPlaneStoreTests : PlaneStoreContract
     private sealed class Node : IAsyncDisposable
     {
         private readonly RedisCluster _cluster;
-        private readonly List<(TransitionKind Kind, uint User)> _heard = [];
+        private readonly List<(TransitionKind Kind, uint User)> _received = [];
 
         public Node(RedisCluster cluster, RedisHints hints)
         {
@@ -392,10 +392,10 @@ public abstract class RedisPlaneStoreTests : PlaneStoreContract
             Hints = hints;
             hints.Subscribe((kind, users) =>
             {
-                lock (_heard)
+                lock (_received)
                 {
                     foreach (var user in users)
-                        _heard.Add((kind, user));
+                        _received.Add((kind, user));
                 }
             });
         }
@@ -406,15 +406,15 @@ public abstract class RedisPlaneStoreTests : PlaneStoreContract
         {
             get
             {
-                lock (_heard)
-                    return _heard.Count;
+                lock (_received)
+                    return _received.Count;
             }
         }
 
-        public uint[] Heard(TransitionKind kind)
+        public uint[] Received(TransitionKind kind)
         {
-            lock (_heard)
-                return [.. _heard.Where(h => h.Kind == kind).Select(h => h.User)];
+            lock (_received)
+                return [.. _received.Where(h => h.Kind == kind).Select(h => h.User)];
         }
 
         public async ValueTask DisposeAsync()

@@ -10,7 +10,7 @@ public sealed class RedisShardTests
     private static readonly TimeSpan Second = TimeSpan.FromSeconds(1);
 
     private readonly ManualTimeProvider _time = new();
-    private readonly List<double> _told = [];
+    private readonly List<double> _reported = [];
     private readonly RedisShard _shard;
 
     public RedisShardTests()
@@ -18,7 +18,7 @@ public sealed class RedisShardTests
         // a timestamp of 0 means that nothing has failed
         _time.Advance(Second);
         _shard = new RedisShard(
-            new IPEndPoint(IPAddress.Loopback, 1), _time, (_, since) => _told.Add(_time.GetElapsedTime(since).TotalSeconds));
+            new IPEndPoint(IPAddress.Loopback, 1), _time, (_, since) => _reported.Add(_time.GetElapsedTime(since).TotalSeconds));
     }
 
     [Fact]
@@ -31,10 +31,10 @@ public sealed class RedisShardTests
         var sentAt = _time.GetTimestamp();
         _time.Advance(Second);
         _shard.Worked(sentAt, isWrite: true);
-        _told.ShouldBe([4]);
+        _reported.ShouldBe([4]);
         _shard.HasFailed.ShouldBeFalse();
         _shard.Worked(sentAt, isWrite: true);
-        _told.Count.ShouldBe(1);
+        _reported.Count.ShouldBe(1);
     }
 
     [Fact]
@@ -46,12 +46,12 @@ public sealed class RedisShardTests
         _time.Advance(Second);
         // the answer may be older than the failure, or the first one after it
         _shard.Worked(before, isWrite: true);
-        _told.ShouldBe([1]);
+        _reported.ShouldBe([1]);
         _shard.HasFailed.ShouldBeTrue();
         _time.Advance(4 * Second);
         _shard.Failed("lost again", TimeSpan.Zero);
         _shard.Worked(_time.GetTimestamp(), isWrite: true);
-        _told.ShouldBe([1, 5]);
+        _reported.ShouldBe([1, 5]);
         _shard.HasFailed.ShouldBeFalse();
     }
 
@@ -69,7 +69,7 @@ public sealed class RedisShardTests
         _shard.Owe().IsCancellationRequested.ShouldBeFalse();
         _shard.Reason.ShouldBe("silent");
         _shard.Worked(_time.GetTimestamp(), isWrite: true);
-        _told.ShouldBe([3.5]);
+        _reported.ShouldBe([3.5]);
     }
 
     [Fact]
@@ -100,7 +100,7 @@ public sealed class RedisShardTests
         {
             _shard.Worked(_time.GetTimestamp(), isWrite: false);
             // reports all refusals since the last accepted write
-            _told[^1].ShouldBe(second);
+            _reported[^1].ShouldBe(second);
             _shard.RefusesWrites.ShouldBe(second > 2);
             _time.Advance(Second);
         }
@@ -111,7 +111,7 @@ public sealed class RedisShardTests
         _shard.Worked(wroteAt, isWrite: true);
         _shard.RefusesWrites.ShouldBeTrue();
         _shard.Worked(_time.GetTimestamp(), isWrite: true);
-        _told[^1].ShouldBe(4);
+        _reported[^1].ShouldBe(4);
         _shard.HasRefused.ShouldBeFalse();
         _shard.UnwritableFor.ShouldBe(TimeSpan.Zero);
     }

@@ -69,7 +69,7 @@ public sealed class RefusedWriteTests(FaultyCluster servers)
         crowd.NobodyWentOffline(Everybody, watcher);
         // unless this machine is so busy that Redis did not even answer reads for 2 s
         if (!other.Output.Contains(" is away (", StringComparison.Ordinal))
-            watcher.Heard("reconnect").ShouldBeFalse();
+            watcher.HasReceived("reconnect").ShouldBeFalse();
         watcher.IsOpen.ShouldBeTrue();
         // the stall guard holds no lease forever
         await crowd.DisposeAsync();
@@ -94,7 +94,7 @@ public sealed class RefusedWriteTests(FaultyCluster servers)
         await Eventually.HoldsAsync(async () => await MetricAsync(cut, "aglow_hints_heard_total") > 0);
 
         proxy.Hold(true);
-        await Eventually.HoldsAsync(() => socket.Heard("reconnect"));
+        await Eventually.HoldsAsync(() => socket.HasReceived("reconnect"));
         await Eventually.HoldsAsync(() => !socket.IsOpen);
         var refused = await HeartbeatAsync(cut, Everybody[0]);
         refused.StatusCode.ShouldBe(HttpStatusCode.ServiceUnavailable);

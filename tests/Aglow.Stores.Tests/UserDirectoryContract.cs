@@ -463,7 +463,7 @@ public abstract class UserDirectoryContract
     public async Task A_claim_of_each_source_stands_until_it_is_changed_or_removed()
     {
         await using var directory = await OpenAsync();
-        var call = new Claim("call", ClaimStatus.Busy, new Said("In a call \"now\"", "📞", Second + 60), -7, 1_900_000_000_123);
+        var call = new Claim("call", ClaimStatus.Busy, new StatusDetails("In a call \"now\"", "📞", Second + 60), -7, 1_900_000_000_123);
         var hidden = new Claim(Claim.UserSource, ClaimStatus.Hidden, SetAt: 9, ShownLastSeen: uint.MaxValue);
         var quiet = Claim.Quiet(QuietHours.TryParse("mon,sun 22:00 07:00 Europe/Berlin")!);
         foreach (var claim in new[] { new Claim(Claim.UserSource, ClaimStatus.Away), call, quiet, hidden })
@@ -496,7 +496,7 @@ public abstract class UserDirectoryContract
         (await ClaimsOfAsync(directory, 5)).Select(static claim => claim.Source).ShouldBe(
             ["2", "3", "4", "5", "6", "7", "more", Claim.QuietHoursSource]);
 
-        static Claim Of(string source, uint until) => new(source, ClaimStatus.Busy, Said.Of(null, null, until));
+        static Claim Of(string source, uint until) => new(source, ClaimStatus.Busy, StatusDetails.Of(null, null, until));
     }
 
     [Fact]

@@ -13,7 +13,7 @@ internal sealed class Watcher : IAsyncDisposable
     private readonly uint[] _watched;
     private ClientWebSocket _socket = new();
     private volatile bool _isDisposed;
-    private readonly List<string> _told = [];
+    private readonly List<string> _received = [];
     private readonly List<(string User, string What)> _times = [];
     private Task _reading = Task.CompletedTask;
 
@@ -51,10 +51,10 @@ internal sealed class Watcher : IAsyncDisposable
         _socket.SendAsync(Encoding.UTF8.GetBytes(json), WebSocketMessageType.Text, endOfMessage: true, CancellationToken.None);
 
     /// <summary>Whether a message of this type arrived.</summary>
-    public bool Heard(string type)
+    public bool HasReceived(string type)
     {
-        lock (_told)
-            return _told.Contains(type);
+        lock (_received)
+            return _received.Contains(type);
     }
 
     /// <summary>The statuses of a user that it received, in order.</summary>
@@ -63,15 +63,15 @@ internal sealed class Watcher : IAsyncDisposable
     /// <summary>The same for a user who is watched by a key.</summary>
     public string[] Statuses(string user)
     {
-        lock (_told)
-            return [.. _told.Where(t => t.StartsWith($"{user}:", StringComparison.Ordinal)).Select(t => t[(t.IndexOf(':') + 1)..])];
+        lock (_received)
+            return [.. _received.Where(t => t.StartsWith($"{user}:", StringComparison.Ordinal)).Select(t => t[(t.IndexOf(':') + 1)..])];
     }
 
     /// <summary>The same with times, for an assertion's message.</summary>
     public string Times(uint user)
     {
-        lock (_told)
-            return string.Join("; ", _times.Where(told => told.User == $"{user}").Select(static told => told.What));
+        lock (_received)
+            return string.Join("; ", _times.Where(received => received.User == $"{user}").Select(static received => received.What));
     }
 
     public async ValueTask DisposeAsync()
@@ -124,13 +124,13 @@ internal sealed class Watcher : IAsyncDisposable
 
                 if (result.MessageType == WebSocketMessageType.Close)
                 {
-                    if (!ComesBack || !Heard("reconnect") || _isDisposed)
+                    if (!ComesBack || !HasReceived("reconnect") || _isDisposed)
                         return;
                     await OpenAsync();
                     continue;
                 }
 
-                Hear(JsonDocument.Parse(buffer.AsMemory(0, length)).RootElement);
+                Receive(JsonDocument.Parse(buffer.AsMemory(0, length)).RootElement);
             }
         }
         catch (Exception e) when (e is WebSocketException or ObjectDisposedException or OperationCanceledException)
@@ -139,16 +139,16 @@ internal sealed class Watcher : IAsyncDisposable
         }
     }
 
-    private void Hear(JsonElement message)
+    private void Receive(JsonElement message)
     {
-        lock (_told)
+        lock (_received)
         {
-            _told.Add(message.GetProperty("type").GetString()!);
+            _received.Add(message.GetProperty("type").GetString()!);
             if (!message.TryGetProperty("users", out var users))
                 return;
             foreach (var user in users.EnumerateArray())
             {
-                _told.Add($"{user.GetProperty("user_id")}:{user.GetProperty("status")}");
+                _received.Add($"{user.GetProperty("user_id")}:{user.GetProperty("status")}");
                 _times.Add((
                     $"{user.GetProperty("user_id")}",
                     $"{TimeProvider.System.GetUtcNow():HH:mm:ss.f} told {user.GetProperty("status")}, last seen "

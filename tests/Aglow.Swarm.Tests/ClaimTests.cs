@@ -7,9 +7,9 @@ public class ClaimTests
 {
     private const long Epoch = 1_800_000_000;
     private static readonly Promises Promises = new() { UnixAtZero = Epoch };
-    private static readonly Said Busy = new("user", "busy", "Lunch", null, null, 0);
-    private static readonly Said Call = new("call", "busy", "In a call", "📞", null, 1);
-    private static readonly Said Hidden = new("user", "offline", null, null, null, 0);
+    private static readonly Claim Busy = new("user", "busy", "Lunch", null, null, 0);
+    private static readonly Claim Call = new("call", "busy", "In a call", "📞", null, 1);
+    private static readonly Claim Hidden = new("user", "offline", null, null, null, 0);
 
     [Fact]
     public void Before_and_after_a_change_are_possible_while_other_nodes_may_not_know_it()
@@ -44,7 +44,7 @@ public class ClaimTests
     [InlineData("online", null, ViolationKind.NeverTrue)]
     [InlineData("offline", null, ViolationKind.FalseOffline)]
     public void A_record_shows_what_was_claimed(string status, string? text, object? expected) =>
-        Judged(Of((100, 100, Busy)), 120, new Told(status != "offline", status, Epoch + 119) { Text = text })
+        Judged(Of((100, 100, Busy)), 120, new ServerRecord(status != "offline", status, Epoch + 119) { Text = text })
             .ShouldBe((ViolationKind?)expected);
 
     [Theory]
@@ -52,22 +52,23 @@ public class ClaimTests
     [InlineData(105, null)] // another node may not know yet
     public void Who_hides_is_offline(double at, object? expected)
     {
-        Judged(Of((100, 100, Hidden)), at, new Told(true, "online", Epoch + (long)at)).ShouldBe((ViolationKind?)expected);
-        Judged(Of((100, 100, Hidden)), at, new Told(false, "offline", Epoch + 100)).ShouldBeNull();
+        Judged(Of((100, 100, Hidden)), at, new ServerRecord(true, "online", Epoch + (long)at)).ShouldBe((ViolationKind?)expected);
+        Judged(Of((100, 100, Hidden)), at, new ServerRecord(false, "offline", Epoch + 100)).ShouldBeNull();
     }
 
     [Fact]
     public void A_record_of_who_is_offline_has_no_text() =>
-        Judged(Of((100, 100, Hidden)), 120, new Told(false, "offline", Epoch + 100) { Text = "Lunch" }).ShouldBe(ViolationKind.NeverTrue);
+        Judged(Of((100, 100, Hidden)), 120, new ServerRecord(false, "offline", Epoch + 100) { Text = "Lunch" })
+            .ShouldBe(ViolationKind.NeverTrue);
 
     [Fact]
     public void A_watcher_who_was_not_told_of_an_end_is_late()
     {
         var book = Of((100, 100, Busy), (101, 101, Call with { Until = Epoch + 150 }));
-        var last = new Told(true, "busy", Epoch + 149) { Text = "In a call", Emoji = "📞", Until = Epoch + 150 };
+        var last = new ServerRecord(true, "busy", Epoch + 149) { Text = "In a call", Emoji = "📞", Until = Epoch + 150 };
         ClaimJudge.WhyLate(book, Promises, last, 151).ShouldBeNull();
         ClaimJudge.WhyLate(book, Promises, last, 157).ShouldNotBeNull();
-        ClaimJudge.WhyLate(book, Promises, new Told(true, "busy", Epoch) { Text = "Lunch" }, 157).ShouldBeNull();
+        ClaimJudge.WhyLate(book, Promises, new ServerRecord(true, "busy", Epoch) { Text = "Lunch" }, 157).ShouldBeNull();
     }
 
     [Fact]
@@ -80,12 +81,12 @@ public class ClaimTests
         book.Seen(there, 151).SurelySince.ShouldBe(140);
     }
 
-    private static ClaimBook Of(params (double From, double To, Said Said)[] changes)
+    private static ClaimBook Of(params (double From, double To, Claim Claim)[] changes)
     {
         var book = new ClaimBook(Promises);
-        foreach (var (from, to, said) in changes)
+        foreach (var (from, to, claim) in changes)
         {
-            book.Set(from, said, removes: false);
+            book.Set(from, claim, removes: false);
             book.Acknowledge(to);
         }
 
@@ -93,11 +94,11 @@ public class ClaimTests
     }
 
     // of a person with a heartbeat each second
-    private static ViolationKind? Judged(ClaimBook claims, double at, Told told)
+    private static ViolationKind? Judged(ClaimBook claims, double at, ServerRecord record)
     {
         var truth = new Truth(Promises);
         for (var beat = at - 40; beat <= at; beat++)
             truth.Add(new Act(ActKind.Heartbeat, 0, beat, beat, IsSure: true));
-        return Judge.OfTelling(truth, Promises, told, new Telling(at, at, 0), new Personal(claims, [])).Kind;
+        return Judge.OfRecord(truth, Promises, record, new RecordWindow(at, at, 0), new Personal(claims, [])).Kind;
     }
 }

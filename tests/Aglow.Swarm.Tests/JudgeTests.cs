@@ -24,9 +24,9 @@ public class JudgeTests
     public void What_was_decided_before_the_acknowledgement_may_be_either()
     {
         var truth = Of(Heartbeat(100, 104));
-        Judge.OfTelling(truth, Promises, Offline(null), new Telling(102, 105, 0)).Kind.ShouldBeNull();
-        Judge.OfTelling(truth, Promises, Online(102), new Telling(102, 105, 0)).Kind.ShouldBeNull();
-        Judge.OfTelling(truth, Promises, Offline(null), new Telling(104, 105, 0)).Kind.ShouldBe(ViolationKind.FalseOffline);
+        Judge.OfRecord(truth, Promises, Offline(null), new RecordWindow(102, 105, 0)).Kind.ShouldBeNull();
+        Judge.OfRecord(truth, Promises, Online(102), new RecordWindow(102, 105, 0)).Kind.ShouldBeNull();
+        Judge.OfRecord(truth, Promises, Offline(null), new RecordWindow(104, 105, 0)).Kind.ShouldBe(ViolationKind.FalseOffline);
     }
 
     [Fact]
@@ -50,7 +50,7 @@ public class JudgeTests
         KindAt(138).ShouldBe(ViolationKind.FalseOffline); // without a gap while renewals come
         KindAt(140).ShouldBeNull(); // the newest renewal may be lost
 
-        ViolationKind? KindAt(double at) => Judge.OfTelling(truth, promises, Offline(null), new Telling(at, at, 0)).Kind;
+        ViolationKind? KindAt(double at) => Judge.OfRecord(truth, promises, Offline(null), new RecordWindow(at, at, 0)).Kind;
     }
 
     [Theory]
@@ -64,7 +64,7 @@ public class JudgeTests
         var truth = new Truth(isDisturbed ? Promises.Disturbed() : Promises);
         foreach (var act in new[] { Active(100), Active(112), Heartbeat(121, 121.1), Active(130) })
             truth.Add(act);
-        (truth.WhyNeverActiveAt(second, asked: 150, toldBy: 150) is null).ShouldBe(isTrue);
+        (truth.WhyNeverActiveAt(second, asked: 150, receivedBy: 150) is null).ShouldBe(isTrue);
     }
 
     [Theory]
@@ -77,8 +77,8 @@ public class JudgeTests
     public void A_stall_of_the_servers_own_holds_ghosts_back()
     {
         var truth = Of(Heartbeat(100, 100.2));
-        Judge.OfTelling(truth, Promises, Online(100), new Telling(145, 145, Held: 5)).Kind.ShouldBeNull();
-        Judge.OfTelling(truth, Promises, Online(100), new Telling(146, 146, Held: 5)).Kind.ShouldBe(ViolationKind.GhostOnline);
+        Judge.OfRecord(truth, Promises, Online(100), new RecordWindow(145, 145, Held: 5)).Kind.ShouldBeNull();
+        Judge.OfRecord(truth, Promises, Online(100), new RecordWindow(146, 146, Held: 5)).Kind.ShouldBe(ViolationKind.GhostOnline);
     }
 
     [Theory]
@@ -125,7 +125,7 @@ public class JudgeTests
         var truth = new Truth(promises);
         truth.Add(new Act((ActKind)leave, 1, 102, 102.1, IsSure: true));
         truth.Add(Heartbeat(102.2 + later, 102.3 + later));
-        Judge.OfTelling(truth, promises, Offline(102), new Telling(at, at, 0)).Kind.ShouldBe((ViolationKind?)expected);
+        Judge.OfRecord(truth, promises, Offline(102), new RecordWindow(at, at, 0)).Kind.ShouldBe((ViolationKind?)expected);
     }
 
     [Fact]
@@ -151,7 +151,7 @@ public class JudgeTests
     {
         Judged(Online(100), 100).Kind.ShouldBe(ViolationKind.NeverTrue); // no device was ever there
         Judged(Online(null), 101, Heartbeat(100, 100.2)).Kind.ShouldBe(ViolationKind.NeverTrue);
-        Judged(new Told(true, "offline", Epoch + 100), 101, Heartbeat(100, 100.2)).Kind.ShouldBe(ViolationKind.NeverTrue);
+        Judged(new ServerRecord(true, "offline", Epoch + 100), 101, Heartbeat(100, 100.2)).Kind.ShouldBe(ViolationKind.NeverTrue);
         Judged(Online(90), 101, Heartbeat(100, 100.2)).Kind.ShouldBe(ViolationKind.NeverTrue); // nobody did anything then
         Judged(Online(100), 124, Heartbeat(100, 100.2), Heartbeat(120, 120.2)).Kind.ShouldBe(ViolationKind.NeverTrue); // heard since
         Judged(Online(100), 121, Heartbeat(100, 100.2), Heartbeat(120, 120.2)).Kind.ShouldBeNull(); // a renewal may wait for a batch
@@ -197,34 +197,36 @@ public class JudgeTests
     [InlineData(111.6, false)] // heard by 100.2: due by 110.2, and 1.5 s for what is on its way
     [InlineData(111.8, true)]
     public void A_watcher_who_was_not_told_online_is_overdue(double now, bool isOverdue) =>
-        Overdue(toldOnline: false, watchedSince: 50, now, Heartbeat(100, 100.2)).HasValue.ShouldBe(isOverdue);
+        Overdue(lastOnline: false, watchedSince: 50, now, Heartbeat(100, 100.2)).HasValue.ShouldBe(isOverdue);
 
     [Theory]
     [InlineData(141.6, false)]
     [InlineData(141.8, true)]
     public void A_watcher_who_was_not_told_offline_is_overdue(double now, bool isOverdue) =>
-        Overdue(toldOnline: true, watchedSince: 50, now, Heartbeat(100, 100.2)).HasValue.ShouldBe(isOverdue);
+        Overdue(lastOnline: true, watchedSince: 50, now, Heartbeat(100, 100.2)).HasValue.ShouldBe(isOverdue);
 
     [Fact]
     public void What_was_told_after_the_look_is_left_to_the_next_one() =>
-        Overdue(toldOnline: true, watchedSince: 50, 150, Heartbeat(100, 100.2), toldAt: 150.01).ShouldBeNull();
+        Overdue(lastOnline: true, watchedSince: 50, 150, Heartbeat(100, 100.2), receivedAt: 150.01).ShouldBeNull();
 
     [Fact]
     public void Nothing_is_due_before_somebody_watches() =>
-        Overdue(toldOnline: false, watchedSince: 110, 115, Heartbeat(100, 100.2)).ShouldBeNull();
+        Overdue(lastOnline: false, watchedSince: 110, 115, Heartbeat(100, 100.2)).ShouldBeNull();
 
     [Fact]
     public void An_overdue_change_is_late_when_it_comes_and_missed_when_it_does_not()
     {
-        Judge.OfOverdue(Promises, towardsOnline: true, deadline: 112, toldAt: 115, now: 115, isEnd: false)!.Value.Kind.ShouldBe(
+        Judge.OfOverdue(Promises, towardsOnline: true, deadline: 112, receivedAt: 115, now: 115, isEnd: false)!.Value.Kind.ShouldBe(
             ViolationKind.LateOnline);
-        Judge.OfOverdue(Promises, towardsOnline: false, deadline: 112, toldAt: 115, now: 115, isEnd: false)!.Value.Kind.ShouldBe(
+        Judge.OfOverdue(Promises, towardsOnline: false, deadline: 112, receivedAt: 115, now: 115, isEnd: false)!.Value.Kind.ShouldBe(
             ViolationKind.GhostOnline);
-        Judge.OfOverdue(Promises, towardsOnline: true, deadline: 112, toldAt: null, now: 115, isEnd: false).ShouldBeNull();
+        Judge.OfOverdue(Promises, towardsOnline: true, deadline: 112, receivedAt: null, now: 115, isEnd: false).ShouldBeNull();
         Judge.OfOverdue(
-            Promises, towardsOnline: true, deadline: 112, toldAt: null, now: 123, isEnd: false)!.Value.Kind.ShouldBe(ViolationKind.Missed);
+            Promises, towardsOnline: true, deadline: 112, receivedAt: null, now: 123, isEnd: false)!.Value
+            .Kind.ShouldBe(ViolationKind.Missed);
         Judge.OfOverdue(
-            Promises, towardsOnline: false, deadline: 112, toldAt: null, now: 115, isEnd: true)!.Value.Kind.ShouldBe(ViolationKind.Missed);
+            Promises, towardsOnline: false, deadline: 112, receivedAt: null, now: 115, isEnd: true)!.Value
+            .Kind.ShouldBe(ViolationKind.Missed);
     }
 
     [Fact]
@@ -249,7 +251,7 @@ public class JudgeTests
     {
         var findings = new Findings();
         findings.CountRead(wasDecisive: false);
-        findings.CountTold(wasDecisive: true);
+        findings.CountReceived(wasDecisive: true);
         findings.NothingChecked.ShouldNotBeNull();
         findings.CountRead(wasDecisive: true);
         findings.NothingChecked.ShouldBeNull();
@@ -289,12 +291,12 @@ public class JudgeTests
         foreach (var act in acts)
             truth.Add(act);
         var seen = acts.Where(act => act.From <= at).Max(static act => act.From);
-        return Judge.OfTelling(truth, promises, new Told(true, status, Epoch + (long)seen), new Telling(at, at, 0)).Kind;
+        return Judge.OfRecord(truth, promises, new ServerRecord(true, status, Epoch + (long)seen), new RecordWindow(at, at, 0)).Kind;
     }
 
-    private static Told Online(long? second) => new(true, "online", Epoch + second);
+    private static ServerRecord Online(long? second) => new(true, "online", Epoch + second);
 
-    private static Told Offline(long? second) => new(false, "offline", Epoch + second);
+    private static ServerRecord Offline(long? second) => new(false, "offline", Epoch + second);
 
     private static Truth Of(params Act[] acts)
     {
@@ -304,9 +306,9 @@ public class JudgeTests
         return truth;
     }
 
-    private static Verdict Judged(Told told, double at, params Act[] acts) =>
-        Judge.OfTelling(Of(acts), Promises, told, new Telling(at, at, 0));
+    private static Verdict Judged(ServerRecord record, double at, params Act[] acts) =>
+        Judge.OfRecord(Of(acts), Promises, record, new RecordWindow(at, at, 0));
 
-    private static double? Overdue(bool toldOnline, double watchedSince, double now, Act act, double? toldAt = null) =>
-        Judge.OverdueSince(Of(act).At(now, held: 0), Promises, toldOnline, toldAt ?? watchedSince, watchedSince, now);
+    private static double? Overdue(bool lastOnline, double watchedSince, double now, Act act, double? receivedAt = null) =>
+        Judge.OverdueSince(Of(act).At(now, held: 0), Promises, lastOnline, receivedAt ?? watchedSince, watchedSince, now);
 }

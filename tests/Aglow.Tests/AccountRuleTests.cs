@@ -54,7 +54,7 @@ public class AccountRuleTests
             claims.Set(user, [], Seconds);
         claims.IsEmpty.ShouldBeTrue();
 
-        static Claim Until(uint second) => new(Claim.UserSource, ClaimStatus.Busy, Said.Of(null, null, second));
+        static Claim Until(uint second) => new(Claim.UserSource, ClaimStatus.Busy, StatusDetails.Of(null, null, second));
     }
 
     [Theory]

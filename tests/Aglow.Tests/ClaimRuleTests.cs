@@ -29,14 +29,14 @@ public class ClaimRuleTests
             .. Enumerable.Range(0, random.Next(9)).Select(i => new Claim(
                 $"{i}",
                 (ClaimStatus)random.Next(5),
-                Said.Of(random.Next(2) == 0 ? null : $"text {i}", null, random.Next(2) == 0 ? 0 : Now + (uint)random.Next(20)),
+                StatusDetails.Of(random.Next(2) == 0 ? null : $"text {i}", null, random.Next(2) == 0 ? 0 : Now + (uint)random.Next(20)),
                 random.Next(3),
                 random.Next(4),
                 Now - (uint)random.Next(5))),
         ];
         for (var now = Now; now < Now + 20; now++)
         {
-            var there = claims.Where(claim => claim.Said is not { Until: > 0 and var until } || until > now).ToList();
+            var there = claims.Where(claim => claim.Details is not { Until: > 0 and var until } || until > now).ToList();
             var hidden = there.Where(static claim => claim.Status == ClaimStatus.Hidden).ToList();
             var first = (hidden.Count > 0 ? hidden : there)
                 .OrderByDescending(static claim => claim.Priority)
@@ -61,8 +61,11 @@ public class ClaimRuleTests
         Claim[] all =
         [
             .. Enumerable.Range(0, random.Next(1, 4)).Select(
-                i =>
-                    new Claim($"{i}", (ClaimStatus)random.Next(5), Said.Of(null, null, Now + 1 + (uint)random.Next(4000)), random.Next(2))),
+                i => new Claim(
+                    $"{i}",
+                    (ClaimStatus)random.Next(5),
+                    StatusDetails.Of(null, null, Now + 1 + (uint)random.Next(4000)),
+                    random.Next(2))),
             Claim.Quiet(
                 QuietHours.TryParse(
                     $"mon,tue,wed,thu,fri,sat,sun 0{random.Next(10)}:{random.Next(10, 60)} 1{random.Next(10)}:{random.Next(10, 60)} UTC")!),
@@ -89,11 +92,11 @@ public class ClaimRuleTests
     [InlineData(ClaimStatus.Hidden, PresenceStatus.Offline)]
     public void What_is_said_is_shown_while_the_user_is_online(ClaimStatus status, PresenceStatus shown)
     {
-        var said = new Said("In a call", "📞", Now + 5);
-        var claim = EffectiveClaim.Of([new Claim("call", status, said, ShownLastSeen: Now - 3)], Now);
+        var details = new StatusDetails("In a call", "📞", Now + 5);
+        var claim = EffectiveClaim.Of([new Claim("call", status, details, ShownLastSeen: Now - 3)], Now);
         Show(Now, claim).ShouldBe(shown == PresenceStatus.Offline
             ? new Presence(shown, Now - 3, ActiveAt: 0)
-            : new Presence(shown, Now, ActiveAt: 0, Said: said));
+            : new Presence(shown, Now, ActiveAt: 0, Details: details));
         // a user who hides looks like a user who left
         Show((Now - 3) | Pulse.LeftBit, claim).ShouldBe(new Presence(PresenceStatus.Offline, Now - 3));
     }
@@ -101,7 +104,7 @@ public class ClaimRuleTests
     [Fact]
     public void Nobody_is_away_for_what_they_did_before_a_claim_that_hid_them_ended()
     {
-        Claim[] claims = [new(Claim.UserSource, ClaimStatus.Hidden, new Said(null, null, Now - 5))];
+        Claim[] claims = [new(Claim.UserSource, ClaimStatus.Hidden, new StatusDetails(null, null, Now - 5))];
         var claim = EffectiveClaim.Of(claims, Now);
         Show(Now, claim, activity: Now - 1000).Status.ShouldBe(PresenceStatus.Online);
         Show(Now, EffectiveClaim.None, activity: Now - 1000).Status.ShouldBe(PresenceStatus.Away);
@@ -115,10 +118,10 @@ public class ClaimRuleTests
     {
         var claims = new Claims();
         for (var user = 0u; user < 5000; user++)
-            claims.Set(user, [new Claim("call", ClaimStatus.Busy, new Said(null, null, Now + 10))], Now);
-        claims.Set(1, [new Claim("call", ClaimStatus.Hidden, new Said(null, null, Now + 10))], Now);
+            claims.Set(user, [new Claim("call", ClaimStatus.Busy, new StatusDetails(null, null, Now + 10))], Now);
+        claims.Set(1, [new Claim("call", ClaimStatus.Hidden, new StatusDetails(null, null, Now + 10))], Now);
         for (var user = 5000u; user < 20_000; user++)
-            claims.Set(user, [new Claim("call", ClaimStatus.Busy, new Said(null, null, Now + 20))], Now + 15);
+            claims.Set(user, [new Claim("call", ClaimStatus.Busy, new StatusDetails(null, null, Now + 20))], Now + 15);
         claims.Users.ShouldContain(1u, "it says since when they are shown");
         claims.Users.ShouldNotContain(2u);
         claims.Of(5000, Now + 15).Status.ShouldBe(ClaimStatus.Busy);

@@ -32,7 +32,7 @@ public sealed class DeparturesTests
         (now - began).ShouldBeInRange(Over, Over + TimeSpan.FromMilliseconds(100));
         foreach (var client in clients)
         {
-            var late = (client.ClosedAt ?? now) - client.ToldAt - client.After;
+            var late = (client.ClosedAt ?? now) - client.NotifiedAt - client.After;
             late.ShouldBeInRange(TimeSpan.Zero, TimeSpan.FromMilliseconds(100));
         }
 
@@ -59,11 +59,11 @@ public sealed class DeparturesTests
         var (first, second, late) = (new TaskCompletionSource(), new TaskCompletionSource(), new TaskCompletionSource());
         departures.Begin(Over, first);
         departures.Beat();
-        var toldAt = client.ToldAt;
+        var notifiedAt = client.NotifiedAt;
         now += Over / 2;
         departures.Begin(Over, second);
         departures.Beat();
-        (client.ToldAt, first.Task.IsCompleted, second.Task.IsCompleted).ShouldBe((toldAt, false, false));
+        (client.NotifiedAt, first.Task.IsCompleted, second.Task.IsCompleted).ShouldBe((notifiedAt, false, false));
         now += Over / 2;
         departures.Beat();
         (first.Task.IsCompleted, second.Task.IsCompleted).ShouldBe((true, true));
@@ -74,7 +74,7 @@ public sealed class DeparturesTests
 
     private sealed class Client(Func<TimeSpan> now) : FakeConnection(1)
     {
-        public TimeSpan ToldAt { get; private set; }
+        public TimeSpan NotifiedAt { get; private set; }
 
         public TimeSpan After { get; private set; }
 
@@ -84,7 +84,7 @@ public sealed class DeparturesTests
         {
             using var message = JsonDocument.Parse(json.ToArray());
             After = TimeSpan.FromMilliseconds(message.RootElement.GetProperty("after_ms").GetInt64());
-            ToldAt = now();
+            NotifiedAt = now();
             return true;
         }
 

@@ -59,9 +59,9 @@ public sealed class HiddenInTimeTests : IAsyncDisposable
         foreach (var name in new[] { "came back", "gone" })
         {
             using var users = new UserBatch();
-            users.TryAdd(Encoding.UTF8.GetBytes(name), presence.AskedKeys).ShouldBeTrue();
+            users.TryAdd(Encoding.UTF8.GetBytes(name), presence.RequestedKeys).ShouldBeTrue();
             users.UnknownCount.ShouldBe(1, name);
-            await presence.FindAskedAsync(users);
+            await presence.FindRequestedAsync(users);
             users.UnknownCount.ShouldBe(0, name);
             reads.ShouldBe([nameof(IUserDirectory.FindIndexesAsync)], name);
             reads.Clear();

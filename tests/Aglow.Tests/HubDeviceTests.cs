@@ -30,14 +30,14 @@ public sealed class HubDeviceTests
     [Fact]
     public async Task What_arrives_after_the_end_was_decided_brings_nobody_back()
     {
-        _device.Hear(byPerson: true);
+        _device.OnReceived(byPerson: true);
         (await IsOnlineAsync()).ShouldBeTrue();
         await LeaveAsync();
-        _device.Hear(byPerson: true);
+        _device.OnReceived(byPerson: true);
         (await IsOnlineAsync()).ShouldBeTrue();
         await LeaveAsync();
         _device.Ignore();
-        _device.Hear(byPerson: true);
+        _device.OnReceived(byPerson: true);
         (await IsOnlineAsync()).ShouldBeFalse();
 
         // a heartbeat does not undo a leave of the same second
@@ -55,7 +55,7 @@ public sealed class HubDeviceTests
     {
         _host.Sockets.TryEnter(User, most: 20).ShouldBeTrue();
         _host.Sockets.Add(_device, caller: null);
-        _device.Hear(byPerson: false);
+        _device.OnReceived(byPerson: false);
         _host.Sockets.Present(User).ShouldBe([_device.Device]);
         _time.Advance(TimeSpan.FromSeconds(2));
         await _presence.LeaveAsync(User, _device.Device);
@@ -64,7 +64,7 @@ public sealed class HubDeviceTests
         _time.Advance(TimeSpan.FromSeconds(20));
         (await IsOnlineAsync()).ShouldBeFalse();
 
-        _device.Hear(byPerson: false);
+        _device.OnReceived(byPerson: false);
         _host.Sockets.Present(User).ShouldBe([_device.Device]);
         (await IsOnlineAsync()).ShouldBeTrue();
     }

@@ -19,35 +19,35 @@ public class KnownCallersTests
     {
         for (var other = 0; other < 4 * MostOfGeneration; other++)
         {
-            await AskAsync($"other {other}");
+            await CallerAsync($"other {other}");
             if (other % 1_000 == 0)
-                await AskAsync("faithful");
+                await CallerAsync("faithful");
         }
 
         _checks["faithful"].ShouldBe(1);
         // a caller who sent nothing while two generations filled up was forgotten
-        await AskAsync("other 0");
+        await CallerAsync("other 0");
         _checks["other 0"].ShouldBe(2);
-        await AskAsync($"other {(4 * MostOfGeneration) - 1}");
+        await CallerAsync($"other {(4 * MostOfGeneration) - 1}");
         _checks[$"other {(4 * MostOfGeneration) - 1}"].ShouldBe(1);
     }
 
     [Fact]
     public async Task Who_expired_or_was_revoked_is_checked_again()
     {
-        var caller = await AskAsync("a day");
-        (await AskAsync("a day")).ShouldBeSameAs(caller);
+        var caller = await CallerAsync("a day");
+        (await CallerAsync("a day")).ShouldBeSameAs(caller);
         _time.Advance(TimeSpan.FromDays(1) + Caller.Skew);
-        var renewed = await AskAsync("a day");
+        var renewed = await CallerAsync("a day");
         renewed.ShouldNotBeSameAs(caller);
-        (await AskAsync("a day")).ShouldBeSameAs(renewed);
+        (await CallerAsync("a day")).ShouldBeSameAs(renewed);
         renewed.Revoke();
-        await AskAsync("a day");
+        await CallerAsync("a day");
         _checks["a day"].ShouldBe(3);
     }
 
     // Like the gate: looks the caller up, and checks the credential if the caller is unknown.
-    private async ValueTask<Caller> AskAsync(string credential) => _known.Find(credential) ?? await _known.CheckAsync(credential);
+    private async ValueTask<Caller> CallerAsync(string credential) => _known.Find(credential) ?? await _known.CheckAsync(credential);
 
     private ValueTask<Caller> CheckAsync(string credential)
     {

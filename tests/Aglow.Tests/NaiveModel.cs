@@ -21,7 +21,7 @@ internal sealed class NaiveModel(int users)
     /// <summary>The clock jumped, and words of seconds that were taken back have been moved.</summary>
     public void Stepped(uint from, uint to)
     {
-        HeardAllNow(to);
+        ReceivedAllNow(to);
         if (to >= from)
         {
             Stalled(from, to);
@@ -43,7 +43,7 @@ internal sealed class NaiveModel(int users)
     /// <summary>A start: no loaded time is later than now.</summary>
     public void Loaded(uint now)
     {
-        HeardAllNow(now);
+        ReceivedAllNow(now);
         foreach (var person in _people)
         {
             (person.SeenAt, person.ActiveAt) = (Math.Min(person.SeenAt, now), Math.Min(person.ActiveAt, now));
@@ -53,11 +53,11 @@ internal sealed class NaiveModel(int users)
     }
 
     /// <summary>A heartbeat of this second, if no later one came before.</summary>
-    public void Heard(int user, uint second, uint now)
+    public void Heartbeat(int user, uint second, uint now)
     {
         var (person, was) = (_people[user], IsOnline(user, now));
         // a word up to 2 s ahead of a clock that was set back stays
-        (person.SeenAt, person.HasLeft, person.DeviceHasLeft, person.HeardAt) = (Math.Max(person.SeenAt, second), false, false, now);
+        (person.SeenAt, person.HasLeft, person.DeviceHasLeft, person.ReceivedAt) = (Math.Max(person.SeenAt, second), false, false, now);
         if (!was && IsOnline(user, now))
             person.IsActive = false;
     }
@@ -67,7 +67,7 @@ internal sealed class NaiveModel(int users)
     {
         var person = _people[user];
         var isKindLive = Devices(user, now).HasFlag((DeviceKinds)(1 << (int)kind));
-        var isFinal = Against(now) == now && now - person.HeardAt > Lease;
+        var isFinal = Against(now) == now && now - person.ReceivedAt > Lease;
         if (IsOnline(user, now))
             (person.SeenAt, person.HasLeft, person.DeviceHasLeft) = (now, isFinal, !isFinal);
         if (isKindLive && isFinal)
@@ -150,10 +150,10 @@ internal sealed class NaiveModel(int users)
             && person.SeenAt + (person.DeviceHasLeft ? AfterDevice : Lease) >= Against(now);
 
     // The server no longer knows which devices sent heartbeats, so each device may be alive.
-    private void HeardAllNow(uint now)
+    private void ReceivedAllNow(uint now)
     {
         foreach (var person in _people)
-            person.HeardAt = now;
+            person.ReceivedAt = now;
     }
 
     private uint Against(uint now) => now <= _guard.Until ? Math.Min(now, _guard.HeldAt) : now;
@@ -167,7 +167,7 @@ internal sealed class NaivePerson
     public bool HasLeft { get; set; }
 
     /// <summary>When the server last received a heartbeat of any device.</summary>
-    public uint HeardAt { get; set; }
+    public uint ReceivedAt { get; set; }
 
     /// <summary>Whether one device has left and none was heard since.</summary>
     public bool DeviceHasLeft { get; set; }

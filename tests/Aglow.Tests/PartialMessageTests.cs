@@ -175,15 +175,15 @@ public sealed class PartialMessageTests
     {
         private readonly Pipe _toServer = new();
         private readonly Task _running;
-        private readonly Heard _heard = new();
+        private readonly ReceivedFrames _received = new();
 
-        public Client(SocketHost host, uint user) => _running = host.RunAsync(_toServer.Reader, _heard, new Arrival(
+        public Client(SocketHost host, uint user) => _running = host.RunAsync(_toServer.Reader, _received, new Arrival(
             UserId.Of(user), user, new Aglow.AspNetCore.Sockets.Client(Caller: null, Address: null, Device.Unnamed())));
 
         /// <summary>The code with which the server closed; null: it did not close.</summary>
-        public int? CloseCode => _heard.CloseCode;
+        public int? CloseCode => _received.CloseCode;
 
-        public int Pongs => _heard.Pongs;
+        public int Pongs => _received.Pongs;
 
         public bool IsOver => _running.IsCompleted;
 
@@ -192,7 +192,7 @@ public sealed class PartialMessageTests
         public async ValueTask DisposeAsync() => await _toServer.Writer.CompleteAsync();
     }
 
-    private sealed class Heard : SocketOutput
+    private sealed class ReceivedFrames : SocketOutput
     {
         private volatile int _code;
         private volatile int _pongs;

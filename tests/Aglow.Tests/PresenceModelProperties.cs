@@ -124,7 +124,7 @@ public class PresenceModelProperties
             {
                 case Act.Heartbeat or Act.Active:
                     (await presence.HeartbeatAsync(user, step.Act == Act.Active)).ShouldBe(Admission.Accepted);
-                    model.Heard(step.User, now, now);
+                    model.Heartbeat(step.User, now, now);
                     if (step.Act == Act.Active)
                         model.Active(step.User, now);
                     break;
@@ -133,10 +133,10 @@ public class PresenceModelProperties
                     var second = now + 5 - (uint)step.Amount;
                     await presence.HeartbeatAtAsync(user, Pulse.EpochUnixSeconds + (long)second);
                     if (second >= now)
-                        model.Heard(step.User, now, now);
+                        model.Heartbeat(step.User, now, now);
                     else if (second > person.SeenAt)
-                        model.Heard(step.User, second, now);
-                    person.HeardAt = now;
+                        model.Heartbeat(step.User, second, now);
+                    person.ReceivedAt = now;
                     break;
                 case Act.Leave:
                     await presence.LeaveAsync(new[] { user });
@@ -151,10 +151,10 @@ public class PresenceModelProperties
                     model.DeviceLeft(step.User, leaving, now);
                     break;
                 case Act.DeviceHeartbeat:
-                    var kindHeard = (DeviceKind)(step.Amount % 4);
-                    (await presence.HeartbeatAsync(user, new Device(2, kindHeard))).ShouldBe(Admission.Accepted);
-                    model.Heard(step.User, now, now);
-                    person.Kinds[kindHeard] = (now, false);
+                    var kindReceived = (DeviceKind)(step.Amount % 4);
+                    (await presence.HeartbeatAsync(user, new Device(2, kindReceived))).ShouldBe(Admission.Accepted);
+                    model.Heartbeat(step.User, now, now);
+                    person.Kinds[kindReceived] = (now, false);
                     break;
                 case Act.Manual:
                     var kind = (ClaimStatus)(step.Amount % 5);

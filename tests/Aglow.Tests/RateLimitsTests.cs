@@ -175,13 +175,13 @@ public class RateLimitsTests
             new AccessOptions { CallsPerUser = 1_000_000, CallsPerAddress = 1_000_000, CallsPerKey = 1_000_000 }, TimeProvider.System);
         IPAddress[] addresses = [IPAddress.Parse("192.0.2.1"), IPAddress.Parse("2001:db8::1"), IPAddress.Parse("::ffff:192.0.2.1")];
         var (person, key) = (Person("ann"), Caller.Backend("gateway", Scopes.All));
-        AskAll();
+        ChargeAll();
         var before = GC.GetAllocatedBytesForCurrentThread();
         for (var i = 0; i < 1_000; i++)
-            AskAll();
+            ChargeAll();
         (GC.GetAllocatedBytesForCurrentThread() - before).ShouldBe(0);
 
-        void AskAll()
+        void ChargeAll()
         {
             foreach (var address in addresses)
                 limits.Charge(address, 1);

@@ -85,7 +85,7 @@ public sealed class SharedFeedTests
         await rig.HeartbeatAsync(1, isArrival: false);
         if (isOffline)
             await rig.LeaveAsync(1);
-        rig.HearDeletion(1, isDeleting: false);
+        rig.ApplyDeletion(1, isDeleting: false);
         await rig.UntilAsync(() => rig.Log.ReasonsOf(1).EndsWith(isOffline ? "deleted " : "deleted heartbeat ", StringComparison.Ordinal));
         // once, also for the next owner
         await rig.TakeOverAsync(rig.Owner);
@@ -105,7 +105,7 @@ public sealed class SharedFeedTests
         rig.AdvanceASecond();
         rig.DeletedOnAnotherNode = 1;
         await rig.EraseAsync(1);
-        rig.Tell(TransitionKind.Left, 1);
+        rig.Publish(TransitionKind.Left, 1);
         await rig.UntilAsync(() => rig.Log.ReasonsOf(1) == "heartbeat deleted ");
     }
 
@@ -117,12 +117,12 @@ public sealed class SharedFeedTests
         await rig.HeartbeatAsync(1, isArrival: true);
         await rig.UntilAsync(() => rig.Log.ReasonsOf(1) == "heartbeat ");
         rig.AdvanceASecond();
-        rig.HearDeletion(1, isDeleting: true);
+        rig.ApplyDeletion(1, isDeleting: true);
         await rig.HeartbeatAsync(2, isArrival: true);
         await rig.UntilAsync(() => rig.Log.Of(2) == "online ");
         rig.Log.ReasonsOf(1).ShouldBe("heartbeat ");
         await rig.EraseAsync(1);
-        rig.HearDeletion(1, isDeleting: false);
+        rig.ApplyDeletion(1, isDeleting: false);
         await rig.UntilAsync(() => rig.Log.ReasonsOf(1) == "heartbeat deleted ");
     }
 
@@ -232,22 +232,22 @@ public sealed class SharedFeedTests
         {
             await _store.ExchangeAsync(Plane.Pulse, user, Now);
             if (isArrival)
-                Tell(TransitionKind.Arrived, user);
+                Publish(TransitionKind.Arrived, user);
         }
 
         public async Task LeaveAsync(uint user)
         {
             await _store.ExchangeAsync(Plane.Pulse, user, Now | Pulse.LeftBit);
-            Tell(TransitionKind.Left, user);
+            Publish(TransitionKind.Left, user);
         }
 
         public ValueTask EraseAsync(uint user) => _store.EraseAsync(Plane.Pulse, user);
 
-        public void HearDeletion(uint user, bool isDeleting)
+        public void ApplyDeletion(uint user, bool isDeleting)
         {
             var at = Pulse.ToUnix(Now)!.Value;
             _accounts.Set(user, new Account(RevokedAt: at, DeletedAt: at, IsDeleting: isDeleting));
-            Tell(TransitionKind.Changed, user);
+            Publish(TransitionKind.Changed, user);
         }
 
         public async Task UntilAsync(Func<bool> condition)
@@ -259,11 +259,11 @@ public sealed class SharedFeedTests
         private ValueTask CatchUp()
         {
             if (DeletedOnAnotherNode is { } user)
-                HearDeletion(user, isDeleting: true);
+                ApplyDeletion(user, isDeleting: true);
             return default;
         }
 
-        public void Tell(TransitionKind kind, uint user)
+        public void Publish(TransitionKind kind, uint user)
         {
             _hints.Add(kind, [user], Now);
             _owners[^1].Recorder.Wake();
@@ -302,7 +302,7 @@ public sealed class SharedFeedTests
     private sealed class FakeLog : IChangeLog
     {
         private readonly ConcurrentQueue<StoredChange> _records = new();
-        private readonly UserBits _told = new();
+        private readonly UserBits _reported = new();
         private readonly ConcurrentDictionary<uint, long> _facts = new();
         private ChangeLogHead? _head;
 
@@ -322,9 +322,9 @@ public sealed class SharedFeedTests
 
         public ValueTask<IReadOnlyList<ChangeLogEntry>> ReadAsync(long after, int most) => new([]);
 
-        public ValueTask ReadToldAsync(int page, Memory<ulong> groups)
+        public ValueTask ReadReportedAsync(int page, Memory<ulong> groups)
         {
-            _told.Groups(page).CopyTo(groups.Span);
+            _reported.Groups(page).CopyTo(groups.Span);
             return default;
         }
 
@@ -332,7 +332,7 @@ public sealed class SharedFeedTests
             new((IReadOnlyDictionary<uint, long>)_facts.ToDictionary());
 
         public ValueTask<bool> BeginAsync(
-            string token, ChangeLogHead head, IReadOnlyList<(int Page, ulong[] Groups)> told, IReadOnlyDictionary<uint, long> facts)
+            string token, ChangeLogHead head, IReadOnlyList<(int Page, ulong[] Groups)> reported, IReadOnlyDictionary<uint, long> facts)
         {
             _head = head;
             return new(true);
@@ -341,7 +341,7 @@ public sealed class SharedFeedTests
         public ValueTask<bool> AppendAsync(string token, ChangeLogWrite write)
         {
             foreach (var (user, online) in write.Flips)
-                _told.Set(user, online);
+                _reported.Set(user, online);
             foreach (var (user, value) in write.Facts)
                 _facts[user] = value;
             foreach (var entry in write.Entries)

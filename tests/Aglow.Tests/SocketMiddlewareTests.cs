@@ -29,7 +29,7 @@ public sealed class SocketMiddlewareTests
         served.IsCompleted.ShouldBeFalse();
         _time.Advance(TimeSpan.FromSeconds(2));
         await served.WaitAsync(TimeSpan.FromSeconds(30));
-        (await client.HeardAsync()).ShouldStartWith("HTTP/1.1 408 ");
+        (await client.ReceivedAsync()).ShouldStartWith("HTTP/1.1 408 ");
         _cameToHttp.ShouldBe(0);
     }
 
@@ -42,7 +42,7 @@ public sealed class SocketMiddlewareTests
         served.IsCompleted.ShouldBeFalse();
         _time.Advance(TimeSpan.FromSeconds(2));
         await served.WaitAsync(TimeSpan.FromSeconds(30));
-        (await client.HeardAsync()).ShouldBe("");
+        (await client.ReceivedAsync()).ShouldBe("");
         _cameToHttp.ShouldBe(0);
     }
 
@@ -84,7 +84,7 @@ public sealed class SocketMiddlewareTests
         silent.Lifetime.RequestClose();
         half.Lifetime.RequestClose();
         await served.WaitAsync(TimeSpan.FromSeconds(30));
-        (await half.HeardAsync()).ShouldBe("");
+        (await half.ReceivedAsync()).ShouldBe("");
     }
 
     private Task Serve(Client client)
@@ -133,7 +133,7 @@ public sealed class SocketMiddlewareTests
         public async Task HangUpAsync() => await _toServer.Writer.CompleteAsync();
 
         /// <summary>The whole answer. Call it once, when the connection is over.</summary>
-        public async Task<string> HeardAsync()
+        public async Task<string> ReceivedAsync()
         {
             await _toClient.Writer.CompleteAsync();
             var result = await _toClient.Reader.ReadAsync();

@@ -17,7 +17,8 @@ public sealed class SqliteUserDirectoryTests : UserDirectoryContract, IDisposabl
     public void Dispose() => _folder.Dispose();
 
     private static readonly Claim Hidden = new(Claim.UserSource, ClaimStatus.Hidden, SetAt: 5, ShownLastSeen: 77);
-    private static readonly Claim Call = new("call", ClaimStatus.Busy, new Said("In a call", "📞", 3_000_000_000), -7, long.MaxValue);
+    private static readonly Claim Call =
+        new("call", ClaimStatus.Busy, new StatusDetails("In a call", "📞", 3_000_000_000), -7, long.MaxValue);
     private static readonly Claim Quiet = Claim.Quiet(QuietHours.TryParse("mon,sun 22:00 07:00 Europe/Berlin")!);
 
     private protected override Task<IUserDirectory> OpenAsync(TimeProvider time) =>
@@ -272,8 +273,8 @@ public sealed class SqliteUserDirectoryTests : UserDirectoryContract, IDisposabl
         {
             await directory.RegisterAsync(["a", "b"], new uint[2]);
             await directory.WriteProfilesAsync([new(First, "gone away", "Persephone"), new(First + 1, "staying here", null)], create: true);
-            await directory.SetClaimAsync(First, Call with { Said = new Said("what I said", null, 0) }, 50);
-            await directory.SetClaimAsync(First + 1, Call with { Said = new Said("what stays", null, 0) }, 50);
+            await directory.SetClaimAsync(First, Call with { Details = new StatusDetails("what I said", null, 0) }, 50);
+            await directory.SetClaimAsync(First + 1, Call with { Details = new StatusDetails("what stays", null, 0) }, 50);
             // enough other profiles, so that their deletion frees whole pages
             await directory.WriteProfilesAsync(
                 [.. Enumerable.Range(0, 2000).Select(static i => new ProfileWrite((uint)i, $"gone away {i}", $"Persephone {i}"))],
@@ -286,9 +287,9 @@ public sealed class SqliteUserDirectoryTests : UserDirectoryContract, IDisposabl
             FilesWith(text).ShouldBeEmpty(text);
         foreach (var text in new[] { "staying here", "what stays" })
             FilesWith(text).ShouldNotBeEmpty(text);
-        Ask("SELECT count(*) FROM profile").ShouldBe(1);
-        Ask("SELECT count(*) FROM profile_text WHERE profile_text MATCH '\"eph\"'").ShouldBe(0);
-        Ask("SELECT count(*) FROM profile_text WHERE profile_text MATCH '\"yin\"'").ShouldBe(1);
+        QueryInt64("SELECT count(*) FROM profile").ShouldBe(1);
+        QueryInt64("SELECT count(*) FROM profile_text WHERE profile_text MATCH '\"eph\"'").ShouldBe(0);
+        QueryInt64("SELECT count(*) FROM profile_text WHERE profile_text MATCH '\"yin\"'").ShouldBe(1);
     }
 
     private IEnumerable<string> FilesWith(string text) => Directory.GetFiles(_folder.Path)
@@ -351,7 +352,7 @@ public sealed class SqliteUserDirectoryTests : UserDirectoryContract, IDisposabl
         await Task.WhenAll(readers);
     }
 
-    private long Ask(string sql)
+    private long QueryInt64(string sql)
     {
         using var connection = new SqliteConnection($"Data Source={UsersFile};Mode=ReadOnly;Pooling=False");
         connection.Open();

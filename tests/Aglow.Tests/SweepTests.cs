@@ -60,16 +60,16 @@ public class SweepTests
         foreach (var user in users)
             rig.Heartbeat(user);
         await rig.Sweep.PassAsync();
-        rig.Told.ShouldBe(users.Select(user => (user, TransitionKind.Arrived)), ignoreOrder: true);
+        rig.Reported.ShouldBe(users.Select(user => (user, TransitionKind.Arrived)), ignoreOrder: true);
 
-        rig.Told.Clear();
+        rig.Reported.Clear();
         rig.Advance(30);
         await rig.Sweep.PassAsync();
-        rig.Told.ShouldBeEmpty();
+        rig.Reported.ShouldBeEmpty();
         rig.Advance(1);
         await rig.Sweep.PassAsync();
         await rig.Sweep.PassAsync();
-        rig.Told.ShouldBe(users.Select(user => (user, TransitionKind.Lapsed)), ignoreOrder: true);
+        rig.Reported.ShouldBe(users.Select(user => (user, TransitionKind.Lapsed)), ignoreOrder: true);
         rig.Sweep.Lapses.ShouldBe(users.Length);
         rig.Beliefs.Default.Online.ShouldBe(0);
     }
@@ -81,9 +81,9 @@ public class SweepTests
         await rig.Sweep.PassAsync();
         rig.Heartbeat(5);
         rig.Bus.Publish(TransitionKind.Arrived, [5]);
-        rig.Told.ShouldBe([(5u, TransitionKind.Arrived)]);
+        rig.Reported.ShouldBe([(5u, TransitionKind.Arrived)]);
         await rig.Sweep.PassAsync();
-        rig.Told.Count.ShouldBe(1);
+        rig.Reported.Count.ShouldBe(1);
         rig.Beliefs.Default.Contains(5).ShouldBeTrue();
     }
 
@@ -96,7 +96,7 @@ public class SweepTests
         uint[] nobodies = [6, 5 + 256, 5 + (60_000 << 8)];
         rig.Bus.Publish(TransitionKind.Arrived, nobodies);
         rig.Bus.Publish(TransitionKind.Left, [5]);
-        rig.Told.Clear();
+        rig.Reported.Clear();
         rig.Heartbeat(6 + 256);
         await rig.Sweep.PassAsync();
         rig.Beliefs.Default.Contains(5).ShouldBeTrue();
@@ -111,10 +111,10 @@ public class SweepTests
         await using var rig = new Rig();
         rig.Heartbeat(5);
         await rig.Sweep.PassAsync();
-        rig.Told.Clear();
+        rig.Reported.Clear();
         rig.Store.Exchange(Plane.Pulse, 5, rig.Clock.Now | Pulse.LeftBit);
         await rig.Sweep.PassAsync();
-        rig.Told.ShouldBe([(5u, TransitionKind.Lapsed)]);
+        rig.Reported.ShouldBe([(5u, TransitionKind.Lapsed)]);
     }
 
     [Fact]
@@ -135,7 +135,7 @@ public class SweepTests
             var shown = new Dictionary<uint, bool>();
             foreach (var (kind, user, seconds) in acts)
             {
-                rig.Told.Clear();
+                rig.Reported.Clear();
                 switch (kind)
                 {
                     case 0:
@@ -157,7 +157,7 @@ public class SweepTests
                 }
 
                 // no user goes offline twice in a row, and a sweep brings nobody online twice; a hint of an arrival is always passed on
-                foreach (var (who, why) in rig.Told)
+                foreach (var (who, why) in rig.Reported)
                 {
                     var online = why == TransitionKind.Arrived;
                     if (kind != 1)
@@ -166,9 +166,9 @@ public class SweepTests
                 }
             }
 
-            rig.Told.Clear();
+            rig.Reported.Clear();
             await rig.Sweep.PassAsync();
-            foreach (var (who, why) in rig.Told)
+            foreach (var (who, why) in rig.Reported)
                 shown[who] = why == TransitionKind.Arrived;
             foreach (var user in (uint[])[1, 2, 257, 513, 40_000_000])
             {
@@ -189,16 +189,16 @@ public class SweepTests
             rig.Heartbeat(user);
         // the first pass finds which pages exist
         await BeatsAsync(rig, 10);
-        var came = rig.Told.Count;
+        var came = rig.Reported.Count;
         for (var beat = 0; beat < 10; beat++)
         {
             await BeatsAsync(rig, 1);
             // each beat finds about a tenth of the users, never all at once
-            (rig.Told.Count - came).ShouldBeInRange(0, 20);
-            came = rig.Told.Count;
+            (rig.Reported.Count - came).ShouldBeInRange(0, 20);
+            came = rig.Reported.Count;
         }
 
-        rig.Told.Select(told => told.User).Order().ShouldBe(Enumerable.Range(0, 100).Select(user => (uint)user));
+        rig.Reported.Select(reported => reported.User).Order().ShouldBe(Enumerable.Range(0, 100).Select(user => (uint)user));
         rig.Sweep.Interval.ShouldBe(Sweep.ShortestInterval);
     }
 
@@ -269,7 +269,7 @@ public class SweepTests
         await BeatsAsync(rig, 40);
         await rig.Store.ExchangeAsync(Plane.Pulse, 5, rig.Clock.Now);
         await BeatsAsync(rig, 12);
-        rig.Told.ShouldBe([(5u, TransitionKind.Arrived)]);
+        rig.Reported.ShouldBe([(5u, TransitionKind.Arrived)]);
     }
 
     [Fact]
@@ -279,7 +279,7 @@ public class SweepTests
         await BeatsAsync(rig, 40);
         await rig.Store.ExchangeAsync(Plane.Pulse, 5, rig.Clock.Now + 60);
         await BeatsAsync(rig, 12 * Sweep.FullEvery);
-        rig.Told.ShouldBe([(5u, TransitionKind.Arrived)]);
+        rig.Reported.ShouldBe([(5u, TransitionKind.Arrived)]);
     }
 
     [Fact]
@@ -303,17 +303,17 @@ public class SweepTests
             rig.Heartbeat(user);
         await BeatsAsync(rig, 20);
         rig.Advance(31);
-        rig.Told.Clear();
+        rig.Reported.Clear();
         // a hundred pages, each with a user whose lease expired: a second of work in all, 2 % of a minute
         rig.Beliefs.Changed += (_, _, _) => rig.Time.Advance(TimeSpan.FromMilliseconds(10));
         var longest = TimeSpan.Zero;
-        for (var beat = 0; beat < Sweep.RareInterval / Sweep.BeatInterval && rig.Told.Count < 100; beat++)
+        for (var beat = 0; beat < Sweep.RareInterval / Sweep.BeatInterval && rig.Reported.Count < 100; beat++)
         {
             await BeatsAsync(rig, 1);
             longest = longest < rig.Sweep.Interval ? rig.Sweep.Interval : longest;
         }
 
-        rig.Told.Count.ShouldBe(100);
+        rig.Reported.Count.ShouldBe(100);
         longest.ShouldBe(Sweep.RareInterval);
     }
 
@@ -428,7 +428,7 @@ public class SweepTests
                 lock (_gate)
                 {
                     foreach (var user in users)
-                        Told.Add((user, why));
+                        Reported.Add((user, why));
                 }
             };
         }
@@ -447,7 +447,7 @@ public class SweepTests
 
         public Sweep Sweep { get; }
 
-        public List<(uint User, TransitionKind Why)> Told { get; } = [];
+        public List<(uint User, TransitionKind Why)> Reported { get; } = [];
 
         /// <summary>Lets time pass, while this process is awake.</summary>
         public void Advance(int seconds)

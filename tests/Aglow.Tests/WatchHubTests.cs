@@ -85,7 +85,7 @@ public class WatchHubTests
         await _world.BeatAsync();
         watcher.Take().Length.ShouldBe(1);
         _world.Hub.Reply(watcher, "{\"type\":\"ok\",\"id\":1}"u8.ToArray());
-        _world.Ask(watcher, 2, 2);
+        _world.WatchWithId(watcher, 2, 2);
         await _world.BeatAsync();
         watcher.Take().ShouldBeEmpty();
         watcher.IsFull = false;
@@ -107,7 +107,7 @@ public class WatchHubTests
         {
             watcher.Take().ShouldBeEmpty();
             if (asksForSnapshots)
-                _world.Ask(watcher, i, 2);
+                _world.WatchWithId(watcher, i, 2);
             else
                 _world.Hub.Reply(watcher, "{\"type\":\"ok\",\"id\":1}"u8.ToArray());
             await _world.BeatAsync();
@@ -223,7 +223,7 @@ public class WatchHubTests
 
         async Task TellAsync(IEnumerable<Definition>? order = null)
         {
-            var told = new List<string[]>();
+            var sent = new List<string[]>();
             foreach (var hides in new[] { false, true })
             {
                 var world = new World();
@@ -254,11 +254,11 @@ public class WatchHubTests
                     messages.AddRange(watcher.Take().Select(message => $"{beat}: {message}"));
                 }
 
-                told.Add([.. messages]);
+                sent.Add([.. messages]);
             }
 
-            told[0].ShouldNotBeEmpty();
-            told[1].ShouldBe(told[0]);
+            sent[0].ShouldNotBeEmpty();
+            sent[1].ShouldBe(sent[0]);
         }
     }
 
@@ -271,20 +271,20 @@ public class WatchHubTests
             {
                 foreach (var hides in new[] { false, true })
                 {
-                    var told = await ToldAsync(hides, world =>
+                    var sent = await SentAsync(hides, world =>
                     {
                         if (finding == "another watch")
                             world.WatchText(world.Connect(98), "1", first.Name);
                     });
-                    told.Length.ShouldBe(1, $"{finding} under {first.Name} found that {(hides ? "they hid" : "they left")}");
-                    told[0].Length.ShouldBeGreaterThan(1);
+                    sent.Length.ShouldBe(1, $"{finding} under {first.Name} found that {(hides ? "they hid" : "they left")}");
+                    sent[0].Length.ShouldBeGreaterThan(1);
                 }
             }
         }
     }
 
     // Returns, for each beat with messages, the messages by which a watcher under all definitions learns that a user is gone.
-    private static async Task<string[][]> ToldAsync(bool hides, Action<World> find)
+    private static async Task<string[][]> SentAsync(bool hides, Action<World> find)
     {
         var world = new World();
         await world.Presence.HeartbeatAsync(1, new Device(5, DeviceKind.Mobile), active: true);
@@ -299,15 +299,15 @@ public class WatchHubTests
             await world.Presence.LeaveAsync(new uint[] { 1 });
         await world.AdvanceAsync(TimeSpan.FromSeconds(0.5));
         find(world);
-        List<string[]> told = [];
+        List<string[]> sent = [];
         for (var beat = 0; beat < 600; beat++)
         {
             await world.AdvanceAsync(WatchHub.BeatInterval);
             if (watcher.Take() is { Length: > 0 } messages)
-                told.Add(messages);
+                sent.Add(messages);
         }
 
-        return [.. told];
+        return [.. sent];
     }
 
     [Fact]
@@ -328,9 +328,9 @@ public class WatchHubTests
             await _world.AdvanceAsync(TimeSpan.FromSeconds(1));
         }
 
-        var told = watcher.Take();
-        told.ShouldNotBeEmpty();
-        told.ShouldAllBe(static message => message.StartsWith("mobile \"1\":offline"));
+        var sent = watcher.Take();
+        sent.ShouldNotBeEmpty();
+        sent.ShouldAllBe(static message => message.StartsWith("mobile \"1\":offline"));
     }
 
     [Fact]
@@ -339,12 +339,12 @@ public class WatchHubTests
         await _world.Presence.HeartbeatAsync(1);
         var watcher = await _world.ConnectAsync(99, 1);
         var now = _world.Presence.Clock.Now;
-        await _world.Presence.SetClaimAsync(1, new Claim("beneath", ClaimStatus.Away, Said.Of("beneath", null, now + 9), -1));
-        await _world.Presence.SetClaimAsync(1, new Claim("call", ClaimStatus.Busy, Said.Of("on top", null, now + 4)));
+        await _world.Presence.SetClaimAsync(1, new Claim("beneath", ClaimStatus.Away, StatusDetails.Of("beneath", null, now + 9), -1));
+        await _world.Presence.SetClaimAsync(1, new Claim("call", ClaimStatus.Busy, StatusDetails.Of("on top", null, now + 4)));
         // an earlier end replaces a later one
         await _world.AdvanceAsync(TimeSpan.FromSeconds(1));
         watcher.Take().Last().ShouldStartWith("1:busy");
-        await _world.Presence.SetClaimAsync(1, new Claim("call", ClaimStatus.Busy, Said.Of("on top", null, now + 3)));
+        await _world.Presence.SetClaimAsync(1, new Claim("call", ClaimStatus.Busy, StatusDetails.Of("on top", null, now + 3)));
         await _world.AdvanceAsync(TimeSpan.FromSeconds(1));
         await _world.Presence.HeartbeatAsync(1);
         watcher.Take().Last().ShouldStartWith("1:busy");
@@ -405,8 +405,8 @@ public class WatchHubTests
         var away = topics.FindOrAdd(2, [], UserForm.Number, world.Presence.Definitions.Find("reachable")!);
         for (var i = 0; i < 50; i++)
         {
-            checks.Ask(here, gentle: false);
-            checks.Ask(away, gentle: false);
+            checks.Enqueue(here, gentle: false);
+            checks.Enqueue(away, gentle: false);
             await Should.ThrowAsync<StoreUnavailableException>(async () => await checks.ReadAsync(static (_, _) => { }));
             checks.Count.ShouldBe(1);
         }
@@ -586,9 +586,9 @@ public class WatchHubTests
         _world.Watch(watcher, 1, 2, 3);
         _world.Watch(watcher, 1, 10_000);
         await _world.BeatAsync();
-        var told = watcher.Take();
-        told.Length.ShouldBe(4);
-        told[1].ShouldBe(
+        var sent = watcher.Take();
+        sent.Length.ShouldBe(4);
+        sent[1].ShouldBe(
             "{\"type\":\"error\",\"status\":413,\"title\":\"Too many watches\",\"detail\":\"A connection may watch 10000 users: nothing of "
                 + "this message was watched; unwatch some, or open another connection.\"}");
         _world.Hub.Watches.ShouldBe(10_000);
@@ -695,7 +695,7 @@ public class WatchHubTests
         await world.BeatAsync();
         hiding.Take();
         other.Take();
-        foreach (var (shows, told) in new[]
+        foreach (var (shows, sent) in new[]
         {
             (OnlineVisibility.Nobody, "1:offline null"), (OnlineVisibility.Everyone, $"1:online {world.Unix}"),
         })
@@ -705,7 +705,7 @@ public class WatchHubTests
             world.Hub.Resight(98);
             world.Hub.Resight(98);
             await world.BeatAsync();
-            string[] expected = isReciprocal ? [told] : [];
+            string[] expected = isReciprocal ? [sent] : [];
             hiding.Take().ShouldBe(expected);
             other.Take().ShouldBeEmpty();
         }
@@ -779,7 +779,7 @@ public class WatchHubTests
         public void Watch(NotingConnection connection, params uint[] users) =>
             Hub.Watch(connection, Batch(users), Presence.Definitions.Default);
 
-        public void Ask(NotingConnection connection, long id, params uint[] users) =>
+        public void WatchWithId(NotingConnection connection, long id, params uint[] users) =>
             Hub.Watch(connection, Batch(users), Presence.Definitions.Default, id);
 
         public void Unwatch(NotingConnection connection, params uint[] users) =>
@@ -874,23 +874,23 @@ public class WatchHubTests
 
     private sealed class NotingConnection(uint user, bool isQuiet = false) : FakeConnection(user)
     {
-        private readonly List<string> _told = [];
+        private readonly List<string> _sent = [];
 
         public string[] Take()
         {
-            var told = _told.ToArray();
-            _told.Clear();
-            return told;
+            var sent = _sent.ToArray();
+            _sent.Clear();
+            return sent;
         }
 
         protected internal override bool Send(ReadOnlySpan<byte> json)
         {
             if (!isQuiet)
-                _told.Add(Shorten(Encoding.UTF8.GetString(json)));
+                _sent.Add(Shorten(Encoding.UTF8.GetString(json)));
             return !IsFull;
         }
 
-        protected internal override void End(int code) => _told.Add($"end {code}");
+        protected internal override void End(int code) => _sent.Add($"end {code}");
 
         private static string Shorten(string json)
         {

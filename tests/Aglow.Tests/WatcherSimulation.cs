@@ -67,7 +67,7 @@ internal sealed class WatcherSimulation
     }
 
     /// <summary>Records that watchers received and that were compared with the model.</summary>
-    public int Told { get; private set; }
+    public int Received { get; private set; }
 
     /// <summary>How often a watcher's knowledge of a user was compared with the model.</summary>
     public int Compared { get; private set; }
@@ -129,7 +129,7 @@ internal sealed class WatcherSimulation
         Note();
         foreach (var watcher in _watchers)
         {
-            Hear(watcher);
+            Receive(watcher);
             if (_time.GetTimestamp() / WatchHub.BeatInterval.Ticks % 25 == 0)
                 Compare(watcher);
         }
@@ -194,7 +194,7 @@ internal sealed class WatcherSimulation
         var active = _random.Next(3) == 0;
         await _presence.HeartbeatAsync((uint)user, active);
         Did(user, active ? "heartbeat, active" : "heartbeat");
-        _model.Heard(user, Now, Now);
+        _model.Heartbeat(user, Now, Now);
         if (active)
             _model.Active(user, Now);
     }
@@ -206,7 +206,7 @@ internal sealed class WatcherSimulation
         await _presence.HeartbeatAtAsync((uint)user, Pulse.EpochUnixSeconds + (long)second);
         Did(user, $"heartbeat at {second}");
         if (second > _model[user].SeenAt)
-            _model.Heard(user, second, Now);
+            _model.Heartbeat(user, second, Now);
     }
 
     private async Task LeaveAsync()
@@ -304,7 +304,7 @@ internal sealed class WatcherSimulation
         foreach (var key in asked)
             watcher.Watched.TryAdd((key, definition.Name), null);
         _presence.Watchers.Watch(watcher.Connection, batch, definition);
-        watcher.LastAskedAt = _time.GetTimestamp();
+        watcher.LastRequestedAt = _time.GetTimestamp();
     }
 
     private void WatchLess()
@@ -351,7 +351,7 @@ internal sealed class WatcherSimulation
     private Watcher? Anyone() => _watchers.Count == 0 ? null : _watchers[_random.Next(_watchers.Count)];
 
     // Draws users by number, or by their digits in a string. These are two forms of one user, and messages repeat each form.
-    private (UserBatch Batch, Definition Definition, List<string> Asked) SomeUsers()
+    private (UserBatch Batch, Definition Definition, List<string> Requested) SomeUsers()
     {
         var batch = new UserBatch();
         var asked = new List<string>();
@@ -375,7 +375,7 @@ internal sealed class WatcherSimulation
 
     // ---- the rules --------------------------------------------------------------------------------------------------------------
 
-    private void Hear(Watcher watcher)
+    private void Receive(Watcher watcher)
     {
         var gone = new HashSet<int>();
         foreach (var (definition, id, record) in watcher.Connection.Take())
@@ -386,9 +386,9 @@ internal sealed class WatcherSimulation
                 watcher.Watched[key] = record;
             if (before is { IsOnline: true } && !record.IsOnline)
                 gone.Add(UserOf(id));
-            Told++;
+            Received++;
             var history = _history[(UserOf(id), definition)];
-            var since = _time.GetTimestamp() - OldestToTell(watcher);
+            var since = _time.GetTimestamp() - OldestDue(watcher);
             history.Where((h, i) => i == history.Count - 1 || history[i + 1].From >= since).Select(h => h.Is)
                 .ShouldContain(
                     record,
@@ -413,7 +413,7 @@ internal sealed class WatcherSimulation
         }
     }
 
-    private long OldestToTell(Watcher watcher)
+    private long OldestDue(Watcher watcher)
     {
         if (IsDisturbed)
             return _time.GetTimestamp() - _disturbedFrom + Bound.Ticks;
@@ -424,7 +424,7 @@ internal sealed class WatcherSimulation
     private void Compare(Watcher watcher)
     {
         var now = _time.GetTimestamp();
-        if (watcher.Connection.IsFull || IsDisturbed || now - Math.Max(watcher.ReadsSince, watcher.LastAskedAt) < Bound.Ticks)
+        if (watcher.Connection.IsFull || IsDisturbed || now - Math.Max(watcher.ReadsSince, watcher.LastRequestedAt) < Bound.Ticks)
             return;
         foreach (var ((id, definition), known) in watcher.Watched)
         {
@@ -459,18 +459,18 @@ internal sealed class WatcherSimulation
 
         public long ReadsSince { get; set; }
 
-        public long LastAskedAt { get; set; }
+        public long LastRequestedAt { get; set; }
     }
 
     private sealed class SimulatedConnection() : FakeConnection(99)
     {
-        private readonly List<(string Definition, string Id, Presence Record)> _told = [];
+        private readonly List<(string Definition, string Id, Presence Record)> _received = [];
 
         public (string Definition, string Id, Presence Record)[] Take()
         {
-            var told = _told.ToArray();
-            _told.Clear();
-            return told;
+            var received = _received.ToArray();
+            _received.Clear();
+            return received;
         }
 
         protected internal override bool Send(ReadOnlySpan<byte> json)
@@ -480,7 +480,7 @@ internal sealed class WatcherSimulation
             {
                 var definition = message.TryGetProperty("definition", out var name) ? name.GetString()! : Definition.DefaultName;
                 foreach (var user in message.GetProperty("users").EnumerateArray())
-                    _told.Add((definition, user.GetProperty("user_id").GetRawText(), Read(user)));
+                    _received.Add((definition, user.GetProperty("user_id").GetRawText(), Read(user)));
             }
 
             return !IsFull;

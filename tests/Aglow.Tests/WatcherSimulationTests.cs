@@ -11,7 +11,7 @@ public class WatcherSimulationTests
     [InlineData(true)]
     public async Task No_watcher_sees_what_was_never_true_and_each_agrees_within_the_bound(bool hintsAreLost)
     {
-        int told = 0, compared = 0, dropped = 0;
+        int received = 0, compared = 0, dropped = 0;
         foreach (var seed in Seeds())
         {
             var simulation = new WatcherSimulation(seed, hintsAreLost);
@@ -24,12 +24,12 @@ public class WatcherSimulationTests
                 throw new ShouldAssertException($"seed {seed}: {e.Message}", e);
             }
 
-            told += simulation.Told;
+            received += simulation.Received;
             compared += simulation.Compared;
             dropped += simulation.Dropped;
         }
 
-        told.ShouldBeGreaterThan(1000);
+        received.ShouldBeGreaterThan(1000);
         compared.ShouldBeGreaterThan(1000);
         (dropped > 0).ShouldBe(hintsAreLost);
     }

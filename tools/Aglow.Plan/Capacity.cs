@@ -41,19 +41,19 @@ internal sealed class Capacity
     public Capacity(Demand demand, Constants measured)
     {
         _measured = measured;
-        var active = Asked("active", demand.Active);
-        var registered = Asked("registered", demand.Registered);
-        var interval = Asked("heartbeat seconds", demand.HeartbeatSeconds);
-        var session = Asked("session seconds", demand.SessionSeconds);
-        var watch = Asked("watch", demand.Watch);
-        var sockets = Asked("sockets", demand.Sockets);
-        var busy = Asked("busy", demand.Busy);
+        var active = Input("active", demand.Active);
+        var registered = Input("registered", demand.Registered);
+        var interval = Input("heartbeat seconds", demand.HeartbeatSeconds);
+        var session = Input("session seconds", demand.SessionSeconds);
+        var watch = Input("watch", demand.Watch);
+        var sockets = Input("sockets", demand.Sockets);
+        var busy = Input("busy", demand.Busy);
 
         // ---- events a second
         Heartbeats = Add("load", "heartbeats", "1/s", active / interval).As("heartbeats");
         Transitions = Add("load", "transitions (users who come or go)", "1/s", 2.0 * active / session).As("transitions");
         var watchers = demand.Watchers is { } given
-            ? Asked("watchers", given)
+            ? Input("watchers", given)
             : Add("load", "connections on which one user is watched", "", watch * sockets / registered).As("watchers");
         Deliveries = Add("load", "deliveries of a change to a connection", "1/s", Transitions * watchers).As("deliveries");
 
@@ -90,7 +90,7 @@ internal sealed class Capacity
 
         // ---- many nodes
         var flushing = (Heartbeats * Measured("node_redis_word_us") / MicrosecondsASecond).As("flushing");
-        var nodeMemory = (Asked("node bytes", demand.NodeBytes) * busy).As("memory a node may fill");
+        var nodeMemory = (Input("node bytes", demand.NodeBytes) * busy).As("memory a node may fill");
         // beliefs: one bit per registered user, on every node
         var kept = (Measured("node_bytes") + (registered / 8.0)).As("bytes a node has anyhow");
         Nodes = Add(
@@ -98,8 +98,8 @@ internal sealed class Capacity
             "nodes",
             "",
             Term.Most(
-                Term.Up(sockets / Asked("sockets a node", demand.NodeSockets)),
-                Term.Up((work + flushing) / ((Asked("cores a node", demand.NodeCores) * busy) - anyhow)),
+                Term.Up(sockets / Input("sockets a node", demand.NodeSockets)),
+                Term.Up((work + flushing) / ((Input("cores a node", demand.NodeCores) * busy) - anyhow)),
                 Term.Up(sockets * (ConnectionBytes(watch) + Measured("socket_kernel_bytes")) / Term.Most(nodeMemory - kept, 1.0)),
                 1.0) + 1.0).As("nodes");
         Add("many nodes", "CPU of a node", "cores", anyhow + ((work + flushing) / Nodes));
@@ -133,8 +133,8 @@ internal sealed class Capacity
                 // three, because a majority must remain to promote a replica when one dies
                 3.0,
                 Term.Up(RedisCores / busy),
-                Term.Up(RedisGigabytes * 1e9 / (Asked("redis bytes", demand.RedisBytes) * busy)),
-                Term.Up(sweptBytes * Million * 8.0 / (Asked("link bits", demand.LinkBits) * busy)))).As("primaries");
+                Term.Up(RedisGigabytes * 1e9 / (Input("redis bytes", demand.RedisBytes) * busy)),
+                Term.Up(sweptBytes * Million * 8.0 / (Input("link bits", demand.LinkBits) * busy)))).As("primaries");
         RedisServers = Add("redis", "servers, a replica each", "", Primaries * 2.0).As("redis servers");
 
         // ---- the wire
@@ -154,19 +154,19 @@ internal sealed class Capacity
         FitsOneNode = OneNodeCores.Value <= demand.NodeCores * demand.Busy
             && OneNodeBytes.Value * 1e9 <= demand.NodeBytes * demand.Busy
             && demand.Sockets <= demand.NodeSockets;
-        var nodeCores = (Asked("cores a node", demand.NodeCores) * busy).As("cores a node may use");
+        var nodeCores = (Input("cores a node", demand.NodeCores) * busy).As("cores a node may use");
         Resources =
         [
             new("one node: CPU", OneNodeCores.As("one node CPU") / nodeCores, "more nodes on a Redis"),
             new("one node: memory", OneNodeBytes.As("one node GB") * 1e9 / nodeMemory, "a larger machine, or more nodes on a Redis"),
-            new("one node: connections", sockets / Asked("sockets a node", demand.NodeSockets), "more nodes on a Redis"),
+            new("one node: connections", sockets / Input("sockets a node", demand.NodeSockets), "more nodes on a Redis"),
             new(
                 "every node: hearing all hints",
                 Transitions * Measured("hint_us") / MicrosecondsASecond / nodeCores,
                 "nodes that hear and sweep only the page groups which they have watchers in, and sockets placed by who watches whom"),
             new(
                 "every node: reading what is watched on it",
-                swept * 8.0 / ClusterSweepSeconds / (Asked("link bits", demand.LinkBits) * busy),
+                swept * 8.0 / ClusterSweepSeconds / (Input("link bits", demand.LinkBits) * busy),
                 "fewer connections a node, or a longer sweep"),
             new("every node: beliefs in memory", kept / nodeMemory, "larger machines"),
             new("Redis: 1,000 primaries, the most that a cluster should have", Primaries / 1000.0, "clusters by region"),
@@ -211,7 +211,7 @@ internal sealed class Capacity
 
     private Term ConnectionBytes(Term watch) => Measured("socket_bytes") + (watch * Measured("watch_bytes"));
 
-    private static Term Asked(string name, double value) => Term.Of(name, value);
+    private static Term Input(string name, double value) => Term.Of(name, value);
 
     private static string Show(double value) => Term.Show(value);
 

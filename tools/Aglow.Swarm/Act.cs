@@ -68,9 +68,9 @@ internal readonly record struct Act(ActKind Kind, int Device, double From, doubl
 
     public override string ToString()
     {
-        var heard = Kind is ActKind.Drop or ActKind.Crash ? ""
+        var received = Kind is ActKind.Drop or ActKind.Crash ? ""
             : IsSure ? $", heard by {To:0.000}"
             : double.IsInfinity(To) ? ", not known to be heard" : $", maybe heard by {To:0.000}";
-        return $"{From,9:0.000} s  device {Device}: {Kind.ToString().ToLowerInvariant()}{heard}";
+        return $"{From,9:0.000} s  device {Device}: {Kind.ToString().ToLowerInvariant()}{received}";
     }
 }

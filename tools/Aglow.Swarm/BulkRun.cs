@@ -40,11 +40,11 @@ internal sealed class BulkRun : SwarmRun
     private readonly Dictionary<uint, Standing> _looked;
 
     // When packed heartbeats were sent, and until when the server may have received them; infinite while this is unknown.
-    private sealed record Step(double Sent, double Heard, bool IsSure)
+    private sealed record Step(double Sent, double ReceivedAt, bool IsSure)
     {
         public static Step On(double sent) => new(sent, double.PositiveInfinity, IsSure: false);
 
-        public Act ToAct() => new(ActKind.Heartbeat, 0, Sent, Heard, IsSure);
+        public Act ToAct() => new(ActKind.Heartbeat, 0, Sent, ReceivedAt, IsSure);
     }
 
     public BulkRun(SwarmOptions options, SwarmClock clock, Promises promises)
@@ -136,7 +136,7 @@ internal sealed class BulkRun : SwarmRun
         return users;
     }
 
-    protected override Task<Told[]> ReadAsync(Node node, uint[] users, CancellationToken stop) => node.ReadPackedAsync(users, stop);
+    protected override Task<ServerRecord[]> ReadAsync(Node node, uint[] users, CancellationToken stop) => node.ReadPackedAsync(users, stop);
 
     protected override int Look(double now, double held)
     {
@@ -186,15 +186,15 @@ internal sealed class BulkRun : SwarmRun
             var sent = Clock.Now;
             _steps[step] = Step.On(sent);
             Volatile.Write(ref _stepCount, step + 1);
-            var isHeard = TrySend(Nodes[step % Nodes.Count], numbers.AsMemory(0, count), stop);
-            var heard = Clock.Now;
-            Volatile.Write(ref _steps[step], new Step(sent, isHeard ? heard : heard + Trailing, isHeard));
-            if (!isHeard)
+            var isAcknowledged = TrySend(Nodes[step % Nodes.Count], numbers.AsMemory(0, count), stop);
+            var receivedAt = Clock.Now;
+            Volatile.Write(ref _steps[step], new Step(sent, isAcknowledged ? receivedAt : receivedAt + Trailing, isAcknowledged));
+            if (!isAcknowledged)
                 continue;
             Measures.Heartbeats.Add(count);
-            Measures.HeartbeatLatency.Add(heard - due);
+            Measures.HeartbeatLatency.Add(receivedAt - due);
             if (due >= SteadyFrom)
-                Measures.SteadyHeartbeatLatency.Add(heard - due);
+                Measures.SteadyHeartbeatLatency.Add(receivedAt - due);
         }
     }
 

@@ -7,7 +7,7 @@ internal static class Deployment
     /// Reads the deployment's promises, and compares its clock with ours. Every address must answer. No user of the run may have the ID
     /// <paramref name="probe"/>.
     /// </summary>
-    public static async Task<Promises> AskAsync(
+    public static async Task<Promises> ReadAsync(
         IReadOnlyList<Uri> urls, uint probe, SwarmClock clock, CancellationToken stop)
     {
         var promises = new Promises();

@@ -36,10 +36,10 @@ internal sealed class Findings
     public Counter ReadDecisive { get; } = new();
 
     /// <summary>Records that watchers received and that were checked.</summary>
-    public Counter Told { get; } = new();
+    public Counter Received { get; } = new();
 
     /// <summary>How many of these had only one right answer.</summary>
-    public Counter ToldDecisive { get; } = new();
+    public Counter ReceivedDecisive { get; } = new();
 
     /// <summary>Changes that a watcher received in time.</summary>
     public Counter ChangesInTime { get; } = new();
@@ -57,7 +57,7 @@ internal sealed class Findings
     /// <summary>What was never checked, so that the run proves nothing. Null: everything was checked.</summary>
     public string? NothingChecked =>
         ReadDecisive == 0 ? "no status was read whose truth was sure"
-        : ToldDecisive == 0 ? "no watcher was told anything whose truth was sure"
+        : ReceivedDecisive == 0 ? "no watcher was told anything whose truth was sure"
         : null;
 
     /// <summary>Whether everything was checked, and nothing was wrong.</summary>
@@ -77,10 +77,10 @@ internal sealed class Findings
         ReadDecisive.Add(wasDecisive ? 1 : 0);
     }
 
-    public void CountTold(bool wasDecisive)
+    public void CountReceived(bool wasDecisive)
     {
-        Told.Add();
-        ToldDecisive.Add(wasDecisive ? 1 : 0);
+        Received.Add();
+        ReceivedDecisive.Add(wasDecisive ? 1 : 0);
     }
 
     public void Add(Violation violation)

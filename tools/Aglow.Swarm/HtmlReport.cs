@@ -56,7 +56,7 @@ internal static class HtmlReport
         Plot(html, swarm.Samples, "Errors and violations so far", ("errors", s => s.Errors), ("violations", s => s.Violations));
         html.Append("</div>\n<h2>What was checked</h2>\n<table><tr><th></th><th>count</th><th>of it, one answer only</th></tr>\n");
         Row(html, "statuses read", findings.Read, View.Number(findings.ReadDecisive));
-        Row(html, "records told to watchers", findings.Told, View.Number(findings.ToldDecisive));
+        Row(html, "records told to watchers", findings.Received, View.Number(findings.ReceivedDecisive));
         Row(html, "changes told in time", findings.ChangesInTime, "");
         foreach (var (kind, count) in findings.ByKind)
             Row(html, kind, count, "", count > 0);

@@ -34,7 +34,7 @@ internal enum ViolationKind
 
 /// <summary>A presence record from the server: online or not, the status, and last seen in seconds since 1970.</summary>
 [method: JsonConstructor]
-internal readonly record struct Told(bool IsOnline, string Status, long? LastSeen)
+internal readonly record struct ServerRecord(bool IsOnline, string Status, long? LastSeen)
 {
     /// <summary>The user; 0 in a packed status.</summary>
     public uint UserId { get; init; }
@@ -63,7 +63,7 @@ internal sealed record Personal(ClaimBook? Claims, IReadOnlyList<Truth> Kinds)
 /// <param name="From">The earliest moment at which the server can have decided it.</param>
 /// <param name="To">When the swarm received it.</param>
 /// <param name="Held">For how many seconds the server held expired leases back at that time, after its own stall.</param>
-internal readonly record struct Telling(double From, double To, double Held)
+internal readonly record struct RecordWindow(double From, double To, double Held)
 {
     /// <summary>Whether last seen and activity are as of then. A change of these alone is not sent.</summary>
     public bool IsFresh { get; init; } = true;
@@ -87,18 +87,19 @@ internal static class Judge
     private const double HidLately = 60;
 
     /// <summary>Judges a record that was read, or that a watcher received.</summary>
-    public static Verdict OfTelling(Truth truth, Promises promises, Told told, Telling when, Personal? more = null)
+    public static Verdict OfRecord(Truth truth, Promises promises, ServerRecord record, RecordWindow when, Personal? more = null)
     {
         var (claims, kinds) = more ?? Personal.Nothing;
         var (mayHide, mustHide) = claims?.HiddenIn(when.From, when.To) ?? (false, false);
-        if (told.IsOnline != (told.Status is "online" or "away" or "busy") || (told.IsOnline && told.LastSeen is null))
+        if (record.IsOnline != (record.Status is "online" or "away" or "busy") || (record.IsOnline && record.LastSeen is null))
             return Verdict.Broken(
-                ViolationKind.NeverTrue, $"is_online {told.IsOnline}, status {told.Status}, last_seen {told.LastSeen} do not go together");
-        if (told.IsOnline && mustHide)
+                ViolationKind.NeverTrue,
+                $"is_online {record.IsOnline}, status {record.Status}, last_seen {record.LastSeen} do not go together");
+        if (record.IsOnline && mustHide)
             return Verdict.Broken(ViolationKind.GhostOnline, "told online, but hidden");
-        if (!told.IsOnline && !mayHide && truth.SurelyOnlineSince(when.From, when.To) is { } since)
+        if (!record.IsOnline && !mayHide && truth.SurelyOnlineSince(when.From, when.To) is { } since)
             return Verdict.Broken(ViolationKind.FalseOffline, $"told offline, but surely online since {since:0.000} s");
-        if (told.IsOnline && !truth.IsPossiblyOnline(when.From, when.To, when.Held))
+        if (record.IsOnline && !truth.IsPossiblyOnline(when.From, when.To, when.Held))
         {
             var until = truth.PossiblyOnlineUntil(when.Held);
             return double.IsNegativeInfinity(until)
@@ -106,27 +107,27 @@ internal static class Judge
                 : Verdict.Broken(ViolationKind.GhostOnline, $"told online, but possible only until {until:0.000} s");
         }
 
-        if (told.LastSeen is { } unix && WhyNeverSeenAt(truth, promises, unix, when, claims) is { } why)
+        if (record.LastSeen is { } unix && WhyNeverSeenAt(truth, promises, unix, when, claims) is { } why)
             return Verdict.Broken(ViolationKind.NeverTrue, why);
-        if (claims is not null && ClaimJudge.WhyNot(claims, told, when) is { } whyNotClaimed)
+        if (claims is not null && ClaimJudge.WhyNot(claims, record, when) is { } whyNotClaimed)
             return Verdict.Broken(ViolationKind.NeverTrue, whyNotClaimed);
-        if (DeviceJudge.OfKinds(kinds, told, when, mayHide) is { } ofKinds)
+        if (DeviceJudge.OfKinds(kinds, record, when, mayHide) is { } ofKinds)
             return ofKinds;
-        if (told.ActiveAt is { } active && when.IsFresh && !mayHide
+        if (record.ActiveAt is { } active && when.IsFresh && !mayHide
             && truth.WhyNeverActiveAt(active - promises.UnixAtZero, when.From, when.To) is { } whyNotActive)
             return Verdict.Broken(ViolationKind.NeverTrue, whyNotActive);
-        var isAuto = claims?.ShownIn(when.From, when.To).All(static said => said is null or { IsAuto: true }) != false;
-        if (isAuto && told.Status is "away" or "online"
-            && truth.WhyNot(told.Status == "away", when.From, when.To, when.Held) is { } whyNot)
+        var isAuto = claims?.ShownIn(when.From, when.To).All(static claim => claim is null or { IsAuto: true }) != false;
+        if (isAuto && record.Status is "away" or "online"
+            && truth.WhyNot(record.Status == "away", when.From, when.To, when.Held) is { } whyNot)
             return Verdict.Broken(ViolationKind.NeverTrue, whyNot);
         // only one answer was right: the other one would have been a violation
         return Verdict.Fine(
-            told.IsOnline ? !mayHide && truth.SurelyOnlineSince(when.From, when.To) is not null
+            record.IsOnline ? !mayHide && truth.SurelyOnlineSince(when.From, when.To) is not null
                 : mustHide || !truth.IsPossiblyOnline(when.From, when.To, when.Held));
     }
 
     // Last seen is never in the future. A user who hides looks like one who left, so then it is the second at which they hid.
-    private static string? WhyNeverSeenAt(Truth truth, Promises promises, long unix, Telling when, ClaimBook? claims)
+    private static string? WhyNeverSeenAt(Truth truth, Promises promises, long unix, RecordWindow when, ClaimBook? claims)
     {
         var moment = unix - promises.UnixAtZero;
         if (moment > when.To + promises.ClockSlack)
@@ -139,18 +140,19 @@ internal static class Judge
     }
 
     /// <summary>
-    /// The deadline by which a watcher should have received a change from <paramref name="toldOnline"/>, if that has passed at
+    /// The deadline by which a watcher should have received a change from <paramref name="lastOnline"/>, if that has passed at
     /// <paramref name="now"/>. Null if it has not passed, or if the watcher's record may be right.
     /// </summary>
-    public static double? OverdueSince(Standing truth, Promises promises, bool toldOnline, double toldAt, double watchedSince, double now)
+    public static double? OverdueSince(
+        Standing truth, Promises promises, bool lastOnline, double receivedAt, double watchedSince, double now)
     {
         // the truth is as of now, and the record came later: the next check decides
-        if (toldAt >= now)
+        if (receivedAt >= now)
             return null;
         double changedBy;
-        if (!toldOnline && truth.SurelySince is { } since)
+        if (!lastOnline && truth.SurelySince is { } since)
             changedBy = since + promises.Bound;
-        else if (toldOnline && !truth.IsPossible)
+        else if (lastOnline && !truth.IsPossible)
             changedBy = truth.PossiblyUntil; // this includes the bound
         else
             return null;
@@ -159,13 +161,13 @@ internal static class Judge
     }
 
     /// <summary>
-    /// The verdict on an overdue change that came at <paramref name="toldAt"/>, or has not come by <paramref name="now"/>; null while it
-    /// may still come.
+    /// The verdict on an overdue change that came at <paramref name="receivedAt"/>, or has not come by <paramref name="now"/>; null
+    /// while it may still come.
     /// </summary>
-    public static Verdict? OfOverdue(Promises promises, bool towardsOnline, double deadline, double? toldAt, double now, bool isEnd)
+    public static Verdict? OfOverdue(Promises promises, bool towardsOnline, double deadline, double? receivedAt, double now, bool isEnd)
     {
         var what = towardsOnline ? "online" : "offline";
-        if (toldAt is { } at)
+        if (receivedAt is { } at)
             return Verdict.Broken(
                 towardsOnline ? ViolationKind.LateOnline : ViolationKind.GhostOnline,
                 $"told {what} at {at:0.000} s, due by {deadline:0.000} s");

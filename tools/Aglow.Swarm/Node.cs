@@ -42,12 +42,12 @@ internal sealed class Node(Uri address) : IDisposable
         SendAsync(HttpMethod.Post, "offline", Json($"{{\"user_id\":{user}{device?.Json}}}"), stop);
 
     /// <summary>Sets a claim.</summary>
-    public Task SetClaimAsync(uint user, Said said, CancellationToken stop)
+    public Task SetClaimAsync(uint user, Claim claim, CancellationToken stop)
     {
-        var until = said.Until is { } end ? $",\"until\":{end}" : "";
-        var text = said.Text is null ? "" : $",\"text\":\"{said.Text}\"";
-        var emoji = said.Emoji is null ? "" : $",\"emoji\":\"{said.Emoji}\"";
-        var json = $"{{\"status\":\"{said.Status}\",\"source\":\"{said.Source}\",\"priority\":{said.Priority}{text}{emoji}{until}}}";
+        var until = claim.Until is { } end ? $",\"until\":{end}" : "";
+        var text = claim.Text is null ? "" : $",\"text\":\"{claim.Text}\"";
+        var emoji = claim.Emoji is null ? "" : $",\"emoji\":\"{claim.Emoji}\"";
+        var json = $"{{\"status\":\"{claim.Status}\",\"source\":\"{claim.Source}\",\"priority\":{claim.Priority}{text}{emoji}{until}}}";
         return SendAsync(HttpMethod.Put, $"users/{user}/status", Json(json), stop);
     }
 
@@ -103,12 +103,12 @@ internal sealed class Node(Uri address) : IDisposable
     }
 
     /// <summary>The statuses of these users, in the same order.</summary>
-    public async Task<Told[]> ReadAsync(IReadOnlyList<uint> users, CancellationToken stop)
+    public async Task<ServerRecord[]> ReadAsync(IReadOnlyList<uint> users, CancellationToken stop)
     {
         var answer = await PostAsync("status/batch", $"{{\"user_ids\":[{string.Join(',', users)}]}}", stop);
-        Told[] told = [.. answer.EnumerateArray().Select(PresenceMessage.Record)];
-        return told.Select(static t => t.UserId).SequenceEqual(users)
-            ? told : throw new HttpRequestException($"{users.Count} users were asked for, others are answered");
+        ServerRecord[] records = [.. answer.EnumerateArray().Select(PresenceMessage.Record)];
+        return records.Select(static t => t.UserId).SequenceEqual(users)
+            ? records : throw new HttpRequestException($"{users.Count} users were asked for, others are answered");
     }
 
     /// <summary>The server's current second, and the second by which it judges leases; null if it does not report them.</summary>
@@ -117,8 +117,8 @@ internal sealed class Node(Uri address) : IDisposable
         using var answer = await _http.GetAsync(new Uri($"status/{user}/explain", UriKind.Relative), stop);
         if (!answer.IsSuccessStatusCode)
             return null;
-        var said = await ReadAsync(answer, stop);
-        return said.TryGetProperty("now", out var now) && said.TryGetProperty("counted_against", out var against)
+        var explanation = await ReadAsync(answer, stop);
+        return explanation.TryGetProperty("now", out var now) && explanation.TryGetProperty("counted_against", out var against)
             ? (now.GetInt64(), against.GetInt64())
             : null;
     }
@@ -138,7 +138,7 @@ internal sealed class Node(Uri address) : IDisposable
     }
 
     /// <summary>The statuses of these users, packed, in the same order.</summary>
-    public async Task<Told[]> ReadPackedAsync(ReadOnlyMemory<uint> users, CancellationToken stop)
+    public async Task<ServerRecord[]> ReadPackedAsync(ReadOnlyMemory<uint> users, CancellationToken stop)
     {
         using var body = Packed(users);
         using var answer = await _http.PostAsync(new Uri("status/batch", UriKind.Relative), body, stop);

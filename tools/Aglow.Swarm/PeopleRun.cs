@@ -7,7 +7,7 @@ namespace Aglow.Swarm;
 internal sealed class PeopleRun : SwarmRun
 {
     private const int ReadAtOnce = 200;
-    private const int AskedBeforeAtOnce = 5_000;
+    private const int ReadBeforeAtOnce = 5_000;
     private const int FollowsOfClients = 10;
 
     private readonly Random _random;
@@ -69,13 +69,13 @@ internal sealed class PeopleRun : SwarmRun
     // Reads last seen before the run, because an earlier run may have used the same user IDs.
     protected override async Task PrepareAsync(CancellationToken stop)
     {
-        for (var from = 0; from < _people.Length; from += AskedBeforeAtOnce)
+        for (var from = 0; from < _people.Length; from += ReadBeforeAtOnce)
         {
-            uint[] users = [.. Enumerable.Range(from, Math.Min(AskedBeforeAtOnce, _people.Length - from)).Select(UserOf)];
-            var told = await Nodes[0].ReadAsync(users, stop);
+            uint[] users = [.. Enumerable.Range(from, Math.Min(ReadBeforeAtOnce, _people.Length - from)).Select(UserOf)];
+            var records = await Nodes[0].ReadAsync(users, stop);
             for (var i = 0; i < users.Length; i++)
             {
-                if (told[i].LastSeen is { } second)
+                if (records[i].LastSeen is { } second)
                     _people[from + i].Deeds.Add(new Act(ActKind.Before, 0, MomentOf(second), MomentOf(second) + 1, IsSure: false));
             }
         }
@@ -107,7 +107,7 @@ internal sealed class PeopleRun : SwarmRun
         return [.. users];
     }
 
-    protected override Task<Told[]> ReadAsync(Node node, uint[] users, CancellationToken stop) => node.ReadAsync(users, stop);
+    protected override Task<ServerRecord[]> ReadAsync(Node node, uint[] users, CancellationToken stop) => node.ReadAsync(users, stop);
 
     // These clients watch the people and each other. Every other one is the .NET client, the rest are JavaScript clients.
     private ClientPerson NewClient(int number)

@@ -29,9 +29,9 @@ internal sealed partial class Person
     }
 
     // Repeats the call until it is acknowledged. Until then, both the old claim and the new one may be shown.
-    private async Task ClaimAsync(ClaimBook claims, ClaimChange change, Said said, CancellationToken stop)
+    private async Task ClaimAsync(ClaimBook claims, ClaimChange change, Claim claim, CancellationToken stop)
     {
-        claims.Set(swarm.Clock.Now, said, change.Removes);
+        claims.Set(swarm.Clock.Now, claim, change.Removes);
         var node = change.Node;
         while (!await swarm.TryAsync(SendAsync, stop))
         {
@@ -46,8 +46,8 @@ internal sealed partial class Person
         {
             var at = swarm.Nodes[node % swarm.Nodes.Count];
             // the server refuses a claim that has ended by now; no claim looks the same
-            var removes = change.Removes || !said.IsInForce((long)(swarm.Promises.UnixAtZero + swarm.Clock.Now));
-            return removes ? at.RemoveClaimAsync(user, said.Source, stop) : at.SetClaimAsync(user, said, stop);
+            var removes = change.Removes || !claim.IsInForce((long)(swarm.Promises.UnixAtZero + swarm.Clock.Now));
+            return removes ? at.RemoveClaimAsync(user, claim.Source, stop) : at.SetClaimAsync(user, claim, stop);
         }
     }
 
@@ -83,20 +83,20 @@ internal sealed partial class Person
 
         var began = swarm.Clock.Now;
         var kind = change.Kind == AccountChangeKind.Delete ? ActKind.Delete : ActKind.Leave;
-        var act = BeginGoodbye(kind, NoDevice);
-        var isHeard = false;
+        var act = BeginLeave(kind, NoDevice);
+        var isAcknowledged = false;
         try
         {
             await (change.Kind == AccountChangeKind.Delete ? node.DeleteAsync(user, stop) : node.RevokeAsync(user, stop));
-            isHeard = true;
+            isAcknowledged = true;
         }
         finally
         {
-            EndGoodbye(kind, act, isHeard);
+            EndLeave(kind, act, isAcknowledged);
             if (change.Kind == AccountChangeKind.Delete && _claims is not null)
             {
                 // after a failed call, the claims may or may not be erased, so both stay possible
-                if (isHeard)
+                if (isAcknowledged)
                     _claims.Acknowledge(swarm.Clock.Now);
                 _claiming.Release();
             }
@@ -124,23 +124,23 @@ internal sealed partial class Person
         swarm.Report(Verdict.Broken(ViolationKind.NotDone, why), user, swarm.Clock.Now, "by a change of the account", []);
 
     // While a leave for all devices is on its way, the order of the leave and other messages is unknown.
-    private Deed BeginGoodbye(ActKind kind, int device)
+    private Deed BeginLeave(ActKind kind, int device)
     {
         lock (_gate)
-            _goodbyes += kind == ActKind.LeaveOne ? 0 : 1;
+            _leaves += kind == ActKind.LeaveOne ? 0 : 1;
         return Deeds.Add(new Act(kind, device, swarm.Clock.Now, double.PositiveInfinity, IsSure: false));
     }
 
-    private void EndGoodbye(ActKind kind, Deed act, bool isHeard, bool isSure = true, bool mayHaveBeenLast = false)
+    private void EndLeave(ActKind kind, Deed act, bool isAcknowledged, bool isSure = true, bool mayHaveBeenLast = false)
     {
-        var heard = swarm.Clock.Now + (isHeard ? 0 : swarm.Promises.Trailing);
+        var receivedAt = swarm.Clock.Now + (isAcknowledged ? 0 : swarm.Promises.Trailing);
         lock (_gate)
         {
-            _goodbyes -= kind == ActKind.LeaveOne ? 0 : 1;
+            _leaves -= kind == ActKind.LeaveOne ? 0 : 1;
             if (kind != ActKind.LeaveOne || mayHaveBeenLast)
-                _lastGoodbyeTo = Math.Max(_lastGoodbyeTo, heard);
+                _lastLeaveTo = Math.Max(_lastLeaveTo, receivedAt);
         }
 
-        Deeds.Settle(act, heard, isHeard && isSure, isHeard);
+        Deeds.Settle(act, receivedAt, isAcknowledged && isSure, isAcknowledged);
     }
 }

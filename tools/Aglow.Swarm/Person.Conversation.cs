@@ -42,13 +42,13 @@ internal sealed partial class Person
                 if (kind == FrameKind.Ping && !IsLeaving)
                     await EvidenceAsync(ActKind.Pong, () => connection.PongAsync(payload, stop));
                 else if (kind == FrameKind.Text)
-                    Hear(payload, stop);
+                    Receive(payload, stop);
             }
         }
 
-        private void Hear(ReadOnlyMemory<byte> message, CancellationToken stop)
+        private void Receive(ReadOnlyMemory<byte> message, CancellationToken stop)
         {
-            switch (watches.Hear(message, swarm.Clock.Now))
+            switch (watches.Receive(message, swarm.Clock.Now))
             {
                 case "error":
                     swarm.Measures.CountError(new IOException(System.Text.Encoding.UTF8.GetString(message.Span)));
@@ -68,7 +68,7 @@ internal sealed partial class Person
             connection.Close();
         }
 
-        public async Task SayAsync(string json, CancellationToken stop, ActKind kind = ActKind.Message)
+        public async Task SendAsync(string json, CancellationToken stop, ActKind kind = ActKind.Message)
         {
             _spokeAt = swarm.Clock.Now;
             await EvidenceAsync(kind, () => connection.SendAsync(json, stop));
@@ -88,22 +88,22 @@ internal sealed partial class Person
         {
             lock (_unconfirmed)
             {
-                while (_unconfirmed.TryPeek(out var sent) && sent.At + swarm.Promises.HeardAfter + swarm.Lag <= swarm.Clock.Now)
+                while (_unconfirmed.TryPeek(out var sent) && sent.At + swarm.Promises.ReceivedAfter + swarm.Lag <= swarm.Clock.Now)
                 {
                     _unconfirmed.Dequeue();
                     // after a leave, the server ignores the pongs of older connections until the person does something
                     bool isHeeded;
                     lock (person._gate)
-                        isHeeded = person._goodbyes == 0 && Math.Min(_spokeAt, sent.At) > person._lastGoodbyeTo;
+                        isHeeded = person._leaves == 0 && Math.Min(_spokeAt, sent.At) > person._lastLeaveTo;
                     if (!isHeeded)
                         continue;
                     var mayHide = sent.Kind == ActKind.Active
-                        && person._claims?.HiddenIn(sent.At - swarm.Promises.Bound, sent.At + swarm.Promises.HeardAfter).May == true;
-                    person.Deeds.Settle(sent.Act, sent.At + swarm.Promises.HeardAfter, isSure: !mayHide);
+                        && person._claims?.HiddenIn(sent.At - swarm.Promises.Bound, sent.At + swarm.Promises.ReceivedAfter).May == true;
+                    person.Deeds.Settle(sent.Act, sent.At + swarm.Promises.ReceivedAfter, isSure: !mayHide);
                     // activity of a person who hides is not noted, but the message is heard
                     if (mayHide)
                         person.Deeds.Add(
-                            new Act(ActKind.Message, device.Number, sent.At, sent.At + swarm.Promises.HeardAfter, IsSure: true));
+                            new Act(ActKind.Message, device.Number, sent.At, sent.At + swarm.Promises.ReceivedAfter, IsSure: true));
                 }
             }
         }

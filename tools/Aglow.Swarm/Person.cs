@@ -15,8 +15,8 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
 
     private readonly Lock _gate = new();
     private readonly List<Held> _held = [];
-    private int _goodbyes;
-    private double _lastGoodbyeTo = double.NegativeInfinity;
+    private int _leaves;
+    private double _lastLeaveTo = double.NegativeInfinity;
 
     // what the server may hold of this person: a socket, or a device that sends heartbeats over HTTP
     private sealed class Held
@@ -27,7 +27,7 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
         public double OpenedAt;
         public bool IsWell;
         // of a device over HTTP
-        public double HeardAt = double.NegativeInfinity;
+        public double ReceivedAt = double.NegativeInfinity;
     }
 
     private readonly ClaimBook? _claims = swarm.Options.SetsClaims ? new ClaimBook(swarm.Promises) : null;
@@ -73,7 +73,7 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
             if (outages.TryPeek(out var outage) && outage.At <= swarm.Clock.Now)
             {
                 outages.Dequeue();
-                held.HeardAt = double.NegativeInfinity;
+                held.ReceivedAt = double.NegativeInfinity;
                 Note(ActKind.Drop, device);
                 await swarm.Clock.UntilAsync(Math.Min(outage.At + outage.Seconds, device.EndAt), stop);
                 node = outage.Node;
@@ -81,12 +81,12 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
             }
 
             var began = swarm.Clock.Now;
-            var isHeard = await HeartbeatAsync(device, node, lastBeat, stop);
-            if (isHeard)
-                (lastBeat, held.HeardAt) = (began, began);
+            var isAcknowledged = await HeartbeatAsync(device, node, lastBeat, stop);
+            if (isAcknowledged)
+                (lastBeat, held.ReceivedAt) = (began, began);
             // a node that does not answer may have stopped
-            node = isHeard ? node : (node + 1) % swarm.Nodes.Count;
-            var next = isHeard ? swarm.Promises.Heartbeat * swarm.Jitter() : 1;
+            node = isAcknowledged ? node : (node + 1) % swarm.Nodes.Count;
+            var next = isAcknowledged ? swarm.Promises.Heartbeat * swarm.Jitter() : 1;
             var until = Math.Min(swarm.Clock.Now + next, device.EndAt);
             await swarm.Clock.UntilAsync(outages.TryPeek(out outage) ? Math.Min(until, outage.At) : until, stop);
         }
@@ -111,14 +111,14 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
             return false;
         }
 
-        var heard = swarm.Clock.Now;
-        mayHide |= isActive && _claims?.HiddenIn(sent, heard).May == true;
-        Deeds.Settle(act, heard, isSure: !mayHide);
+        var receivedAt = swarm.Clock.Now;
+        mayHide |= isActive && _claims?.HiddenIn(sent, receivedAt).May == true;
+        Deeds.Settle(act, receivedAt, isSure: !mayHide);
         // activity of a person who hides is not noted, but their heartbeat is
         if (mayHide)
-            Deeds.Add(new Act(ActKind.Heartbeat, device.Number, sent, heard, IsSure: true));
+            Deeds.Add(new Act(ActKind.Heartbeat, device.Number, sent, receivedAt, IsSure: true));
         swarm.Measures.Heartbeats.Add();
-        swarm.Measures.HeartbeatLatency.Add(heard - sent);
+        swarm.Measures.HeartbeatLatency.Add(receivedAt - sent);
         return true;
     }
 
@@ -143,8 +143,8 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
                 return;
         }
 
-        var act = BeginGoodbye(ActKind.Leave, device.Number);
-        EndGoodbye(ActKind.Leave, act, await swarm.TryAsync(() => swarm.Nodes[node].LeaveAsync(user, stop), stop));
+        var act = BeginLeave(ActKind.Leave, device.Number);
+        EndLeave(ActKind.Leave, act, await swarm.TryAsync(() => swarm.Nodes[node].LeaveAsync(user, stop), stop));
     }
 
     // ---- by socket ------------------------------------------------------------------------------------------------------------
@@ -187,7 +187,7 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
             connection = await SocketConnection.OpenAsync(swarm.Nodes[node].Address, user, stop, NameOf(device)?.Query ?? "");
             var (_, welcome) = await connection.ReadAsync(stop);
             using var watches = swarm.Listen($"user {user}, device {device.Number}, at {swarm.Nodes[node].Address.Authority}");
-            if (watches.Hear(welcome, swarm.Clock.Now) != "welcome")
+            if (watches.Receive(welcome, swarm.Clock.Now) != "welcome")
                 throw new IOException("the first message was no welcome");
             Deeds.Settle(connect, swarm.Clock.Now, isSure: !swarm.Promises.IsDisturbed);
             isConnected = true;
@@ -219,7 +219,7 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
         watches.Confirm = session.Confirm;
         var reading = session.ReadAsync(ends.Token);
         if (plan.Follows.Count > 0)
-            await session.SayAsync(
+            await session.SendAsync(
                 $"{{\"type\":\"watch\",\"users\":[{string.Join(',', plan.Follows.Select(swarm.UserOf))}]}}", stop);
         var until = Math.Min(device.EndAt, outage?.At ?? double.PositiveInfinity);
         foreach (var at in device.ActiveAt)
@@ -228,7 +228,7 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
                 continue;
             if (await Task.WhenAny(reading, swarm.Clock.UntilAsync(at, stop)) == reading)
                 break;
-            await session.SayAsync("{\"type\":\"active\"}", stop, ActKind.Active);
+            await session.SendAsync("{\"type\":\"active\"}", stop, ActKind.Active);
         }
 
         if (!reading.IsCompleted)
@@ -291,8 +291,8 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
         }
 
         var began = swarm.Clock.Now;
-        var act = BeginGoodbye(kind, device.Number);
-        var isHeard = await send();
+        var act = BeginLeave(kind, device.Number);
+        var isAcknowledged = await send();
         lock (_gate)
         {
             // an act of another device in the meantime may have come before or after the leave
@@ -300,7 +300,7 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
             mayHaveBeenLast = kind == ActKind.LeaveOne && !IsAnotherAlive(held);
         }
 
-        EndGoodbye(kind, act, isHeard, isAlone, mayHaveBeenLast);
+        EndLeave(kind, act, isAcknowledged, isAlone, mayHaveBeenLast);
         if (mayHaveBeenLast)
             Truth.Add(new Act(ActKind.LeaveLast, device.Number, began, swarm.Clock.Now + swarm.Promises.Trailing, IsSure: false));
     }
@@ -319,7 +319,7 @@ internal sealed partial class Person(PeopleRun swarm, PersonPlan plan, uint user
 
     // call these two under the lock
     private bool IsAnotherAlive(Held but) =>
-        _held.Exists(h => h != but && (h.IsWell || h.HeardAt > swarm.Clock.Now - swarm.Promises.Heartbeat));
+        _held.Exists(h => h != but && (h.IsWell || h.ReceivedAt > swarm.Clock.Now - swarm.Promises.Heartbeat));
 
     private bool MayHoldAnother(Held but) => _held.Exists(h => h != but && h.Until > swarm.Clock.Now);
 

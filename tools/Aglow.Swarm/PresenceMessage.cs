@@ -14,12 +14,12 @@ internal static class PresenceMessage
     };
 
     /// <summary>A packed status: bit 31 is online, the other bits are the second of last seen.</summary>
-    public static Told Word(uint word)
+    public static ServerRecord Word(uint word)
     {
         var (isOnline, second) = (word >> 31 != 0, word & 0x7FFF_FFFF);
-        return new Told(isOnline, isOnline ? "online" : "offline", second == 0 ? null : second + EpochUnixSeconds);
+        return new ServerRecord(isOnline, isOnline ? "online" : "offline", second == 0 ? null : second + EpochUnixSeconds);
     }
 
     /// <summary>A presence record.</summary>
-    public static Told Record(JsonElement record) => record.Deserialize<Told>(Json);
+    public static ServerRecord Record(JsonElement record) => record.Deserialize<ServerRecord>(Json);
 }

@@ -29,7 +29,7 @@ static async Task<int> RunAsync(SwarmOptions options)
     using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
     using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
     var clock = new SwarmClock(TimeProvider.System);
-    var promises = (await Deployment.AskAsync(options.Urls, options.Probe, clock, stop.Token)) with { Away = options.AwaySeconds };
+    var promises = (await Deployment.ReadAsync(options.Urls, options.Probe, clock, stop.Token)) with { Away = options.AwaySeconds };
     if (options.IsDisturbed)
         promises = promises.Disturbed();
     using SwarmRun swarm = options.Bulk > 0 ? new BulkRun(options, clock, promises) : new PeopleRun(options, clock, promises);

@@ -24,7 +24,7 @@ internal sealed record Promises(double Lease = 30, double Bound = 10, double Hea
     public double ClaimSettles => Bound;
 
     /// <summary>How long after the end of a claim watchers receive the change.</summary>
-    public double ClaimTold { get; init; } = 2;
+    public double ClaimReceived { get; init; } = 2;
 
     /// <summary>How late a change may be recorded in the feed. A new owner of the feed records what happened in the last minute.</summary>
     public double RecordedWithin { get; init; } = 2;
@@ -38,12 +38,12 @@ internal sealed record Promises(double Lease = 30, double Bound = 10, double Hea
     public Promises Disturbed() => this with
     {
         IsDisturbed = true,
-        ClaimTold = Bound,
+        ClaimReceived = Bound,
         RecordedWithin = 60,
         RenewalShows = RenewalShows + Heartbeat,
         MayLose = Heartbeat + 1,
         Trailing = 8,
-        HeardAfter = 7,
+        ReceivedAfter = 7,
         ArrivalShows = RenewalShows + Heartbeat,
         HintsComeWithin = Bound,
     };
@@ -61,7 +61,7 @@ internal sealed record Promises(double Lease = 30, double Bound = 10, double Hea
     public double Trailing { get; private init; } = 2;
 
     /// <summary>A pong or a message has certainly reached the server if the connection is still open this much later.</summary>
-    public double HeardAfter { get; private init; } = 1;
+    public double ReceivedAfter { get; private init; } = 1;
 
     /// <summary>For how long after its acknowledgement a heartbeat that brought a user online may have no visible effect.</summary>
     public double ArrivalShows { get; private init; }

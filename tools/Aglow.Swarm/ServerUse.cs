@@ -27,15 +27,15 @@ internal sealed class ServerUse(SwarmRun swarm)
     /// <summary>The memory of all servers together.</summary>
     public double? Megabytes { get; private set; }
 
-    public async Task AskAsync(CancellationToken stop)
+    public async Task ReadAsync(CancellationToken stop)
     {
         double cpu = 0, memory = 0, started = 0;
         foreach (var node in swarm.Nodes)
         {
-            var said = await node.MetricsAsync(stop);
-            if (!said.TryGetValue(Cpu, out var seconds)
-                || !said.TryGetValue(Memory, out var bytes)
-                || !said.TryGetValue(Start, out var start))
+            var metrics = await node.MetricsAsync(stop);
+            if (!metrics.TryGetValue(Cpu, out var seconds)
+                || !metrics.TryGetValue(Memory, out var bytes)
+                || !metrics.TryGetValue(Start, out var start))
                 return;
             cpu += seconds;
             memory += bytes;

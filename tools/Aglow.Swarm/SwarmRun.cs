@@ -96,7 +96,7 @@ internal abstract class SwarmRun : IDisposable
     /// <summary>
     /// When a record came, with all uncertainty: this process's own lag, and expired leases that the server holds back.
     /// </summary>
-    public Telling TellingAt(double from, double to) => new(from - Lag, to, HeldAt(to));
+    public RecordWindow WindowAt(double from, double to) => new(from - Lag, to, HeldAt(to));
 
     /// <summary>A wall-clock second as a moment of the run.</summary>
     public double MomentOf(long unix) => unix - Promises.UnixAtZero;
@@ -123,7 +123,8 @@ internal abstract class SwarmRun : IDisposable
     }
 
     /// <summary>Formats a record as a line of a history.</summary>
-    public static string Line(double at, Told told) => $"{at,9:0.000} s  {told.Status}, last seen {(told.LastSeen is { } s ? s : "never")}";
+    public static string Line(double at, ServerRecord record) =>
+        $"{at,9:0.000} s  {record.Status}, last seen {(record.LastSeen is { } s ? s : "never")}";
 
     /// <summary>The watches of a new connection, which are audited until they are disposed.</summary>
     public Watches Listen(string watcher)
@@ -137,7 +138,7 @@ internal abstract class SwarmRun : IDisposable
     public void Forget(Watches watches) => _listening.TryRemove(watches, out _);
 
     /// <summary>Adds a violation, with both histories.</summary>
-    public void Report(Verdict verdict, uint user, double at, string where, string[] told)
+    public void Report(Verdict verdict, uint user, double at, string where, string[] received)
     {
         string[] did =
         [
@@ -151,7 +152,7 @@ internal abstract class SwarmRun : IDisposable
                 where,
                 verdict.Why,
                 did,
-                [.. told, $"(second 0 of the run is {Promises.UnixAtZero:0.000} by the server's clock)"]));
+                [.. received, $"(second 0 of the run is {Promises.UnixAtZero:0.000} by the server's clock)"]));
     }
 
     /// <summary>Runs for the requested time, or until <paramref name="stop"/>.</summary>
@@ -206,7 +207,7 @@ internal abstract class SwarmRun : IDisposable
     protected abstract uint[] DrawUsers(Random random);
 
     /// <summary>Reads the statuses of these users.</summary>
-    protected abstract Task<Told[]> ReadAsync(Node node, uint[] users, CancellationToken stop);
+    protected abstract Task<ServerRecord[]> ReadAsync(Node node, uint[] users, CancellationToken stop);
 
     /// <summary>The checks at the end, before the loops are canceled.</summary>
     protected virtual void JudgeEnd(double now)
@@ -245,16 +246,16 @@ internal abstract class SwarmRun : IDisposable
     private async Task CheckAsync(Node node, uint[] users, CancellationToken stop)
     {
         var asked = Clock.Now;
-        var told = await ReadAsync(node, users, stop);
+        var records = await ReadAsync(node, users, stop);
         var answered = Clock.Now;
         Measures.ReadLatency.Add(answered - asked);
-        var when = new Telling(asked, answered, HeldAt(answered));
+        var when = new RecordWindow(asked, answered, HeldAt(answered));
         for (var i = 0; i < users.Length; i++)
         {
-            var verdict = Judge.OfTelling(TruthOf(users[i])!, Promises, told[i], when, PersonalOf(users[i]));
+            var verdict = Judge.OfRecord(TruthOf(users[i])!, Promises, records[i], when, PersonalOf(users[i]));
             Findings.CountRead(verdict.WasDecisive);
             if (verdict.Kind is not null)
-                Report(verdict, users[i], answered, $"read at {node.Address.Authority}", [Line(answered, told[i])]);
+                Report(verdict, users[i], answered, $"read at {node.Address.Authority}", [Line(answered, records[i])]);
         }
     }
 
@@ -326,7 +327,7 @@ internal abstract class SwarmRun : IDisposable
     {
         while (true)
         {
-            await TryAsync(() => Servers.AskAsync(stop), stop);
+            await TryAsync(() => Servers.ReadAsync(stop), stop);
             await Clock.DelayAsync(ServersEvery, stop);
         }
     }

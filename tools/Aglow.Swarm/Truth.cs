@@ -109,9 +109,9 @@ internal sealed class Truth(Promises promises)
         new(SurelyOnlineSince(now, now), PossiblyOnlineUntil(held), IsPossiblyOnline(now, now, held));
 
     /// <summary>
-    /// Why a last-seen second (of our clock) that was told by <paramref name="toldBy"/> cannot be true; null: it can.
+    /// Why a last-seen second (of our clock) that was received by <paramref name="receivedBy"/> cannot be true; null: it can.
     /// </summary>
-    public string? WhyNeverSeenAt(double second, double asked, double toldBy)
+    public string? WhyNeverSeenAt(double second, double asked, double receivedBy)
     {
         lock (_gate)
         {
@@ -121,9 +121,9 @@ internal sealed class Truth(Promises promises)
             var isPossible = false;
             foreach (var (_, act) in _acts)
             {
-                if (act.Kind is ActKind.Drop or ActKind.Crash || act.From > toldBy || IsErased(act, asked))
+                if (act.Kind is ActKind.Drop or ActKind.Crash || act.From > receivedBy || IsErased(act, asked))
                     continue;
-                isPossible |= second >= act.From - promises.ClockSlack && second <= Math.Min(act.To, toldBy) + promises.ClockSlack;
+                isPossible |= second >= act.From - promises.ClockSlack && second <= Math.Min(act.To, receivedBy) + promises.ClockSlack;
                 if (act.IsSure && act.IsEvidence && act.To + promises.RenewalShows <= asked && !MayBeErased(act))
                     newestSure = Math.Max(newestSure, act.From);
             }
@@ -137,9 +137,9 @@ internal sealed class Truth(Promises promises)
     }
 
     /// <summary>
-    /// Why the newest activity cannot be that of this second (of our clock), told by <paramref name="toldBy"/>; null: it can.
+    /// Why the newest activity cannot be that of this second (of our clock), received by <paramref name="receivedBy"/>; null: it can.
     /// </summary>
-    public string? WhyNeverActiveAt(double second, double asked, double toldBy)
+    public string? WhyNeverActiveAt(double second, double asked, double receivedBy)
     {
         lock (_gate)
         {
@@ -150,10 +150,10 @@ internal sealed class Truth(Promises promises)
             var (newest, before) = (double.NegativeInfinity, double.NegativeInfinity);
             foreach (var (_, act) in _acts)
             {
-                if (act.From > toldBy)
+                if (act.From > receivedBy)
                     continue;
                 if (act.Kind is ActKind.Active or ActKind.Before)
-                    isPossible |= second >= act.From - promises.ClockSlack && second <= Math.Min(act.To, toldBy) + promises.ClockSlack;
+                    isPossible |= second >= act.From - promises.ClockSlack && second <= Math.Min(act.To, receivedBy) + promises.ClockSlack;
                 if (act is { Kind: ActKind.Active, IsSure: true } && act.To + promises.RenewalShows <= asked && !MayBeErased(act))
                     (newest, before) = act.From > newest ? (act.From, newest) : (newest, Math.Max(before, act.From));
             }
@@ -178,7 +178,7 @@ internal sealed class Truth(Promises promises)
             if (from <= _forgottenUntil + promises.Lease + promises.Bound + held)
                 return null;
             var (session, reach) = (double.NegativeInfinity, double.NegativeInfinity);
-            var (possible, sure, heard) = (double.NegativeInfinity, double.NegativeInfinity, double.NegativeInfinity);
+            var (possible, sure, receivedAt) = (double.NegativeInfinity, double.NegativeInfinity, double.NegativeInfinity);
             foreach (var (_, act) in _acts)
             {
                 if (act.From > to)
@@ -193,7 +193,7 @@ internal sealed class Truth(Promises promises)
                     continue;
                 possible = Math.Max(possible, act.To);
                 if (act.IsSure && act.To + promises.RenewalShows <= from)
-                    (sure, heard) = (Math.Max(sure, act.From), Math.Max(heard, act.To));
+                    (sure, receivedAt) = (Math.Max(sure, act.From), Math.Max(receivedAt, act.To));
             }
 
             if (away && double.IsNegativeInfinity(possible))
@@ -204,7 +204,7 @@ internal sealed class Truth(Promises promises)
             if (away && to - sure < promises.Away - 1)
                 return $"told away, but active at {sure:0.000} s";
             var last = Math.Min(possible, to);
-            if (!away && from - last > promises.Away + promises.Bound + held && SurelyOnlineSince(from, to) <= heard)
+            if (!away && from - last > promises.Away + promises.Bound + held && SurelyOnlineSince(from, to) <= receivedAt)
                 return $"told online, but did nothing since {last:0.000} s";
             return null;
         }

@@ -35,7 +35,7 @@ internal static class View
             .AddColumn(new TableColumn("count").RightAligned())
             .AddColumn("of it, one answer only");
         table.AddRow("statuses read", Number(findings.Read), Number(findings.ReadDecisive));
-        table.AddRow("records told to watchers", Number(findings.Told), Number(findings.ToldDecisive));
+        table.AddRow("records told to watchers", Number(findings.Received), Number(findings.ReceivedDecisive));
         table.AddRow("changes told in time", Number(findings.ChangesInTime), "");
         foreach (var (kind, count) in findings.ByKind)
             table.AddRow(count == 0 ? kind : $"[red]{kind}[/]", count == 0 ? "0" : $"[red]{Number(count)}[/]", "");
@@ -86,7 +86,7 @@ internal static class View
                     $"{now.At,6:0} s  online {Number(now.Online)}, {Number((long)now.Heartbeats)} heartbeats/s, {now.Transitions:0} "
                         + $"transitions/s, {now.Deliveries:0} deliveries/s, "
                     + $"told online p50 {now.NoticeP50Ms:0} ms p99 {now.NoticeP99Ms:0} ms, {Number(now.Errors)} errors, "
-                    + $"{Number(swarm.Findings.Read + swarm.Findings.Told)} checked, {Number(now.Violations)} violations");
+                    + $"{Number(swarm.Findings.Read + swarm.Findings.Received)} checked, {Number(now.Violations)} violations");
             }
         }
     }
@@ -105,7 +105,7 @@ internal static class View
         if (now.ServersCpuPercent is { } cpu)
             grid.AddRow("servers", $"{cpu:0} % of one core, {now.ServersMegabytes:#,0} MB");
         grid.AddRow("errors", swarm.Measures.Errors == 0 ? "0" : $"[yellow]{Number(swarm.Measures.Errors)}[/]");
-        grid.AddRow("checked", Number(swarm.Findings.Read + swarm.Findings.Told));
+        grid.AddRow("checked", Number(swarm.Findings.Read + swarm.Findings.Received));
         grid.AddRow("violations", swarm.Findings.Count == 0 ? "[green]0[/]" : $"[red]{Number(swarm.Findings.Count)}[/]");
         var done = Math.Clamp((swarm.Clock.Now - swarm.BeganAt) / swarm.Options.Seconds, 0, 1);
         var bar = (int)(done * 30);

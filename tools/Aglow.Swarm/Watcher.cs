@@ -27,7 +27,7 @@ internal sealed class Watcher(SwarmRun swarm, Node node, uint user, uint[] users
                 throw new IOException("the server closed the connection");
             if (kind == FrameKind.Ping)
                 await connection.PongAsync(payload, stop);
-            else if (kind == FrameKind.Text && watches.Hear(payload, swarm.Clock.Now) == "error")
+            else if (kind == FrameKind.Text && watches.Receive(payload, swarm.Clock.Now) == "error")
                 swarm.Measures.CountError(new IOException(System.Text.Encoding.UTF8.GetString(payload.Span)));
         }
     }

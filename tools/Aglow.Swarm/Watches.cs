@@ -14,11 +14,11 @@ internal sealed class Watches(SwarmRun swarm, string watcher) : IDisposable
 
     private sealed class Watch
     {
-        public bool? Told;
+        public bool? LastOnline;
         public double Since;
         public double? Overdue;
         public string? LateClaim;
-        public List<(double At, Told Record)> History { get; } = new(2);
+        public List<(double At, ServerRecord Record)> History { get; } = new(2);
     }
 
     private readonly Lock _gate = new();
@@ -29,7 +29,7 @@ internal sealed class Watches(SwarmRun swarm, string watcher) : IDisposable
     public Action? Confirm { get; set; }
 
     /// <summary>Handles a message of the server: <c>{"type":"presence","users":[…]}</c>. Returns the type of the message.</summary>
-    public string? Hear(ReadOnlyMemory<byte> json, double now)
+    public string? Receive(ReadOnlyMemory<byte> json, double now)
     {
         using var message = JsonDocument.Parse(json);
         var type = message.RootElement.GetProperty("type").GetString();
@@ -39,8 +39,8 @@ internal sealed class Watches(SwarmRun swarm, string watcher) : IDisposable
         {
             if (_hasEnded)
                 return type;
-            foreach (var told in message.RootElement.GetProperty("users").EnumerateArray().Select(PresenceMessage.Record))
-                HearOne(told.UserId, told, now, isFresh: true);
+            foreach (var record in message.RootElement.GetProperty("users").EnumerateArray().Select(PresenceMessage.Record))
+                ReceiveOne(record.UserId, record, now, isFresh: true);
         }
 
         return type;
@@ -56,17 +56,18 @@ internal sealed class Watches(SwarmRun swarm, string watcher) : IDisposable
                 return;
             foreach (var (user, watch) in _watches)
             {
-                if (watch.Told is not { } told)
+                if (watch.LastOnline is not { } online)
                     continue;
-                watch.Overdue ??= Judge.OverdueSince(swarm.StandingOf(user), swarm.Promises, told, watch.History[^1].At, watch.Since, now);
-                if (watch.Overdue is { } deadline && Judge.OfOverdue(swarm.Promises, !told, deadline, null, now, isEnd) is { } verdict)
+                watch.Overdue ??= Judge.OverdueSince(
+                    swarm.StandingOf(user), swarm.Promises, online, watch.History[^1].At, watch.Since, now);
+                if (watch.Overdue is { } deadline && Judge.OfOverdue(swarm.Promises, !online, deadline, null, now, isEnd) is { } verdict)
                 {
                     Report(user, watch, now, verdict);
                     // reported once; from here on it counts as received
-                    (watch.Told, watch.Overdue) = (!told, null);
+                    (watch.LastOnline, watch.Overdue) = (!online, null);
                 }
 
-                if (told && swarm.ClaimsOf(user) is { } claims)
+                if (online && swarm.ClaimsOf(user) is { } claims)
                     AuditClaim(user, watch, claims, now);
             }
         }
@@ -101,12 +102,12 @@ internal sealed class Watches(SwarmRun swarm, string watcher) : IDisposable
     }
 
     /// <summary>Handles a record; one that is not fresh may be what the client knew before its connection was stale.</summary>
-    public void Hear(uint user, Told told, double now, bool isFresh)
+    public void Receive(uint user, ServerRecord record, double now, bool isFresh)
     {
         lock (_gate)
         {
             if (!_hasEnded)
-                HearOne(user, told, now, isFresh);
+                ReceiveOne(user, record, now, isFresh);
         }
     }
 
@@ -116,11 +117,11 @@ internal sealed class Watches(SwarmRun swarm, string watcher) : IDisposable
         lock (_gate)
         {
             if (_watches.TryGetValue(user, out var watch))
-                (watch.Told, watch.Overdue, watch.Since) = (null, null, now);
+                (watch.LastOnline, watch.Overdue, watch.Since) = (null, null, now);
         }
     }
 
-    private void HearOne(uint user, Told told, double now, bool isFresh)
+    private void ReceiveOne(uint user, ServerRecord record, double now, bool isFresh)
     {
         if (swarm.TruthOf(user) is not { } truth)
             return;
@@ -128,25 +129,25 @@ internal sealed class Watches(SwarmRun swarm, string watcher) : IDisposable
             _watches.Add(user, watch = new Watch { Since = now });
         if (watch.History.Count == HistoryKept)
             watch.History.RemoveAt(0);
-        watch.History.Add((now, told));
+        watch.History.Add((now, record));
         swarm.Measures.Deliveries.Add();
 
-        var when = swarm.TellingAt(now - swarm.Promises.Slack, now) with { IsFresh = isFresh };
-        var verdict = Judge.OfTelling(truth, swarm.Promises, told, when, swarm.PersonalOf(user));
-        swarm.Findings.CountTold(verdict.WasDecisive);
+        var when = swarm.WindowAt(now - swarm.Promises.Slack, now) with { IsFresh = isFresh };
+        var verdict = Judge.OfRecord(truth, swarm.Promises, record, when, swarm.PersonalOf(user));
+        swarm.Findings.CountReceived(verdict.WasDecisive);
         if (verdict.Kind is not null)
             Report(user, watch, now, verdict);
-        if (watch.Told is { } before && before != told.IsOnline)
+        if (watch.LastOnline is { } before && before != record.IsOnline)
         {
             if (watch.Overdue is { } deadline)
-                Report(user, watch, now, Judge.OfOverdue(swarm.Promises, told.IsOnline, deadline, now, now, isEnd: false)!.Value);
+                Report(user, watch, now, Judge.OfOverdue(swarm.Promises, record.IsOnline, deadline, now, now, isEnd: false)!.Value);
             else
                 swarm.Findings.ChangesInTime.Add();
-            if (told.IsOnline && swarm.SeesActs(user) && truth.CameOnlineAt(now) is { } came && came >= watch.Since)
+            if (record.IsOnline && swarm.SeesActs(user) && truth.CameOnlineAt(now) is { } came && came >= watch.Since)
                 swarm.Measures.NoticeLatency.Add(now - came);
         }
 
-        (watch.Told, watch.Overdue) = (told.IsOnline, null);
+        (watch.LastOnline, watch.Overdue) = (record.IsOnline, null);
     }
 
     private void Report(uint user, Watch watch, double now, Verdict verdict) => swarm.Report(

@@ -12,7 +12,7 @@ internal sealed class ChangeReceiver : IAsyncDisposable
     private static readonly byte[] Event = "\"specversion\""u8.ToArray();
 
     private readonly HttpListener _listener = new();
-    private readonly ConcurrentDictionary<(uint User, bool IsOnline), long> _heard = new();
+    private readonly ConcurrentDictionary<(uint User, bool IsOnline), long> _received = new();
     private readonly bool _notesUsers;
     private readonly Uri _address;
     private readonly Task _loop;
@@ -49,7 +49,7 @@ internal sealed class ChangeReceiver : IAsyncDisposable
     public string Id { get; private set; } = "";
 
     /// <summary>When it heard that this user came or left; null: not yet.</summary>
-    public long? HeardAt(uint user, bool isOnline) => _heard.TryGetValue((user, isOnline), out var at) ? at : null;
+    public long? ReceivedAt(uint user, bool isOnline) => _received.TryGetValue((user, isOnline), out var at) ? at : null;
 
     /// <summary>Waits until it has heard so many changes.</summary>
     public Task UntilAsync(long count) => Wait.UntilAsync(() => Count >= count, 60, $"the receiver to hear {count:#,0} changes");
@@ -91,7 +91,7 @@ internal sealed class ChangeReceiver : IAsyncDisposable
         foreach (var item in json.RootElement.EnumerateArray())
         {
             var change = item.GetProperty("data");
-            _heard.TryAdd((change.GetProperty("user_id").GetUInt32(), change.GetProperty("is_online").GetBoolean()), now);
+            _received.TryAdd((change.GetProperty("user_id").GetUInt32(), change.GetProperty("is_online").GetBoolean()), now);
         }
 
         return json.RootElement.GetArrayLength();

@@ -159,8 +159,9 @@ internal sealed class ChangesBenchmark : Benchmark
         var (online, offline) = (new Lags(), new Lags());
         for (var i = warm; i < sent.Length; i++)
         {
-            online.Add(Stopwatch.GetElapsedTime(sent[i], receiver.HeardAt((uint)i, isOnline: true)!.Value).TotalSeconds);
-            offline.Add(Stopwatch.GetElapsedTime(sent[i], receiver.HeardAt((uint)i, isOnline: false)!.Value).TotalSeconds - leaseSeconds);
+            online.Add(Stopwatch.GetElapsedTime(sent[i], receiver.ReceivedAt((uint)i, isOnline: true)!.Value).TotalSeconds);
+            offline.Add(
+                Stopwatch.GetElapsedTime(sent[i], receiver.ReceivedAt((uint)i, isOnline: false)!.Value).TotalSeconds - leaseSeconds);
         }
 
         run.Add($"{where}: online, at the receiver, p50", "ms", [online.Quantile(0.5, 0)]);

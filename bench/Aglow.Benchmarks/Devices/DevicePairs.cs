@@ -90,8 +90,8 @@ internal sealed class DevicePairs(IReadOnlyList<Uri> nodes, TimeSpan interval)
         await using var leaving = await PersonDevice.StartAsync(_nodes[pair.LeavingNode], user, pair.Leaving, "leaving", interval, phase);
         // long enough for several signs of life from both devices
         await Task.Delay(interval * 2);
-        await UntilAsync(() => watchers.TrueForAll(w => w.Told(user) is [.., "online"]), user, "told online");
-        var told = watchers.Select(w => w.Told(user).Length).ToArray();
+        await UntilAsync(() => watchers.TrueForAll(w => w.Received(user) is [.., "online"]), user, "told online");
+        var received = watchers.Select(w => w.Received(user).Length).ToArray();
         await leaving.LeaveAsync();
         if (pair.Leaving == Transport.NamelessHeartbeats)
         {
@@ -108,7 +108,7 @@ internal sealed class DevicePairs(IReadOnlyList<Uri> nodes, TimeSpan interval)
         var until = Shortened + TimeSpan.FromSeconds(2);
         for (var began = Stopwatch.GetTimestamp(); Stopwatch.GetElapsedTime(began) < until; await Task.Delay(ReadEvery))
             seenOffline |= await IsAnywhereAsync(user, online: false);
-        seenOffline |= watchers.Where((w, i) => w.Told(user).Skip(told[i]).Contains("offline")).Any();
+        seenOffline |= watchers.Where((w, i) => w.Received(user).Skip(received[i]).Contains("offline")).Any();
         if (staying.LongestGap > LateAfter)
         {
             lock (findings)
@@ -120,8 +120,9 @@ internal sealed class DevicePairs(IReadOnlyList<Uri> nodes, TimeSpan interval)
             (findings.Judged, findings.Flickers) = (findings.Judged + 1, findings.Flickers + (seenOffline ? 1 : 0));
         if (seenOffline)
         {
-            var heard = watchers.Select(w => string.Join(",", w.Told(user)));
-            findings.Wrong.Enqueue($"{pair}, user {user}: seen offline while the other device was alive; told {string.Join(" | ", heard)}");
+            var records = watchers.Select(w => string.Join(",", w.Received(user)));
+            findings.Wrong.Enqueue(
+                $"{pair}, user {user}: seen offline while the other device was alive; told {string.Join(" | ", records)}");
         }
 
         await LeaveLastAsync(pair, user, staying, watchers, findings);
@@ -151,7 +152,7 @@ internal sealed class DevicePairs(IReadOnlyList<Uri> nodes, TimeSpan interval)
         findings.OfflineAfter.Enqueue(Stopwatch.GetElapsedTime(left).TotalSeconds);
         if (read.LastSeen < before - 1 || read.LastSeen > after + 1)
             findings.Wrong.Enqueue($"{pair}, user {user}: last seen {read.LastSeen}, left from {before} to {after}");
-        await UntilAsync(() => watchers.TrueForAll(w => w.Told(user) is [.., "offline"]), user, "told offline");
+        await UntilAsync(() => watchers.TrueForAll(w => w.Received(user) is [.., "offline"]), user, "told offline");
     }
 
     private async Task<bool> IsAnywhereAsync(uint user, bool online)

@@ -40,7 +40,7 @@ internal sealed class PersonDevice : IAsyncDisposable
     private readonly ClientWebSocket? _socket;
     private readonly CancellationTokenSource _stop = new();
     private Task _alive = Task.CompletedTask;
-    private long _heardAt = Stopwatch.GetTimestamp();
+    private long _receivedAt = Stopwatch.GetTimestamp();
 
     private PersonDevice(DeviceNode node, uint user, Transport transport, string id)
     {
@@ -61,7 +61,7 @@ internal sealed class PersonDevice : IAsyncDisposable
         {
             var hello = $"user_id={user}&device_id={id}&device_kind=mobile";
             await socket.ConnectAsync(new Uri($"ws://{node.Address.Authority}/ws?{hello}"), CancellationToken.None);
-            device._heardAt = Stopwatch.GetTimestamp();
+            device._receivedAt = Stopwatch.GetTimestamp();
             device._alive = device.ReadAsync();
         }
         else
@@ -115,7 +115,7 @@ internal sealed class PersonDevice : IAsyncDisposable
     private async Task BeatAsync()
     {
         await _node.PostAsync("/heartbeat", _device is null ? new { user_id = _user } : new { user_id = _user, device = _device });
-        Heard();
+        NoteReceived();
     }
 
     // ticks come with pings, which the framework answers
@@ -125,7 +125,7 @@ internal sealed class PersonDevice : IAsyncDisposable
         try
         {
             while ((await _socket!.ReceiveAsync(buffer, CancellationToken.None)).MessageType != WebSocketMessageType.Close)
-                Heard();
+                NoteReceived();
         }
         catch (Exception e) when (e is WebSocketException or OperationCanceledException or ObjectDisposedException)
         {
@@ -133,12 +133,12 @@ internal sealed class PersonDevice : IAsyncDisposable
         }
     }
 
-    private void Heard()
+    private void NoteReceived()
     {
-        var gap = Stopwatch.GetElapsedTime(_heardAt);
+        var gap = Stopwatch.GetElapsedTime(_receivedAt);
         if (gap > LongestGap)
             LongestGap = gap;
-        _heardAt = Stopwatch.GetTimestamp();
+        _receivedAt = Stopwatch.GetTimestamp();
     }
 }
 
@@ -146,14 +146,14 @@ internal sealed class PersonDevice : IAsyncDisposable
 internal sealed class DeviceWatcher : IAsyncDisposable
 {
     private readonly ClientWebSocket _socket = new();
-    private readonly Dictionary<uint, List<string>> _told = [];
+    private readonly Dictionary<uint, List<string>> _received = [];
     private Task _reading = Task.CompletedTask;
 
     public static async Task<DeviceWatcher> ConnectAsync(Uri node, uint user, uint[] watched)
     {
         var watcher = new DeviceWatcher();
         foreach (var one in watched)
-            watcher._told[one] = [];
+            watcher._received[one] = [];
         await watcher._socket.ConnectAsync(new Uri($"ws://{node.Authority}/ws?user_id={user}"), CancellationToken.None);
         var watch = Encoding.UTF8.GetBytes($"{{\"type\":\"watch\",\"users\":[{string.Join(',', watched)}]}}");
         await watcher._socket.SendAsync(watch, WebSocketMessageType.Text, endOfMessage: true, CancellationToken.None);
@@ -162,10 +162,10 @@ internal sealed class DeviceWatcher : IAsyncDisposable
     }
 
     /// <summary>What it was told about a user so far.</summary>
-    public string[] Told(uint user)
+    public string[] Received(uint user)
     {
-        lock (_told)
-            return [.. _told[user]];
+        lock (_received)
+            return [.. _received[user]];
     }
 
     public async ValueTask DisposeAsync()
@@ -194,7 +194,7 @@ internal sealed class DeviceWatcher : IAsyncDisposable
 
                 if (result.MessageType == WebSocketMessageType.Close)
                     return;
-                Hear(JsonDocument.Parse(buffer.AsMemory(0, length)).RootElement);
+                Receive(JsonDocument.Parse(buffer.AsMemory(0, length)).RootElement);
             }
         }
         catch (Exception e) when (e is WebSocketException or OperationCanceledException or ObjectDisposedException)
@@ -203,16 +203,16 @@ internal sealed class DeviceWatcher : IAsyncDisposable
         }
     }
 
-    private void Hear(JsonElement message)
+    private void Receive(JsonElement message)
     {
         if (!message.TryGetProperty("users", out var users))
             return;
-        lock (_told)
+        lock (_received)
         {
             foreach (var user in users.EnumerateArray())
             {
                 var isOnline = user.GetProperty("is_online").GetBoolean();
-                _told[user.GetProperty("user_id").GetUInt32()].Add(isOnline ? "online" : "offline");
+                _received[user.GetProperty("user_id").GetUInt32()].Add(isOnline ? "online" : "offline");
             }
         }
     }

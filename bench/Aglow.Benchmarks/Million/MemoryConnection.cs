@@ -83,7 +83,7 @@ internal sealed class MemoryConnection(int index, MillionCounts counts, PipeOpti
             throw new BenchmarkException("the server does not read.");
     }
 
-    private void Hear(ReadOnlySpan<byte> bytes)
+    private void Receive(ReadOnlySpan<byte> bytes)
     {
         if (!_isOpen)
         {
@@ -98,18 +98,18 @@ internal sealed class MemoryConnection(int index, MillionCounts counts, PipeOpti
             if (opcode == Frames.Ping)
                 Say(Pong);
             else if (opcode == Frames.Text)
-                HearText(payload);
+                ReceiveText(payload);
             else if (opcode == Frames.Close && !_isClosed)
                 End();
         }
     }
 
-    private void HearText(ReadOnlySpan<byte> text)
+    private void ReceiveText(ReadOnlySpan<byte> text)
     {
         var after = "{\"type\":\"reconnect\",\"after_ms\":"u8;
         if (text.StartsWith("{\"type\":\"presence\""u8))
         {
-            counts.Hear(text);
+            counts.Receive(text);
         }
         else if (text.StartsWith(after))
         {
@@ -144,7 +144,7 @@ internal sealed class MemoryConnection(int index, MillionCounts counts, PipeOpti
 
         public override ValueTask<FlushResult> FlushAsync(CancellationToken cancellationToken = default)
         {
-            owner.Hear(_buffer.AsSpan(0, _written));
+            owner.Receive(_buffer.AsSpan(0, _written));
             _written = 0;
             return default;
         }

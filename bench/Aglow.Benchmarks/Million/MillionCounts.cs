@@ -31,7 +31,7 @@ internal sealed class MillionCounts(int users)
     public void Comes(int user, long at) => Volatile.Write(ref _cameAt[user], at);
 
     /// <summary>Reads the records of a message.</summary>
-    public void Hear(ReadOnlySpan<byte> text)
+    public void Receive(ReadOnlySpan<byte> text)
     {
         while (Frames.NextRecord(ref text, out var user, out var isOnline))
         {

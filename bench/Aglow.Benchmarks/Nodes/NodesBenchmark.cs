@@ -158,16 +158,16 @@ internal sealed class NodesBenchmark : Benchmark
         try
         {
             for (var i = 0; i < loads.Length; i++)
-                await loads[i].AskAsync($"connect {sockets} 20 {sockets} {1_000_000 + (i * sockets)}");
+                await loads[i].SendAsync($"connect {sockets} 20 {sockets} {1_000_000 + (i * sockets)}");
             // the nodes' code is compiled meanwhile
-            await Task.WhenAll(loads.Select(load => load.AskAsync($"run {rate} {seconds}")));
+            await Task.WhenAll(loads.Select(load => load.SendAsync($"run {rate} {seconds}")));
             var costs = await EachAsync(run, nodes, async count =>
             {
                 // only nodes that are counted get changes: a single node those of its own sockets, several those of each other's
                 for (var i = 0; i < count; i++)
-                    await loads[i].AskAsync($"calls {nodes[(i + 1) % count].Port}");
+                    await loads[i].SendAsync($"calls {nodes[(i + 1) % count].Port}");
                 var own = CpuOf(nodes, count);
-                var legs = await Task.WhenAll(loads.Take(count).Select(load => load.AskAsync<FanoutLeg>($"run {rate} {seconds}")));
+                var legs = await Task.WhenAll(loads.Take(count).Select(load => load.SendAsync<FanoutLeg>($"run {rate} {seconds}")));
                 if (legs.Sum(leg => leg.Missing + leg.Lost) is > 0 and var missing)
                     throw new BenchmarkException($"{missing} deliveries never came: no figure of this run counts.");
                 return (CpuOf(nodes, count) - own) * 1e9 / legs.Sum(leg => leg.Deliveries);
@@ -195,11 +195,11 @@ internal sealed class NodesBenchmark : Benchmark
         foreach (var other in nodes.Skip(2))
             other.Pause(true);
         using var load = SocketLoad.Start(Server.Aglow, nodes[0].Port, nodes[0].Process, nodes[1].Port);
-        await load.AskAsync($"connect {sockets} 20 {sockets} 2000000");
-        await load.AskAsync($"run {rate} 5");
+        await load.SendAsync($"connect {sockets} 20 {sockets} 2000000");
+        await load.SendAsync($"run {rate} 5");
         List<FanoutLeg> legs = [];
         for (var i = 0; i < run.PairCount; i++)
-            legs.Add(await load.AskAsync<FanoutLeg>($"run {rate} {run.Settings.Number("seconds")}"));
+            legs.Add(await load.SendAsync<FanoutLeg>($"run {rate} {run.Settings.Number("seconds")}"));
         var title = $"heartbeat on one node to watcher on another, {rate:#,0} changes/s, {sockets:#,0} sockets";
         foreach (var other in nodes.Skip(2))
             other.Pause(false);

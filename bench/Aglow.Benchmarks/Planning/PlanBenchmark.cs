@@ -86,16 +86,16 @@ internal sealed class PlanBenchmark : Benchmark
         {
             using var server = await Server.StartAsync(Server.Aglow, Cores.Server);
             using var load = SocketLoad.Start(server, Cores.Load);
-            await load.AskAsync($"heartbeat 1 {sockets}");
-            await load.AskAsync($"connect {sockets} {watching} {sockets} 1");
+            await load.SendAsync($"heartbeat 1 {sockets}");
+            await load.SendAsync($"connect {sockets} {watching} {sockets} 1");
             using var stop = new CancellationTokenSource();
             var packed = Task.Run(() => PackedAsync(server.Port, people, people.Count / 10, stop.Token));
             // everybody is online, the journal is written, and users with a heartbeat before the watches have expired
             await Task.Delay(TimeSpan.FromSeconds(45));
             // and hot code is compiled
-            await load.AskAsync<FanoutLeg>($"run {10 * changes} 12");
-            await load.AskAsync<FanoutLeg>($"run {changes} 12");
-            var leg = load.AskAsync<FanoutLeg>($"run {changes} {seconds}");
+            await load.SendAsync<FanoutLeg>($"run {10 * changes} 12");
+            await load.SendAsync<FanoutLeg>($"run {changes} 12");
+            var leg = load.SendAsync<FanoutLeg>($"run {changes} {seconds}");
             cores.Add((await Sample.OfAsync(() => Cpu.Of(server.Process), () => leg)).CoresBusy);
             await server.CollectAsync();
             gigabytes.Add(Cpu.ResidentBytes(server.Process) / 1e9);

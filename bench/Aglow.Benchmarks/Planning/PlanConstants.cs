@@ -124,15 +124,15 @@ internal sealed class PlanConstants(Run run)
         {
             using var server = await Server.StartAsync(Server.Aglow, Cores.Server);
             using var load = SocketLoad.Start(server, Cores.Load);
-            await load.AskAsync($"connect {sockets} {watching} {users} 1");
-            await load.AskAsync<FanoutLeg>($"run {highRate} {WarmUp.TotalSeconds:0}");
-            await load.AskAsync<FanoutLeg>($"run {rates[0]} {WarmUp.TotalSeconds:0}");
+            await load.SendAsync($"connect {sockets} {watching} {users} 1");
+            await load.SendAsync<FanoutLeg>($"run {highRate} {WarmUp.TotalSeconds:0}");
+            await load.SendAsync<FanoutLeg>($"run {rates[0]} {WarmUp.TotalSeconds:0}");
             await Task.Delay(TimeSpan.FromSeconds(5));
             var idle = await CoresAsync(server, Task.Delay(Seconds));
             var measured = new List<double>();
             foreach (var perSecond in rates)
             {
-                var leg = await load.AskAsync<FanoutLeg>($"run {perSecond} {Seconds.TotalSeconds:0}");
+                var leg = await load.SendAsync<FanoutLeg>($"run {perSecond} {Seconds.TotalSeconds:0}");
                 measured.Add((leg.ServerCpu / leg.Seconds) - idle);
             }
 
@@ -215,7 +215,7 @@ internal sealed class PlanConstants(Run run)
     {
         using var server = await Server.StartAsync(Server.Aglow, Cores.Server);
         using var load = SocketLoad.Start(server, Cores.Load);
-        await load.AskAsync($"heartbeat 1 {2 * Step}");
+        await load.SendAsync($"heartbeat 1 {2 * Step}");
         var (one, two) = await load.StepsAsync(Step, watching, async () =>
         {
             await Task.Delay(TimeSpan.FromSeconds(12));

@@ -29,10 +29,10 @@ internal sealed class Connection(int tag, int descriptor)
     /// <summary>Records of the snapshot that have not arrived.</summary>
     public int Awaited { get; set; }
 
-    /// <summary>Whether it uses HTTP; then <see cref="IsAsked"/> says whether an answer is due.</summary>
+    /// <summary>Whether it uses HTTP; then <see cref="IsRequested"/> says whether an answer is due.</summary>
     public bool IsHttp { get; set; }
 
-    public bool IsAsked { get; set; }
+    public bool IsRequested { get; set; }
 
     /// <summary>The beginning of a frame or an answer whose end has not arrived.</summary>
     public byte[]? Rest { get; set; }

@@ -41,7 +41,7 @@ internal abstract class Dialect
     public abstract byte[] Change(ReadOnlySpan<int> users, bool online);
 
     /// <summary>Handles a text without records: returns an answer to send, and whether the connection may be used from now on.</summary>
-    public virtual byte[]? Hear(ReadOnlySpan<byte> text, out bool opens)
+    public virtual byte[]? Receive(ReadOnlySpan<byte> text, out bool opens)
     {
         opens = false;
         return null;
@@ -106,7 +106,7 @@ internal sealed class SignalRDialect : Dialect
 
     public override byte[] Change(ReadOnlySpan<int> users, bool online) => Invoke(online ? "Heartbeat" : "Leave", users);
 
-    public override byte[]? Hear(ReadOnlySpan<byte> text, out bool opens)
+    public override byte[]? Receive(ReadOnlySpan<byte> text, out bool opens)
     {
         opens = text.StartsWith("{}"u8);
         if (text.IndexOf("\"type\":7"u8) >= 0 || text.IndexOf("\"error\""u8) >= 0)
@@ -133,7 +133,7 @@ internal sealed class SocketIoDialect : Dialect
     public override byte[] Change(ReadOnlySpan<int> users, bool online) =>
         Frames.WriteText($$"""42["{{(online ? "heartbeat" : "leave")}}",[{{List(users)}}]]""");
 
-    public override byte[]? Hear(ReadOnlySpan<byte> text, out bool opens)
+    public override byte[]? Receive(ReadOnlySpan<byte> text, out bool opens)
     {
         opens = text.StartsWith("40"u8);
         return text is [(byte)'2'] ? _pong : text is [(byte)'0', ..] ? _connect : null;

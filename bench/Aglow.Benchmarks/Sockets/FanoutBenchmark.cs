@@ -219,8 +219,8 @@ internal sealed class FanoutBenchmark : Benchmark
         foreach (var name in new[] { Server.Aglow, Server.Ws })
         {
             using var side = await Side.StartAsync(name, pinned: false, sockets: 10_000, watching: 1, users: 1);
-            await side.Load.AskAsync("flip 3");
-            var leg = await side.Load.AskAsync<FlipLeg>($"flip {rounds}");
+            await side.Load.SendAsync("flip 3");
+            var leg = await side.Load.SendAsync<FlipLeg>($"flip {rounds}");
             run.Add($"{what}, {Server.Title(name)}", "ms", leg.Arrivals, name == Server.Aglow ? Goal.Most(300) : null);
             run.Add($"  the longest of {rounds}, {Server.Title(name)}", "ms", [leg.Arrivals.Max()]);
         }
@@ -236,7 +236,7 @@ internal sealed class FanoutBenchmark : Benchmark
         for (var i = 0; i < (IsQuick(run) ? 1 : 3); i++)
         {
             run.Progress($"{online:#,0} users online, 2,000 of the watched go silent");
-            legs.Add(await side.Load.AskAsync<LapseLeg>($"lapse {online} 30"));
+            legs.Add(await side.Load.SendAsync<LapseLeg>($"lapse {online} 30"));
         }
 
         if (legs.Sum(l => l.Wrong) is > 0 and var wrong)
@@ -273,13 +273,13 @@ internal sealed class FanoutBenchmark : Benchmark
             var server = await Server.StartAsync(name, pinned ? Cores.Server : 0);
             var side = new Side(server, SocketLoad.Start(server, pinned ? Cores.Load : 0));
             // twenty sockets watch each user
-            await side.Load.AskAsync($"connect {sockets} {watching} {users ?? sockets * watching / 20} 1");
+            await side.Load.SendAsync($"connect {sockets} {watching} {users ?? sockets * watching / 20} 1");
             return side;
         }
 
         public async Task<FanoutLeg> RunAsync(int rate, int seconds, int quantum = 10)
         {
-            var leg = await load.AskAsync<FanoutLeg>($"run {rate} {seconds} {quantum}");
+            var leg = await load.SendAsync<FanoutLeg>($"run {rate} {seconds} {quantum}");
             Legs.Add(leg);
             if (leg.Lost > 0)
                 throw new BenchmarkException($"{Server.Title(Name)} lost {leg.Lost} connections: no figure of this run counts.");

@@ -180,7 +180,7 @@ internal sealed class LoadGenerator(Dialect dialect, int port, int server, int f
         var stepTicks = 2.0 * Stopwatch.Frequency / rate;
         var start = Stopwatch.GetTimestamp();
         var arrivals = new List<int>();
-        var goodbyes = new List<int>();
+        var leaves = new List<int>();
         var nextBatch = start;
         for (long step = 0; step < steps;)
         {
@@ -193,7 +193,7 @@ internal sealed class LoadGenerator(Dialect dialect, int port, int server, int f
 
             nextBatch = now + (quantum * Stopwatch.Frequency / 1000);
             arrivals.Clear();
-            goodbyes.Clear();
+            leaves.Clear();
             for (; step < steps && start + (long)(step * stepTicks) <= now; step++)
             {
                 var at = start + (long)(step * stepTicks);
@@ -201,11 +201,11 @@ internal sealed class LoadGenerator(Dialect dialect, int port, int server, int f
                 (_online[comes], _onlineAt[comes]) = (true, at);
                 _online[goes] = false;
                 arrivals.Add(comes);
-                goodbyes.Add(goes);
+                leaves.Add(goes);
             }
 
             SendChanges(CollectionsMarshal.AsSpan(arrivals), online: true);
-            SendChanges(CollectionsMarshal.AsSpan(goodbyes), online: false);
+            SendChanges(CollectionsMarshal.AsSpan(leaves), online: false);
             Pump(mayNap: false);
         }
 
@@ -250,14 +250,14 @@ internal sealed class LoadGenerator(Dialect dialect, int port, int server, int f
     {
         var plan = Plan();
         var all = Enumerable.Range(plan.First, plan.Users).ToArray();
-        var told = (long)plan.Watching * SocketsOf(plan);
+        var records = (long)plan.Watching * SocketsOf(plan);
         var arrivals = new List<double>();
         for (var round = 0; round < rounds; round++)
         {
             foreach (var online in new[] { true, false })
             {
                 _lags.Clear();
-                var goal = _deliveries + told;
+                var goal = _deliveries + records;
                 Change(all, online);
                 Settle(goal);
                 if (WrongWords() is > 0 and var wrong)
@@ -341,7 +341,7 @@ internal sealed class LoadGenerator(Dialect dialect, int port, int server, int f
         if (_idleCalls is [.., var connection])
         {
             _idleCalls.RemoveAt(_idleCalls.Count - 1);
-            connection.IsAsked = true;
+            connection.IsRequested = true;
             Send(connection, call);
             return;
         }
@@ -444,7 +444,7 @@ internal sealed class LoadGenerator(Dialect dialect, int port, int server, int f
         if (connection.IsHttp)
         {
             // a server may close an idle connection, but must not close one with a pending answer
-            if (connection.IsAsked || was == Phase.Connecting)
+            if (connection.IsRequested || was == Phase.Connecting)
                 throw new BenchmarkException("the server closed a connection before it had answered.");
             _calls--;
             _idleCalls.Remove(connection);
@@ -507,8 +507,8 @@ internal sealed class LoadGenerator(Dialect dialect, int port, int server, int f
 
     private void NextCall(Connection connection)
     {
-        connection.IsAsked = _waitingCalls.TryDequeue(out var call);
-        if (connection.IsAsked)
+        connection.IsRequested = _waitingCalls.TryDequeue(out var call);
+        if (connection.IsRequested)
             Send(connection, call!);
         else
             _idleCalls.Add(connection);
@@ -633,33 +633,33 @@ internal sealed class LoadGenerator(Dialect dialect, int port, int server, int f
             else if (opcode == Frames.Close)
                 Lose(connection);
             else if (opcode == Frames.Text)
-                HearText(connection, payload, now);
+                ReceiveText(connection, payload, now);
         }
 
         return bytes;
     }
 
-    private void HearText(Connection connection, ReadOnlySpan<byte> text, long now)
+    private void ReceiveText(Connection connection, ReadOnlySpan<byte> text, long now)
     {
         _frames++;
         var records = 0;
         while (connection.Plan is { } plan && Frames.NextRecord(ref text, out var user, out var isOnline))
         {
             records++;
-            Told(connection, plan, user, isOnline, text, now);
+            ReceiveRecord(connection, plan, user, isOnline, text, now);
         }
 
         if (records > 0)
             return;
-        if (dialect.Hear(text, out var opens) is { } answer)
+        if (dialect.Receive(text, out var opens) is { } answer)
             Send(connection, answer);
         if (opens && connection.Phase == Phase.Opening)
             Opened(connection);
     }
 
-    private void Told(Connection connection, WatchPlan plan, int user, bool online, ReadOnlySpan<byte> record, long now)
+    private void ReceiveRecord(Connection connection, WatchPlan plan, int user, bool online, ReadOnlySpan<byte> record, long now)
     {
-        if (plan.Hear(connection.Socket, user, online, out var isFirst) && connection.Phase == Phase.Ready)
+        if (plan.Receive(connection.Socket, user, online, out var isFirst) && connection.Phase == Phase.Ready)
         {
             _deliveries++;
             if (online && !_isLapsing)

@@ -17,7 +17,7 @@ internal sealed class SocketLoad(Child child) : IDisposable
     }
 
     /// <summary>Sends a command and returns the answer.</summary>
-    public async Task<JsonElement> AskAsync(string command)
+    public async Task<JsonElement> SendAsync(string command)
     {
         await child.Process.StandardInput.WriteLineAsync(command);
         var answer = JsonSerializer.Deserialize<JsonElement>(await child.ReadLineAsync(), LoadGenerator.Json);
@@ -25,7 +25,7 @@ internal sealed class SocketLoad(Child child) : IDisposable
     }
 
     /// <summary>Sends a command and returns the answer as an object.</summary>
-    public async Task<T> AskAsync<T>(string command) => (await AskAsync(command)).Deserialize<T>(LoadGenerator.Json)!;
+    public async Task<T> SendAsync<T>(string command) => (await SendAsync(command)).Deserialize<T>(LoadGenerator.Json)!;
 
     /// <summary>
     /// Opens this many sockets and then as many again, for slopes, and measures after each step. Each user is watched by as many sockets as
@@ -34,9 +34,9 @@ internal sealed class SocketLoad(Child child) : IDisposable
     public async Task<(T One, T Two)> StepsAsync<T>(int step, int watching, Func<Task<T>> measure)
     {
         var users = watching == 0 ? 0 : step;
-        await AskAsync($"connect {step} {watching} {users} 1");
+        await SendAsync($"connect {step} {watching} {users} 1");
         var one = await measure();
-        await AskAsync($"connect {step} {watching} {users} {step + 1}");
+        await SendAsync($"connect {step} {watching} {users} {step + 1}");
         return (one, await measure());
     }
 

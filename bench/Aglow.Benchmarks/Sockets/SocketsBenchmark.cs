@@ -67,7 +67,7 @@ internal sealed class SocketsBenchmark : Benchmark
         using var load = SocketLoad.Start(server);
         await Task.Delay(TimeSpan.FromSeconds(run.Settings.Number("settle")));
         var alone = await BusyAsync();
-        await load.AskAsync($"connect {sockets} 0 0 1");
+        await load.SendAsync($"connect {sockets} 0 0 1");
         await Task.Delay(TimeSpan.FromSeconds(Math.Max(run.Settings.Number("settle"), Server.PingSeconds + 2)));
         var cpu = await BusyAsync();
         await RequireReadyAsync(load, Server.Aglow, sockets);
@@ -106,7 +106,7 @@ internal sealed class SocketsBenchmark : Benchmark
         using var server = await Server.StartAsync(name);
         using var load = SocketLoad.Start(server);
         if (name == Server.Aglow)
-            await load.AskAsync($"heartbeat 1 {2 * step}");
+            await load.SendAsync($"heartbeat 1 {2 * step}");
         var (one, two) = await load.StepsAsync(step, watching, () => MeasureAsync(run, server));
         await RequireReadyAsync(load, name, 2 * step);
         return new Slope((two.Resident - one.Resident) / step, (two.Heap - one.Heap) / step, (two.Kernel - one.Kernel) / step);
@@ -114,7 +114,7 @@ internal sealed class SocketsBenchmark : Benchmark
 
     private static async Task RequireReadyAsync(SocketLoad load, string name, int sockets)
     {
-        var state = await load.AskAsync("state");
+        var state = await load.SendAsync("state");
         if (state.GetProperty("ready").GetInt32() != sockets)
             throw new BenchmarkException(
                 $"{Server.Title(name)} holds {state.GetProperty("ready")} of {sockets} connections: no figure of this run counts.");

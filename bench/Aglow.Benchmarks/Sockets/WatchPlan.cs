@@ -55,7 +55,7 @@ internal sealed class WatchPlan
     public ReadOnlySpan<int> Of(int socket) => _users.AsSpan(socket * Watching, Watching);
 
     /// <summary>Records a delivery. True if it changes what the watcher knew, and the watcher knew something.</summary>
-    public bool Hear(int socket, int user, bool online, out bool isFirst)
+    public bool Receive(int socket, int user, bool online, out bool isFirst)
     {
         isFirst = false;
         var at = Of(socket).BinarySearch(user);

@@ -78,7 +78,7 @@ internal static class ExpiryPart
                 await timer.WaitForNextTickAsync();
                 var before = design.CpuSeconds();
                 foreach (var user in await design.ExpireAsync())
-                    trial.Told(user);
+                    trial.Notified(user);
                 spent += design.CpuSeconds() - before;
             }
         });
@@ -112,7 +112,7 @@ internal static class ExpiryPart
         notices.OnMessage(message =>
         {
             if ((string?)message.Message is { } key && key.StartsWith("hb:", StringComparison.Ordinal))
-                trial.Told(uint.Parse(key.AsSpan(3)));
+                trial.Notified(uint.Parse(key.AsSpan(3)));
         });
         // the cost of its search for expired keys while no user goes silent, and while users do
         var idle = await Sample.OfAsync(design.CpuSeconds, () => Task.Delay(TimeSpan.FromSeconds(5)));
@@ -138,7 +138,7 @@ internal static class ExpiryPart
     private static async Task SweepAsync(Run run, Plot plot)
     {
         await using var design = await AglowEmbedded.OpenAsync(Lease);
-        await HearSweepAsync(
+        await CountSweepAsync(
             run, plot, "Aglow, embedded: the sweep", design.Beliefs, design.FillAsync, users => design.HeartbeatAsync(users));
     }
 
@@ -149,13 +149,13 @@ internal static class ExpiryPart
         await using var node = await RedisPresence.OpenAsync(
             AglowEmbedded.Options(Lease), redis, TimeProvider.System, Microsoft.Extensions.Logging.Abstractions.NullLoggerFactory.Instance);
         var store = new AglowRedis(await servers.ConnectAsync(server), server, Lease);
-        await HearSweepAsync(
+        await CountSweepAsync(
             run, plot, "Aglow, a node on Redis: the sweep", node.Presence.Beliefs, store.FillAsync,
             async users => await node.Presence.HeartbeatPackedAsync(users));
     }
 
     // Users who stay are registered and offline. A sweep reads their pages all the same, and an online user costs it no more.
-    private static async Task HearSweepAsync(
+    private static async Task CountSweepAsync(
         Run run, Plot plot, string name, Beliefs beliefs, Func<uint, Task> fillAsync, Func<ReadOnlyMemory<uint>, ValueTask> heartbeatAsync)
     {
         var staying = (uint)run.Settings.Number("expiry-users");
@@ -166,7 +166,7 @@ internal static class ExpiryPart
         beliefs.Changed += (definition, kind, users) =>
         {
             if (definition == beliefs.Default.Definition && kind == TransitionKind.Lapsed)
-                trial.Told(users);
+                trial.Notified(users);
         };
         await trial.GoSilentAsync(heartbeatAsync);
         var busy = await Sample.OfAsync(Cpu.OfThisProcess, trial.EndAsync);
@@ -183,11 +183,11 @@ internal static class ExpiryPart
         private readonly ConcurrentDictionary<uint, long> _due = new();
         private readonly ConcurrentBag<double> _lags = [];
         private readonly TaskCompletionSource _all = new(TaskCreationOptions.RunContinuationsAsynchronously);
-        private int _told;
+        private int _notified;
 
         public bool IsOver => _all.Task.IsCompleted;
 
-        public int Delivered => Volatile.Read(ref _told);
+        public int Delivered => Volatile.Read(ref _notified);
 
         /// <summary>Sends the last heartbeat of each user, in batches.</summary>
         public async Task GoSilentAsync(Func<ReadOnlyMemory<uint>, ValueTask> heartbeatAsync)
@@ -205,18 +205,18 @@ internal static class ExpiryPart
             }
         }
 
-        public void Told(ReadOnlySpan<uint> users)
+        public void Notified(ReadOnlySpan<uint> users)
         {
             foreach (var user in users)
-                Told(user);
+                Notified(user);
         }
 
-        public void Told(uint user)
+        public void Notified(uint user)
         {
             if (!_due.TryRemove(user, out var due))
                 return;
             _lags.Add((Stopwatch.GetTimestamp() - due) / (double)Stopwatch.Frequency);
-            if (Interlocked.Increment(ref _told) == _count)
+            if (Interlocked.Increment(ref _notified) == _count)
                 _all.TrySetResult();
         }
 

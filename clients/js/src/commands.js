@@ -15,23 +15,23 @@ function requireOneOf(words, word, what) {
 }
 
 export class Commands {
-    #asks;
+    #requests;
     #isConnected = false;
     #chosen; // { message, resolve, reject }, until it is answered
     #actedAt = -Infinity;
     #acted; // when the person did something, until the server has answered
 
-    constructor(asks) {
-        this.#asks = asks;
+    constructor(requests) {
+        this.#requests = requests;
     }
 
     /** Resolves with `saved`, or with `replaced` if a newer status was chosen before the server had this one. */
-    setStatus(status, said) {
+    setStatus(status, details) {
         requireOneOf(MANUAL, status, 'status');
-        Object.keys(said ?? {}).forEach((name) => requireOneOf(DETAILS, name, 'detail'));
+        Object.keys(details ?? {}).forEach((name) => requireOneOf(DETAILS, name, 'detail'));
         const kept = new Promise((resolve, reject) => {
             this.#chosen?.resolve('replaced');
-            this.#chosen = { message: { ...said, type: 'status', status }, resolve, reject };
+            this.#chosen = { message: { ...details, type: 'status', status }, resolve, reject };
         });
         kept.catch(() => {}); // a caller that does not await it gets the error from onError
         this.#sendStatus();
@@ -66,7 +66,7 @@ export class Commands {
         const chosen = this.#chosen;
         if (!this.#isConnected || !chosen)
             return;
-        this.#asks.ask(chosen.message, (answer) => {
+        this.#requests.send(chosen.message, (answer) => {
             if (chosen !== this.#chosen)
                 return;
             if (!answer) {
@@ -86,7 +86,7 @@ export class Commands {
         const acted = this.#acted;
         if (!this.#isConnected || acted === undefined || performance.now() - acted > ACTIVE_FOR_MS)
             return;
-        this.#asks.ask({ type: 'active' }, (answer) => {
+        this.#requests.send({ type: 'active' }, (answer) => {
             if (acted !== this.#acted)
                 return;
             if (answer)

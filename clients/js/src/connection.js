@@ -12,13 +12,13 @@
  * With several addresses, the client goes on to the next one when a try fails, and when the server asks the client to reconnect.
  */
 import { addressOf, Addresses } from './addresses.js';
-import { Asks } from './asks.js';
+import { Requests } from './requests.js';
 import { backoffMs, Pace } from './backoff.js';
 import { Commands } from './commands.js';
 import { deviceOf } from './device.js';
 import { Listeners } from './listeners.js';
 import { watchPage } from './page.js';
-import { AglowError, ask, callsOf, inTime, isOwn, post, protocolsOf, tokenOf } from './server.js';
+import { AglowError, callsOf, fetchJson, inTime, isOwn, post, protocolsOf, tokenOf } from './server.js';
 import { Silence } from './silence.js';
 import { Tokens } from './tokens.js';
 import { Topics } from './topics.js';
@@ -26,7 +26,7 @@ import { definitionOf, listOf } from './users.js';
 
 const SILENT_TICKS = 2.5; // one tick may be lost, and the next one late
 const WELCOME_WITHIN_MS = 10_000;
-const GOODBYE_WITHIN_MS = 1000;
+const LEAVE_WITHIN_MS = 1000;
 const OPEN = 1; // WebSocket.OPEN, which not every environment defines
 
 const REFUSED = { 4401: 'Not authenticated', 4403: 'Not allowed', 4429: 'Too many connections' };
@@ -57,9 +57,9 @@ class Connection {
     #state = 'connecting';
     #refusal; // the server's last refusal
     #socket;
-    #asks = new Asks((message) => this.#send(message));
-    #topics = new Topics(this.#asks, (...change) => this.#listeners.tell('presence', ...change));
-    #commands = new Commands(this.#asks);
+    #requests = new Requests((message) => this.#send(message));
+    #topics = new Topics(this.#requests, (...change) => this.#listeners.emit('presence', ...change));
+    #commands = new Commands(this.#requests);
     #listeners = new Listeners();
     #stopWatchingPage;
 
@@ -72,7 +72,7 @@ class Connection {
     #tokens;
     #silence = new Silence(
         () => this.#lose(`${this.#address} sent no welcome within ${WELCOME_WITHIN_MS / 1000} s.`),
-        () => this.#isWelcome && this.#asks.ask({ type: 'unwatch', users: [] }, () => {}),
+        () => this.#isWelcome && this.#requests.send({ type: 'unwatch', users: [] }, () => {}),
     );
 
     constructor(options = {}) {
@@ -87,7 +87,7 @@ class Connection {
                 + '"node --experimental-websocket", or give the class as "WebSocket" in the options.');
         this.#options = { ...options, WebSocket, minBackoffMs, maxBackoffMs, addresses: new Addresses(options.url) };
         this.#device = deviceOf(options.device);
-        this.#tokens = new Tokens(this.#options, this.#pace, this.#asks, (problem) => this.#listeners.report(problem));
+        this.#tokens = new Tokens(this.#options, this.#pace, this.#requests, (problem) => this.#listeners.report(problem));
         Object.assign(this, callsOf(this.#options));
         this.#stopWatchingPage = watchPage({
             appState: options.appState,
@@ -133,8 +133,8 @@ class Connection {
         this.#topics.unwatch(listOf(users), definitionOf(options));
     }
 
-    setStatus(status, said) {
-        const kept = this.#commands.setStatus(status, said);
+    setStatus(status, details) {
+        const kept = this.#commands.setStatus(status, details);
         if (this.#isOver)
             this.#commands.fail(new AglowError(this.reason ?? CLOSED));
         return kept;
@@ -169,7 +169,7 @@ class Connection {
             return 'lease';
         const isWelcome = this.#isWelcome;
         const socket = this.#end();
-        const isLeft = isWelcome && (await this.#sayGoodbye(socket));
+        const isLeft = isWelcome && (await this.#sendLeave(socket));
         socket?.close();
         this.#commands.fail(new AglowError(CLOSED));
         return isLeft ? 'left' : this.#leaveByCall();
@@ -193,17 +193,17 @@ class Connection {
         return socketAddress(this.#try.url);
     }
 
-    #sayGoodbye(socket) {
+    #sendLeave(socket) {
         this.#socket = socket;
         return new Promise((resolve) => {
-            const timer = setTimeout(resolve, GOODBYE_WITHIN_MS);
-            const settle = (isHeard) => {
+            const timer = setTimeout(resolve, LEAVE_WITHIN_MS);
+            const settle = (isAcknowledged) => {
                 clearTimeout(timer);
-                resolve(isHeard);
+                resolve(isAcknowledged);
             };
             socket.addEventListener('close', ({ code }) => settle(code === 1000));
-            socket.addEventListener('message', ({ data }) => this.#asks.hear(parse(data)));
-            this.#asks.ask({ type: 'leave' }, (answer) => settle(answer?.type === 'ok'));
+            socket.addEventListener('message', ({ data }) => this.#requests.receive(parse(data)));
+            this.#requests.send({ type: 'leave' }, (answer) => settle(answer?.type === 'ok'));
         });
     }
 
@@ -273,7 +273,7 @@ class Connection {
                 this.#findOut(address, offered);
         };
         socket.addEventListener('open', () => (isMade = true));
-        socket.addEventListener('message', ({ data }) => isOurs() && this.#hear(data));
+        socket.addEventListener('message', ({ data }) => isOurs() && this.#receive(data));
         socket.addEventListener('close', lost);
         socket.addEventListener('error', () => setTimeout(lost, 0, {})); // not every WebSocket closes after it
         this.#silence.listen(WELCOME_WITHIN_MS);
@@ -283,8 +283,8 @@ class Connection {
     // address finds out: the server refuses it as it refused the handshake, or because it is no handshake.
     async #findOut(address, token) {
         const current = this.#try;
-        const asked = globalThis.document ? {} : ask(address.replace('ws', 'http'), this.#options, token, { method: 'GET' });
-        const refused = await inTime(asked, 'the call').catch((failure) => failure);
+        const probe = globalThis.document ? {} : fetchJson(address.replace('ws', 'http'), this.#options, token, { method: 'GET' });
+        const refused = await inTime(probe, 'the call').catch((failure) => failure);
         if (current !== this.#try)
             return;
         const { status, type, retryAfterSeconds = 0 } = refused;
@@ -383,13 +383,13 @@ class Connection {
             this.#topics.disconnect();
         }
 
-        this.#listeners.tell('state', state, previous);
+        this.#listeners.emit('state', state, previous);
     }
 
     // ---- messages --------------------------------------------------------------------------------------------------------------
 
-    #hear(data) {
-        this.#silence.heard();
+    #receive(data) {
+        this.#silence.received();
         const message = parse(data);
         if (!message) {
             const detail = 'The server sent something that is not JSON. Is "url" that of an Aglow server?';
@@ -397,18 +397,18 @@ class Connection {
             return;
         }
 
-        const isAnswer = this.#asks.hear(message);
+        const isAnswer = this.#requests.receive(message);
         switch (message.type) {
             case 'welcome':
                 this.#welcome(message);
                 break;
             case 'presence':
                 if (!isAnswer)
-                    this.#topics.hear(message);
+                    this.#topics.receive(message);
                 break;
             case 'tick':
                 this.#attempt = 0; // not at the welcome, so that a server that fails after it gets no flood of retries
-                this.#asks.tick();
+                this.#requests.tick();
                 break;
             case 'stale':
             case 'fresh':
@@ -418,7 +418,7 @@ class Connection {
                 this.#listeners.report(message);
                 break;
             case 'token':
-                this.#tokens.hear(message);
+                this.#tokens.receive(message);
                 break;
             case 'reconnect':
                 this.#reconnectAt = performance.now() + message.after_ms; // the server closes by then
@@ -430,8 +430,8 @@ class Connection {
     #welcome(welcome) {
         this.#tokens.accept();
         this.#reported = undefined;
-        this.#asks.clear();
-        this.#tokens.hear(welcome);
+        this.#requests.clear();
+        this.#tokens.receive(welcome);
         this.#silence.listen((welcome.tick_seconds ?? 10) * SILENT_TICKS * 1000);
         this.#become('open');
         this.#topics.connect();

@@ -215,7 +215,7 @@ export interface Connection extends ServerCalls {
      * connection if the answer is lost. Rejects with an {@link AglowError} if the server rejects it, or if the connection is refused or
      * closed. Throws TypeError for an invalid status or an unknown detail.
      */
-    setStatus(status: ManualStatus, said?: StatusDetails): Promise<StatusOutcome>;
+    setStatus(status: ManualStatus, details?: StatusDetails): Promise<StatusOutcome>;
 
     /**
      * Reports activity of the person; sent at most every 30 s. Browsers report it automatically, see {@link ConnectOptions.reportActivity}.

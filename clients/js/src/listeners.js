@@ -1,5 +1,5 @@
 /** The callbacks of onState, onPresence and onError. */
-import { tell } from './watch.js';
+import { invoke } from './watch.js';
 
 export class Listeners {
     #callbacks = { state: new Set(), presence: new Set(), error: new Set() };
@@ -8,19 +8,19 @@ export class Listeners {
     on(kind, callback) {
         if (typeof callback !== 'function')
             throw new TypeError('A function to call back is needed.');
-        const listener = (...told) => tell(callback, ...told);
+        const listener = (...args) => invoke(callback, ...args);
         this.#callbacks[kind].add(listener);
         return () => this.#callbacks[kind].delete(listener);
     }
 
-    tell(kind, ...told) {
-        this.#callbacks[kind].forEach((listener) => listener(...told));
+    emit(kind, ...args) {
+        this.#callbacks[kind].forEach((listener) => listener(...args));
     }
 
     /** Reports a problem. Without a listener it is written to the console. */
     report({ title, detail }) {
         if (this.#callbacks.error.size > 0)
-            this.tell('error', { title, detail });
+            this.emit('error', { title, detail });
         else
             console.warn(`aglow: ${title}: ${detail}`);
     }

@@ -28,11 +28,11 @@ export function usePresence(users, options = {}) {
 
 // A watch as React reads it. The map stays the same object until a user changes.
 class WatchStore {
-    #nobodyHeard;
+    #allUnknown;
     #records;
 
     constructor(connection, users, definition) {
-        this.#nobodyHeard = this.#records = new Map(users.map((user) => [user, unknown(user)]));
+        this.#allUnknown = this.#records = new Map(users.map((user) => [user, unknown(user)]));
         this.subscribe = (changed) => {
             let isDue = false;
             let watch;
@@ -40,7 +40,7 @@ class WatchStore {
                 isDue = false;
                 if (!watch)
                     return;
-                this.#records = new Map([...this.#nobodyHeard].map(([user, nothing]) => [user, watch.get(user) ?? nothing]));
+                this.#records = new Map([...this.#allUnknown].map(([user, nothing]) => [user, watch.get(user) ?? nothing]));
                 changed();
             };
 
@@ -62,7 +62,7 @@ class WatchStore {
             };
         };
         this.read = () => this.#records;
-        this.readOnServer = () => this.#nobodyHeard;
+        this.readOnServer = () => this.#allUnknown;
     }
 }
 

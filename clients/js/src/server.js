@@ -78,10 +78,10 @@ export async function post(options, path, body, { known, ...how } = {}) {
 
 /** Sends a JSON call to one address. */
 const postTo = (url, options, path, body, token, { query, keepalive } = {}) =>
-    ask(addressOf(url, path, query), options, token, { method: 'POST', body: JSON.stringify(body), keepalive });
+    fetchJson(addressOf(url, path, query), options, token, { method: 'POST', body: JSON.stringify(body), keepalive });
 
 /** Sends a request, and reads its JSON answer. */
-export async function ask(address, options, token, request) {
+export async function fetchJson(address, options, token, request) {
     const origin = address.slice(0, address.indexOf('/', 8));
     const headers = { 'Content-Type': 'application/json', ...(token && { Authorization: `Bearer ${token}` }) };
     let response;
@@ -111,9 +111,9 @@ export function callsOf(options) {
     if (options.user !== undefined)
         listOf(options.user);
 
-    async function status(users, asked) {
+    async function status(users, requested) {
         const list = listOf(users);
-        const definition = definitionOf(asked);
+        const definition = definitionOf(requested);
         const records = new Map();
         for (let at = 0; at < list.length; at += BATCH) {
             const batch = list.slice(at, at + BATCH);
@@ -125,7 +125,7 @@ export function callsOf(options) {
     }
 
     // uses the same call, because an ID such as "users" or ".." has another meaning in a path
-    const statusOf = async (user, asked) => (await status([user], asked)).get(user);
+    const statusOf = async (user, requested) => (await status([user], requested)).get(user);
 
     async function heartbeat(users = options.user, { active } = {}) {
         if (users === undefined && !options.token)

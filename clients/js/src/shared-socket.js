@@ -3,7 +3,7 @@
  *
  *     tab ─ watch {id 1} ─┐                        ┌─ id 7 ─► server
  *     tab ─ watch {id 1} ─┴─► ids made unique ─────┴─ id 8
- *     server ─ answer ─► the tab that asked     server ─ change ─► the tabs that watch that user
+ *     server ─ answer ─► the requesting tab     server ─ change ─► the tabs that watch that user
  *
  * An unwatch goes to the server only for users whom no other tab watches, and a leave only from the last tab. One tab renews the token for
  * all tabs, so only that tab receives the end of the token.
@@ -21,7 +21,7 @@ export class SharedSocket {
     #dial;
     #dialedAt = -Infinity;
     #lastId = 0;
-    #asked = new Map(); // our id → { tab, id, type, keys }
+    #pending = new Map(); // our id → { tab, id, type, keys }
     #saved = new Map(); // key → record
     #hasAnswer = false;
     #welcome;
@@ -54,7 +54,7 @@ export class SharedSocket {
         const left = [...tab.wanted].filter((key) => !this.#isWanted(key)).map((key) => JSON.parse(key));
         for (const definition of new Set(left.map(([, name]) => name))) {
             const users = left.filter(([, name]) => name === definition).map(([user]) => user);
-            this.#ask(undefined, { type: 'unwatch', users, definition: definition ?? undefined });
+            this.#request(undefined, { type: 'unwatch', users, definition: definition ?? undefined });
         }
 
         this.#chooseRenewer();
@@ -76,17 +76,17 @@ export class SharedSocket {
         if ((type === 'leave' && this.#tabs.size > 1) || (left.length === 0 && users.length > 0))
             post({ kind: 'message', data: JSON.stringify({ type: 'ok', id }) });
         else
-            this.#ask(post, { ...message, ...(message.users && { users: left }) });
+            this.#request(post, { ...message, ...(message.users && { users: left }) });
     }
 
     #isWanted(key) {
         return [...this.#tabs.values()].some(({ wanted }) => wanted.has(key));
     }
 
-    #ask(post, message) {
+    #request(post, message) {
         const id = ++this.#lastId;
         const { type, users = [], definition } = message;
-        this.#asked.set(id, { post, id: message.id, type, keys: users.map((user) => keyOf(user, definition)) });
+        this.#pending.set(id, { post, id: message.id, type, keys: users.map((user) => keyOf(user, definition)) });
         this.#socket.send(JSON.stringify({ ...message, id }));
     }
 
@@ -98,13 +98,13 @@ export class SharedSocket {
             if (socket !== this.#socket)
                 return;
             this.#isOpen = true;
-            this.#tell({ kind: 'open' });
+            this.#broadcast({ kind: 'open' });
         });
-        socket.addEventListener('message', ({ data }) => socket === this.#socket && this.#hear(data));
+        socket.addEventListener('message', ({ data }) => socket === this.#socket && this.#receive(data));
         socket.addEventListener('close', ({ code, reason }) => {
             if (socket !== this.#socket)
                 return;
-            this.#tell({ kind: 'close', code, reason });
+            this.#broadcast({ kind: 'close', code, reason });
             this.#tabs.clear();
             this.#end();
         });
@@ -115,7 +115,7 @@ export class SharedSocket {
         clearTimeout(this.#dial);
         this.#socket = this.#dial = this.#welcome = this.#endsAt = undefined;
         this.#isOpen = this.#hasAnswer = this.#isStale = false;
-        this.#asked.clear();
+        this.#pending.clear();
         this.#saved.clear();
         socket?.close(1000);
     }
@@ -124,19 +124,19 @@ export class SharedSocket {
     #bring(post) {
         post({ kind: 'open' });
         if (this.#welcome)
-            this.#say(post, { ...this.#welcome, ...(this.#renewer === post && { expires_in_seconds: this.#left }) });
+            this.#deliver(post, { ...this.#welcome, ...(this.#renewer === post && { expires_in_seconds: this.#left }) });
         if (this.#saved.size > 0)
-            this.#say(post, { type: 'presence', users: [...this.#saved.values()] });
+            this.#deliver(post, { type: 'presence', users: [...this.#saved.values()] });
         if (this.#isStale)
-            this.#say(post, { type: 'stale' });
+            this.#deliver(post, { type: 'stale' });
     }
 
-    #hear(data) {
+    #receive(data) {
         const message = JSON.parse(data);
-        const asked = this.#asked.get(message.id);
-        if (asked) {
-            this.#asked.delete(message.id);
-            this.#answer(asked, message);
+        const pending = this.#pending.get(message.id);
+        if (pending) {
+            this.#pending.delete(message.id);
+            this.#answer(pending, message);
         } else if (message.type === 'presence') {
             this.#spread(message);
         } else if (message.type === 'welcome' || message.type === 'token') {
@@ -145,11 +145,11 @@ export class SharedSocket {
             if (message.type === 'welcome')
                 this.#welcome = rest;
             for (const post of this.#tabs.keys())
-                this.#say(post, post === this.#renewer ? message : rest);
+                this.#deliver(post, post === this.#renewer ? message : rest);
         } else {
             if (message.type === 'stale' || message.type === 'fresh')
                 this.#isStale = message.type === 'stale';
-            this.#tell({ kind: 'message', data });
+            this.#broadcast({ kind: 'message', data });
         }
     }
 
@@ -162,12 +162,12 @@ export class SharedSocket {
             keys.filter((key) => tab.wanted.has(key)).forEach((key) => tab.answered.add(key));
         if (message.type === 'token')
             this.#endsAt = performance.now() + message.expires_in_seconds * 1000;
-        this.#say(post, { ...message, id });
+        this.#deliver(post, { ...message, id });
     }
 
     // Sends a change to the tabs that watch its user; a change of a saved subscription to all tabs.
     #spread({ users, ...message }) {
-        const isUnwatching = [...this.#asked.values()].some(({ type }) => type === 'unwatch');
+        const isUnwatching = [...this.#pending.values()].some(({ type }) => type === 'unwatch');
         for (const record of users) {
             const key = keyOf(record.user_id, message.definition);
             if (!this.#hasAnswer || this.#saved.has(key) || (!isUnwatching && !this.#isWanted(key)))
@@ -178,7 +178,7 @@ export class SharedSocket {
             const isTheirs = (key) => this.#saved.has(key) || answered.has(key);
             const theirs = users.filter(({ user_id }) => isTheirs(keyOf(user_id, message.definition)));
             if (theirs.length > 0)
-                this.#say(post, { ...message, users: theirs });
+                this.#deliver(post, { ...message, users: theirs });
         }
     }
 
@@ -193,14 +193,14 @@ export class SharedSocket {
 
     #chooseRenewer() {
         if (this.#endsAt !== undefined)
-            this.#say(this.#renewer, { type: 'token', expires_in_seconds: this.#left });
+            this.#deliver(this.#renewer, { type: 'token', expires_in_seconds: this.#left });
     }
 
-    #say(post, message) {
+    #deliver(post, message) {
         post({ kind: 'message', data: JSON.stringify(message) });
     }
 
-    #tell(event) {
+    #broadcast(event) {
         [...this.#tabs.keys()].forEach((post) => post(event));
     }
 }

@@ -1,4 +1,4 @@
-/** Detects that the server is gone: nothing was heard for a time, or a probe had no answer. */
+/** Detects that the server is gone: nothing was received for a time, or a probe had no answer. */
 
 const PROOF_WITHIN_MS = 2000; // the server must answer a probe within this time, or the connection is lost
 const LATE_MS = 1000; // a timer that is later than this shows that the process did not run
@@ -10,7 +10,7 @@ export class Silence {
     #endsAt; // when the server is gone unless a message comes; 0 while a probe has no answer
     #timer;
 
-    /** `gone()` is called when nothing was heard for too long, or after `probe()`, which sends something that has an answer. */
+    /** `gone()` is called when nothing was received for too long, or after `probe()`, which sends something that has an answer. */
     constructor(gone, probe) {
         this.#gone = gone;
         this.#probe = probe;
@@ -19,12 +19,12 @@ export class Silence {
     /** From now on, this much silence means that the server is gone. */
     listen(limitMs) {
         this.#limitMs = limitMs;
-        this.heard();
+        this.received();
         this.#wait(limitMs);
     }
 
     /** A message came. */
-    heard() {
+    received() {
         this.#endsAt = performance.now() + this.#limitMs;
     }
 

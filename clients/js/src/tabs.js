@@ -68,7 +68,7 @@ export function shareTabs(name) {
                     worker.onerror = without;
                     worker.port.onmessage = ({ data }) => {
                         if (data.kind !== 'ready') {
-                            this.#hear(data);
+                            this.#receive(data);
                             return;
                         }
 
@@ -91,7 +91,7 @@ export function shareTabs(name) {
             this.#post = (event) => channel.postMessage(event);
             channel.onmessage = ({ data }) => {
                 if (data.to === join.tab)
-                    this.#hear(data);
+                    this.#receive(data);
                 else if (data.kind === 'leader')
                     this.#post(join);
             };
@@ -108,7 +108,7 @@ export function shareTabs(name) {
 
             const shared = new SharedSocket(WebSocket);
             const posts = new Map();
-            const mine = (event) => this.#hear(event);
+            const mine = (event) => this.#receive(event);
             this.#post = (event) => serve(shared, locks, mine, event, posts);
             channel.onmessage = ({ data }) => serve(shared, locks, (event) => channel.postMessage({ ...event, to: data.tab }), data, posts);
             this.#ends.unshift(() => {
@@ -122,7 +122,7 @@ export function shareTabs(name) {
             this.#post(join);
         }
 
-        #hear({ kind, ...event }) {
+        #receive({ kind, ...event }) {
             if (this.#isOver)
                 return;
             this.#isOpen ||= kind === 'open';

@@ -16,7 +16,7 @@ const LONGEST_TIMER_MS = 0x7fffffff;
 export class Tokens {
     #options;
     #pace;
-    #asks;
+    #requests;
     #report;
     #refusals = 0; // refused tokens since the last welcome
     #endsAt;
@@ -26,10 +26,10 @@ export class Tokens {
     /** The token that was last sent. */
     last;
 
-    constructor(options, pace, asks, report) {
+    constructor(options, pace, requests, report) {
         this.#options = options;
         this.#pace = pace;
-        this.#asks = asks;
+        this.#requests = requests;
         this.#report = report;
     }
 
@@ -55,7 +55,7 @@ export class Tokens {
     }
 
     /** A message of the server, which may say when the token ends. */
-    hear({ expires_in_seconds: left }) {
+    receive({ expires_in_seconds: left }) {
         clearTimeout(this.#timer);
         if (left === undefined)
             return;
@@ -95,7 +95,7 @@ export class Tokens {
             if (token === this.last)
                 later();
             else
-                this.#asks.ask({ type: 'token', token: (this.last = token) }, (answer) => answer?.type === 'token' || later());
+                this.#requests.send({ type: 'token', token: (this.last = token) }, (answer) => answer?.type === 'token' || later());
         } catch (mistake) {
             if (renewal !== this.#renewal)
                 return;

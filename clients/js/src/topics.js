@@ -20,7 +20,7 @@ const MAX_LIST_BYTES = 65_000;
 const FLUSH_INTERVAL_MS = 100;
 
 export class Topics {
-    #asks;
+    #requests;
     #changed;
     #definitions = new Map(); // definition → user → topic
     #watched = 0; // topics that a Watch wants
@@ -31,8 +31,8 @@ export class Topics {
     #hasAnswer = false; // everything before the first answer is the snapshot of saved subscriptions
 
     /** `changed(record, previous, definition)` is called for every new shown record. */
-    constructor(asks, changed) {
-        this.#asks = asks;
+    constructor(requests, changed) {
+        this.#requests = requests;
         this.#changed = changed;
     }
 
@@ -49,7 +49,7 @@ export class Topics {
             for (const user of users) {
                 const topic = this.#find(user, definition);
                 if (topic?.shown)
-                    watch.hear(topic.shown);
+                    watch.receive(topic.shown);
             }
         });
         if (users.length === 0)
@@ -84,7 +84,7 @@ export class Topics {
         this.#isConnected = this.#hasAnswer = false;
         for (const topic of this.#all()) {
             topic.isHeld = topic.isCurrent = topic.isStale = false;
-            topic.asked = undefined;
+            topic.pending = undefined;
             this.#show(topic);
             topic.isSaved = false;
             this.#soil(topic);
@@ -110,7 +110,7 @@ export class Topics {
     }
 
     /** Handles a presence message that answers no request: the snapshot of saved subscriptions, or changes. */
-    hear({ users, definition }) {
+    receive({ users, definition }) {
         for (const record of users) {
             const { user_id } = record;
             let topic = this.#find(user_id, definition);
@@ -118,7 +118,7 @@ export class Topics {
             if (!topic || !this.#hasAnswer) {
                 topic ??= this.#add(user_id, definition);
                 topic.isSaved = topic.isHeld = true;
-            } else if (topic.asked) {
+            } else if (topic.pending) {
                 continue; // its answer will come
             }
 
@@ -144,7 +144,7 @@ export class Topics {
             watches: new Set(), // the watches that want it
             isHeld: false, // whether the server watches it, or was asked to
             isSaved: false, // whether the server watches it for a saved subscription
-            asked: undefined, // the newest message about it, until it is answered
+            pending: undefined, // the newest message about it, until it is answered
             isCurrent: false, // whether `known` is from this connection
             isStale: false, // whether `known` is from before the store was lost
             known: undefined, // the server's last record
@@ -187,7 +187,7 @@ export class Topics {
             return;
         topic.shown = record;
         for (const watch of [...watches])
-            watch.hear(record);
+            watch.receive(record);
         this.#changed(record, previous, topic.definition);
     }
 
@@ -228,15 +228,15 @@ export class Topics {
         for (const [type, list] of Object.entries(lists)) {
             for (const [definition, topics] of list) {
                 for (const part of split(topics))
-                    this.#ask(type, definition, part);
+                    this.#request(type, definition, part);
             }
         }
     }
 
-    #ask(type, definition, topics) {
-        const asked = {};
+    #request(type, definition, topics) {
+        const request = {};
         for (const topic of topics) {
-            topic.asked = asked;
+            topic.pending = request;
             // the server sends no more changes of this topic
             if (type === 'unwatch') {
                 topic.known = topic.shown = undefined;
@@ -244,13 +244,13 @@ export class Topics {
             }
         }
 
-        this.#asks.ask({ type, users: topics.map(({ user }) => user), definition }, (answer) => {
+        this.#requests.send({ type, users: topics.map(({ user }) => user), definition }, (answer) => {
             this.#hasAnswer ||= answer?.type === 'presence';
             for (const topic of topics) {
                 // a newer message was sent in the meantime
-                if (topic.asked !== asked)
+                if (topic.pending !== request)
                     continue;
-                topic.asked = undefined;
+                topic.pending = undefined;
                 if (!answer)
                     topic.isHeld = !topic.isHeld; // the server did not do it
                 if (!answer || type === 'unwatch')
@@ -259,15 +259,15 @@ export class Topics {
 
             for (const record of answer?.users ?? []) {
                 const topic = this.#find(record.user_id, definition);
-                if (topic && !topic.asked)
+                if (topic && !topic.pending)
                     this.#learn(topic, record);
             }
         });
     }
 
     // Forgets a topic that no watch wants and that the server no longer sends.
-    #forget({ user, definition, watches, isSaved, asked }) {
-        if (watches.size === 0 && !isSaved && !asked)
+    #forget({ user, definition, watches, isSaved, pending }) {
+        if (watches.size === 0 && !isSaved && !pending)
             this.#definitions.get(definition).delete(user);
     }
 }

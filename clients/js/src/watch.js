@@ -4,9 +4,9 @@
 export const unknown = (user, lastSeen = null) => ({ user_id: user, is_online: null, status: 'unknown', last_seen: lastSeen });
 
 /** Calls a caller's callback. An error in it is reported separately, and other callbacks are still called. */
-export function tell(callback, ...told) {
+export function invoke(callback, ...args) {
     try {
-        callback(...told);
+        callback(...args);
     } catch (mistake) {
         queueMicrotask(() => {
             throw mistake;
@@ -15,37 +15,37 @@ export function tell(callback, ...told) {
 }
 
 export class Watch {
-    #heard; // user → record, undefined until the first one comes; in the caller's order
+    #lastReceived; // user → record, undefined until the first one comes; in the caller's order
     #callback;
     #release;
     #loops = new Set(); // { pending: user → record, wake }
 
     /** `release(users)` is called once when the watch stops, with the users that are still watched. */
     constructor(users, callback, release) {
-        this.#heard = new Map(users.map((user) => [user, undefined]));
+        this.#lastReceived = new Map(users.map((user) => [user, undefined]));
         this.#callback = callback;
         this.#release = release;
     }
 
     get(user) {
-        return this.#heard.get(user) ?? (this.#heard.has(user) ? unknown(user) : undefined);
+        return this.#lastReceived.get(user) ?? (this.#lastReceived.has(user) ? unknown(user) : undefined);
     }
 
     get records() {
-        return new Map([...this.#heard.keys()].map((user) => [user, this.get(user)]));
+        return new Map([...this.#lastReceived.keys()].map((user) => [user, this.get(user)]));
     }
 
     stop() {
         const release = this.#release;
         this.#release = undefined;
-        release?.([...this.#heard.keys()]);
+        release?.([...this.#lastReceived.keys()]);
         for (const loop of this.#loops)
             loop.wake();
     }
 
     // A set of users is pending, not a queue of events, so a slow loop costs no memory and gets the latest.
     async *[Symbol.asyncIterator]() {
-        const loop = { pending: new Map([...this.#heard].filter(([, record]) => record)), wake: () => {} };
+        const loop = { pending: new Map([...this.#lastReceived].filter(([, record]) => record)), wake: () => {} };
         this.#loops.add(loop);
         try {
             while (this.#release) {
@@ -67,27 +67,27 @@ export class Watch {
     }
 
     /** Receives a record from the {@link Topics}. */
-    hear(record) {
+    receive(record) {
         const user = record.user_id;
-        const previous = this.#heard.get(user);
-        if (!this.#release || previous === record || !this.#heard.has(user))
+        const previous = this.#lastReceived.get(user);
+        if (!this.#release || previous === record || !this.#lastReceived.has(user))
             return;
-        this.#heard.set(user, record);
+        this.#lastReceived.set(user, record);
         for (const loop of this.#loops) {
             loop.pending.set(user, record);
             loop.wake();
         }
 
         if (this.#callback)
-            tell(this.#callback, record, previous);
+            invoke(this.#callback, record, previous);
     }
 
     /** A user is no longer watched. */
     drop(user) {
-        this.#heard.delete(user);
+        this.#lastReceived.delete(user);
         for (const loop of this.#loops)
             loop.pending.delete(user);
-        if (this.#heard.size === 0)
+        if (this.#lastReceived.size === 0)
             this.stop();
     }
 }

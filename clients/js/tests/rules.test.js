@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { backoffMs, connect, http } from '@aglow/client';
-import { Asks } from '../src/asks.js';
+import { Requests } from '../src/requests.js';
 import { Topics } from '../src/topics.js';
 import { Clock } from './clock.js';
 
@@ -14,17 +14,17 @@ function topics() {
     const sent = [];
     const heard = [];
     let ids = [];
-    const asks = new Asks(({ id, ...message }) => {
+    const requests = new Requests(({ id, ...message }) => {
         ids.push({ id, message });
         sent.push(JSON.parse(JSON.stringify(message)));
     });
     const answer = (...records) => {
         for (const { id, message } of ids.splice(0)) {
             const users = records.filter(({ user_id }) => message.users.includes(user_id));
-            asks.hear(message.type === 'watch' ? { type: 'presence', id, users } : { type: 'ok', id });
+            requests.receive(message.type === 'watch' ? { type: 'presence', id, users } : { type: 'ok', id });
         }
     };
-    return { topics: new Topics(asks, (now) => heard.push(now)), sent, heard, answer };
+    return { topics: new Topics(requests, (now) => heard.push(now)), sent, heard, answer };
 }
 
 test('Backoff is evenly between nothing and a ceiling that doubles up to the limit', () => {
@@ -123,7 +123,7 @@ test('Saved subscriptions are heard of without being asked for, and kept when a 
     const { topics: watched, sent, heard, answer } = topics();
     const bob = watched.watch(['bob'], undefined);
     watched.connect();
-    watched.hear({ users: [record('ann'), record('bob')] });
+    watched.receive({ users: [record('ann'), record('bob')] });
     assert.deepEqual(heard.map((now) => now.user_id), ['ann', 'bob']);
     answer(record('bob'));
 
@@ -131,7 +131,7 @@ test('Saved subscriptions are heard of without being asked for, and kept when a 
     bob.stop();
     await turn();
     assert.deepEqual(sent, [{ type: 'watch', users: ['bob'] }]);
-    watched.hear({ users: [record('bob', 'away')] });
+    watched.receive({ users: [record('bob', 'away')] });
     assert.equal(heard.at(-1).status, 'away');
 
     clock.mock.mockImplementation(() => 2000);
@@ -139,7 +139,7 @@ test('Saved subscriptions are heard of without being asked for, and kept when a 
     await turn();
     assert.deepEqual(sent.at(-1), { type: 'unwatch', users: ['ann', 'bob'] });
     const before = heard.length;
-    watched.hear({ users: [record('ann', 'offline')] }); // sent before the unwatch arrived
+    watched.receive({ users: [record('ann', 'offline')] }); // sent before the unwatch arrived
     assert.equal(heard.length, before);
 });
 
@@ -175,7 +175,7 @@ test('A record that differs in anything is told', () => {
     watched.connect();
     answer(record(1));
     for (const text of ['at lunch', 'at lunch', undefined])
-        watched.hear({ users: [{ ...record(1), text }] });
+        watched.receive({ users: [{ ...record(1), text }] });
     assert.deepEqual(told, [undefined, 'at lunch', undefined]);
 });
 
@@ -185,10 +185,10 @@ test('A loop that is slow gets the latest of each user and nothing older', async
     const watch = watched.watch([1, 2], undefined);
     const loop = watch[Symbol.asyncIterator]();
     const first = loop.next();
-    watched.hear({ users: [record(1)] });
+    watched.receive({ users: [record(1)] });
     assert.equal((await first).value.status, 'online');
     for (let i = 0; i < 1000; i++)
-        watched.hear({ users: [record(2, 'busy', i), record(1, i % 2 ? 'away' : 'busy', i)] });
+        watched.receive({ users: [record(2, 'busy', i), record(1, i % 2 ? 'away' : 'busy', i)] });
     assert.deepEqual((await loop.next()).value, record(2, 'busy', 999));
     assert.deepEqual((await loop.next()).value, record(1, 'away', 999));
     const none = loop.next();
@@ -234,7 +234,7 @@ test('A callback that fails keeps nobody else from being called, and its error i
     const told = [];
     watched.watch([1], undefined, (now) => told.push(now.status));
     t.mock.method(globalThis, 'queueMicrotask', (task) => later.push(task));
-    watched.hear({ users: [record(1)] });
+    watched.receive({ users: [record(1)] });
     t.mock.restoreAll();
     assert.deepEqual(told, ['online']);
     assert.throws(() => later.forEach((task) => task()), /a mistake of the caller/);

@@ -184,7 +184,7 @@ internal sealed class Callers(Func<PresenceService> presence, KnownCallers? toke
     /// Whether the caller may see what only the user themself or a backend may see. A backend that asks for another viewer may not.
     /// </summary>
     public async ValueTask<bool> MaySeeAllOfAsync(HttpContext context, UserId user) =>
-        (Asked.Text(context, Routes.ViewerQuery) is not { } viewer || viewer == user.ToString())
+        (RequestParameters.Text(context, Routes.ViewerQuery) is not { } viewer || viewer == user.ToString())
             && (isOpen || Of(context) == user || await IsBackendAsync(context, Scopes.Users));
 
     /// <summary>
@@ -194,14 +194,14 @@ internal sealed class Callers(Func<PresenceService> presence, KnownCallers? toke
     public async ValueTask<PresenceView> ViewAsync(HttpContext context)
     {
         // usually no user hides anything; then every viewer sees the same, and no viewer needs to be found
-        var named = Asked.Text(context, Routes.ViewerQuery);
+        var named = RequestParameters.Text(context, Routes.ViewerQuery);
         if (named is null && Presence.Visibilities.IsEmpty)
             return Presence.As(UserId.Nobody);
         return Presence.As(await ViewerAsync(context, named));
     }
 
     /// <summary>The viewer of a connection. It is found even if no user hides anything yet, because a user may hide later.</summary>
-    public ValueTask<uint> ViewerAsync(HttpContext context) => ViewerAsync(context, Asked.Text(context, Routes.ViewerQuery));
+    public ValueTask<uint> ViewerAsync(HttpContext context) => ViewerAsync(context, RequestParameters.Text(context, Routes.ViewerQuery));
 
     private async ValueTask<uint> ViewerAsync(HttpContext context, string? named)
     {

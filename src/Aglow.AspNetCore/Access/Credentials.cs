@@ -46,7 +46,7 @@ internal static class Credentials
     /// <summary>The token of a socket or stream: in the header, the query or a subprotocol.</summary>
     public static string? OfStream(HttpRequest request) =>
         OfHeader(request.Headers.Authorization)
-        ?? Asked.Text(request.HttpContext, Routes.TokenQuery)
+        ?? RequestParameters.Text(request.HttpContext, Routes.TokenQuery)
         ?? OfProtocols(request.Headers.SecWebSocketProtocol);
 
     private static string[] Split(string? protocols) =>

@@ -42,7 +42,7 @@ internal sealed class Gate(Callers callers, RateLimits rates, Holdings holdings,
             RequireShort(context, call.TargetBytes);
             if (rates.Charge(context.Connection.RemoteIpAddress, call.Cost) is { } refused)
                 return RefuseAsync(context, call, refused, caller: null);
-            Asked.RequireNoDots(context);
+            RequestParameters.RequireNoDots(context);
             if (_tokens is null || call.Access == CallAccess.Anybody)
                 return call.Handle(context);
             var headers = context.Request.Headers.Authorization;

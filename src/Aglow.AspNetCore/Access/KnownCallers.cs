@@ -49,12 +49,12 @@ internal sealed class KnownCallers(CredentialCheck check, TimeProvider time)
         if (credential.Length > Limits.TokenCharacters)
             throw Problems.TokenRefused();
         var caller = await check(credential);
-        caller.WhenRevoked = TellRevoked;
+        caller.WhenRevoked = RaiseRevoked;
         Keep(Hash.Of(credential), caller);
         return caller;
     }
 
-    private void TellRevoked(Caller caller) => Revoked?.Invoke(caller);
+    private void RaiseRevoked(Caller caller) => Revoked?.Invoke(caller);
 
     private void Keep(Hash hash, Caller caller)
     {

@@ -72,16 +72,17 @@ internal sealed class ClaimBody
     {
         var status = Status();
         var source = Source(Text(JsonNames.Source) ?? Claim.UserSource);
-        var text = Said(JsonNames.Text, Model.Said.MaxTextBytes);
-        var emoji = Said(JsonNames.Emoji, Model.Said.MaxEmojiBytes);
+        var text = Detail(JsonNames.Text, StatusDetails.MaxTextBytes);
+        var emoji = Detail(JsonNames.Emoji, StatusDetails.MaxEmojiBytes);
         var until = Until(now);
         var priority = Number(JsonNames.Priority) ?? 0;
         if (priority is < int.MinValue or > int.MaxValue)
             throw Problems.Malformed(
                 $"priority is {priority}: send an integer from {int.MinValue} to {int.MaxValue}, 0 where you leave it out.");
-        var said = Model.Said.Of(text, emoji, until);
+        var details = StatusDetails.Of(text, emoji, until);
         return (
-            source, status == ClaimStatus.Auto && said is null && priority == 0 ? null : new Claim(source, status, said, (int)priority));
+            source,
+            status == ClaimStatus.Auto && details is null && priority == 0 ? null : new Claim(source, status, details, (int)priority));
     }
 
     /// <summary>Returns the name of a source that callers may set; refuses any other.</summary>
@@ -104,7 +105,7 @@ internal sealed class ClaimBody
                 $"status is \"{Problems.Shorten(word)}\": send one of \"auto\", \"online\", \"away\", \"busy\", \"offline\".");
     }
 
-    private string? Said(string member, int most)
+    private string? Detail(string member, int most)
     {
         if (Text(member) is not { Length: > 0 } text)
             return null;

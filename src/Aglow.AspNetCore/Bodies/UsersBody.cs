@@ -21,7 +21,7 @@ internal enum UsersForm
 /// <param name="Active">Whether the person did something.</param>
 /// <param name="Device">The person's device that sends the call; null if it names none.</param>
 /// <param name="IsOfCaller">Whether the body names no user, so that it is about the caller.</param>
-internal readonly record struct SaidOfUsers(bool Active, Device? Device, bool IsOfCaller);
+internal readonly record struct UsersBodyFields(bool Active, Device? Device, bool IsOfCaller);
 
 /// <summary>Reads JSON with users into a <see cref="UserBatch"/>, without objects.</summary>
 /// <remarks>
@@ -85,7 +85,7 @@ internal static class UsersBody
     /// Reads the users and the other members; throws a problem if the form is wrong. A device belongs to one user. A body with a device or
     /// activity, and without a user, is about the caller.
     /// </summary>
-    public static SaidOfUsers Read(ReadOnlySpan<byte> json, UsersForm form, KeyCache known, UserBatch users) =>
+    public static UsersBodyFields Read(ReadOnlySpan<byte> json, UsersForm form, KeyCache known, UserBatch users) =>
         MemberReader.ReadValue(json, (ref Utf8JsonReader reader) => reader.TokenType switch
         {
             JsonTokenType.StartArray when form == UsersForm.ListOfObjectsOrList => ReadObjects(ref reader, known, users),
@@ -136,7 +136,7 @@ internal static class UsersBody
         }
     }
 
-    private static SaidOfUsers ReadObjects(ref Utf8JsonReader reader, KeyCache known, UserBatch users)
+    private static UsersBodyFields ReadObjects(ref Utf8JsonReader reader, KeyCache known, UserBatch users)
     {
         while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
         {
@@ -162,7 +162,7 @@ internal static class UsersBody
         return default;
     }
 
-    private static SaidOfUsers ReadObject(ref Utf8JsonReader reader, UsersForm form, KeyCache known, UserBatch users)
+    private static UsersBodyFields ReadObject(ref Utf8JsonReader reader, UsersForm form, KeyCache known, UserBatch users)
     {
         bool one = false, list = false, active = false;
         Device? device = null;
@@ -196,7 +196,7 @@ internal static class UsersBody
             throw Expected(form);
         if (list && device is not null)
             throw Problems.Malformed("device belongs to one user: send user_id instead of user_ids.");
-        return new SaidOfUsers(active, device, IsOfCaller: !one && !list);
+        return new UsersBodyFields(active, device, IsOfCaller: !one && !list);
     }
 
     private static Device ReadDevice(ref Utf8JsonReader reader)

@@ -41,7 +41,7 @@ internal sealed class ChangesEndpoints(PresenceHost host, Callers callers, Gate 
     private Task ReadAsync(HttpContext context)
     {
         var feed = host.Presence.Changes ?? throw host.NoFeed();
-        RequireRecorded(Asked.Definition(context, host.Presence.Definitions).Name);
+        RequireRecorded(RequestParameters.Definition(context, host.Presence.Definitions).Name);
         var isStream = context.Request.Headers.Accept.Any(
             static accept => accept?.Contains(Routes.EventStream, StringComparison.OrdinalIgnoreCase) == true);
         return isStream ? StreamAsync(context, feed) : PageAsync(context, feed);
@@ -57,9 +57,9 @@ internal sealed class ChangesEndpoints(PresenceHost host, Callers callers, Gate 
 
     private async Task PageAsync(HttpContext context, IChangeFeed feed)
     {
-        var limit = Asked.Limit(context, Limits.ListedUsers, PageDefault);
-        var after = Asked.Text(context, Routes.AfterQuery);
-        var wait = TimeSpan.FromSeconds(Asked.Integer(context, Routes.WaitQuery, 0, MaxWaitSeconds, otherwise: 0));
+        var limit = RequestParameters.Limit(context, Limits.ListedUsers, PageDefault);
+        var after = RequestParameters.Text(context, Routes.AfterQuery);
+        var wait = TimeSpan.FromSeconds(RequestParameters.Integer(context, Routes.WaitQuery, 0, MaxWaitSeconds, otherwise: 0));
         var page = await FirstAsync(context, feed, after, limit);
         if (wait > TimeSpan.Zero && page is { Changes.Count: 0, IsGap: false })
         {
@@ -77,13 +77,15 @@ internal sealed class ChangesEndpoints(PresenceHost host, Callers callers, Gate 
     {
         foreach (var ofPages in new[] { Routes.LimitQuery, Routes.WaitQuery })
         {
-            if (Asked.Text(context, ofPages) is not null)
+            if (RequestParameters.Text(context, ofPages) is not null)
                 throw Problems.Malformed(
                     $"{ofPages} is for pages, and Accept: {Routes.EventStream} asks for a stream: send one of them. A stream sends all "
                         + "changes as they come.");
         }
 
-        var after = context.Request.Headers["Last-Event-ID"] is [{ Length: > 0 } last, ..] ? last : Asked.Text(context, Routes.AfterQuery);
+        var after = context.Request.Headers["Last-Event-ID"] is [{ Length: > 0 } last, ..]
+            ? last
+            : RequestParameters.Text(context, Routes.AfterQuery);
         var page = await FirstAsync(context, feed, after, PageDefault);
         if (!await EventStream.BeginAsync(context))
             return;

@@ -38,24 +38,24 @@ internal sealed class ClaimEndpoints(PresenceHost host, Callers callers, Gate ga
 
     private async Task SetAsync(HttpContext context)
     {
-        var asked = await AskedAsync(context);
+        var requested = await RequestedUserAsync(context);
         var (source, claim) = (await RequestBodies.ReadAsync(context, ClaimBody.Example, ClaimBody.Read)).ToClaim(host.Presence.Clock.Now);
-        var user = await DirectoryUsers.RegisterAsync(context, host.Presence, gate, asked);
+        var user = await DirectoryUsers.RegisterAsync(context, host.Presence, gate, requested);
         if (claim is null)
             await host.Presence.RemoveClaimAsync(user, source);
         else if (!await host.Presence.SetClaimAsync(user, claim))
             throw Problems.TooManySources();
         var presence = await (await callers.ViewAsync(context)).StatusAsync(user);
         var document = new StatusDocument(
-            UserJson.Of(asked),
+            UserJson.Of(requested),
             presence.IsOnline,
             ChangeWords.Of(presence.Status),
             Pulse.ToUnix(presence.LastSeen),
             Claim.NameOf(host.Presence.Claims.ChosenBy(user, host.Presence.Clock.Now)),
             Words.Of(presence.About),
-            presence.Said?.Text,
-            presence.Said?.Emoji,
-            Pulse.ToUnix(presence.Said?.Until ?? 0),
+            presence.Details?.Text,
+            presence.Details?.Emoji,
+            Pulse.ToUnix(presence.Details?.Until ?? 0),
             Words.Of(presence.Devices),
             Pulse.ToUnix(presence.ActiveAt));
         await Answers.JsonAsync(context, document, Documents.Sent.StatusDocument);
@@ -63,9 +63,9 @@ internal sealed class ClaimEndpoints(PresenceHost host, Callers callers, Gate ga
 
     private async Task ListAsync(HttpContext context)
     {
-        var asked = await AskedAsync(context);
-        var user = await host.Presence.FindAsync(asked);
-        await Answers.JsonAsync(context, new ClaimsDocument(UserJson.Of(asked), List(user)), Documents.Sent.ClaimsDocument);
+        var requested = await RequestedUserAsync(context);
+        var user = await host.Presence.FindAsync(requested);
+        await Answers.JsonAsync(context, new ClaimsDocument(UserJson.Of(requested), List(user)), Documents.Sent.ClaimsDocument);
     }
 
     private ClaimDocument[] List(uint user)
@@ -81,8 +81,8 @@ internal sealed class ClaimEndpoints(PresenceHost host, Callers callers, Gate ga
                 .Select(claim => new ClaimDocument(
                     claim.Source,
                     Claim.NameOf(claim.Status),
-                    claim.Said?.Text,
-                    claim.Said?.Emoji,
+                    claim.Details?.Text,
+                    claim.Details?.Emoji,
                     Pulse.ToUnix(claim.Until),
                     claim.Priority,
                     claim.SetAt / 1000,
@@ -92,34 +92,34 @@ internal sealed class ClaimEndpoints(PresenceHost host, Callers callers, Gate ga
 
     private async Task RemoveAsync(HttpContext context)
     {
-        var asked = await AskedAsync(context);
-        await RemoveAsync(context, asked, ClaimBody.Source(Asked.Text(context, Routes.SourceQuery) ?? Claim.UserSource));
+        var requested = await RequestedUserAsync(context);
+        await RemoveAsync(context, requested, ClaimBody.Source(RequestParameters.Text(context, Routes.SourceQuery) ?? Claim.UserSource));
     }
 
     private async Task ReadHoursAsync(HttpContext context)
     {
-        var asked = await AskedAsync(context);
-        await SendHoursAsync(context, asked, HoursOf(await host.Presence.FindAsync(asked))
+        var requested = await RequestedUserAsync(context);
+        await SendHoursAsync(context, requested, HoursOf(await host.Presence.FindAsync(requested))
             ?? throw new ProblemException(
                 StatusCodes.Status404NotFound, "No quiet hours", $"This user has none. Set them with PUT {Routes.QuietHours}."));
     }
 
     private async Task SetHoursAsync(HttpContext context)
     {
-        var asked = await AskedAsync(context);
+        var requested = await RequestedUserAsync(context);
         var hours = await RequestBodies.ReadAsync(context, QuietHoursReader.Example, QuietHoursReader.Read);
-        var user = await DirectoryUsers.RegisterAsync(context, host.Presence, gate, asked);
+        var user = await DirectoryUsers.RegisterAsync(context, host.Presence, gate, requested);
         // quiet hours do not count against the limit of sources, so this cannot fail
         await host.Presence.SetClaimAsync(user, Claim.Quiet(hours));
-        await SendHoursAsync(context, asked, hours);
+        await SendHoursAsync(context, requested, hours);
     }
 
     private async Task RemoveHoursAsync(HttpContext context) =>
-        await RemoveAsync(context, await AskedAsync(context), Claim.QuietHoursSource);
+        await RemoveAsync(context, await RequestedUserAsync(context), Claim.QuietHoursSource);
 
-    private async Task RemoveAsync(HttpContext context, UserId asked, string source)
+    private async Task RemoveAsync(HttpContext context, UserId requested, string source)
     {
-        var user = await host.Presence.FindAsync(asked);
+        var user = await host.Presence.FindAsync(requested);
         if (user != UserId.Nobody)
             await host.Presence.RemoveClaimAsync(user, source);
         context.Response.StatusCode = StatusCodes.Status204NoContent;
@@ -136,13 +136,13 @@ internal sealed class ClaimEndpoints(PresenceHost host, Callers callers, Gate ga
         return null;
     }
 
-    private Task SendHoursAsync(HttpContext context, UserId asked, QuietHours hours)
+    private Task SendHoursAsync(HttpContext context, UserId requested, QuietHours hours)
     {
         var (isQuiet, changesAt) = hours.Now(host.Presence.Clock.Now);
         return Answers.JsonAsync(
             context,
             new QuietHoursDocument(
-                UserJson.Of(asked),
+                UserJson.Of(requested),
                 hours.Days,
                 QuietHours.Write(hours.From),
                 QuietHours.Write(hours.To),
@@ -152,5 +152,6 @@ internal sealed class ClaimEndpoints(PresenceHost host, Callers callers, Gate ga
             Documents.Sent.QuietHoursDocument);
     }
 
-    private ValueTask<UserId> AskedAsync(HttpContext context) => DirectoryUsers.AskedAsync(context, callers, host.Presence, fromEnd: 1);
+    private ValueTask<UserId> RequestedUserAsync(HttpContext context) =>
+        DirectoryUsers.RequestedUserAsync(context, callers, host.Presence, fromEnd: 1);
 }

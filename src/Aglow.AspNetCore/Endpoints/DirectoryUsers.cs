@@ -21,12 +21,12 @@ internal static class DirectoryUsers
     /// <summary>
     /// The user in the path, with <paramref name="fromEnd"/> segments behind it. Refuses a caller who may not speak for them.
     /// </summary>
-    public static async ValueTask<UserId> AskedAsync(HttpContext context, Callers callers, PresenceService presence, int fromEnd)
+    public static async ValueTask<UserId> RequestedUserAsync(HttpContext context, Callers callers, PresenceService presence, int fromEnd)
     {
-        var asked = Asked.User(context, fromEnd);
-        await callers.RequireAsync(context, asked, Scopes.Users);
+        var requested = RequestParameters.User(context, fromEnd);
+        await callers.RequireAsync(context, requested, Scopes.Users);
         Require(presence);
-        return asked;
+        return requested;
     }
 
     /// <summary>The index of a user; a user without one gets it, and the caller pays. No other code of a call registers users.</summary>
@@ -72,11 +72,11 @@ internal static class DirectoryUsers
     /// </summary>
     public static async ValueTask ResolveAsync(HttpContext context, PresenceService presence, Gate gate, UserBatch users, bool register)
     {
-        await presence.FindAskedAsync(users);
+        await presence.FindRequestedAsync(users);
         if (!register || users.UnknownCount == 0)
             return;
         gate.ChargeRegistrations(context, users.UnknownCount);
-        await presence.RegisterAskedAsync(users);
+        await presence.RegisterRequestedAsync(users);
     }
 
     /// <summary>The users of a list who have an index. The others are in no list, so nothing needs to be removed for them.</summary>
@@ -86,7 +86,7 @@ internal static class DirectoryUsers
     public static async ValueTask ReadListAsync(HttpContext context, PresenceService presence, UserBatch users)
     {
         await RequestBodies.ReadAsync(
-            context, "{\"user_ids\": [X, …]}", json => UsersBody.Read(json, UsersForm.List, presence.AskedKeys, users));
+            context, "{\"user_ids\": [X, …]}", json => UsersBody.Read(json, UsersForm.List, presence.RequestedKeys, users));
         Gate.Of(context)?.Charge(context, Cost.Users(users.Count));
     }
 

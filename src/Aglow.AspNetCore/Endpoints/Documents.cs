@@ -56,9 +56,9 @@ internal sealed record UserDocument(
         ChangeWords.Of(presence.Status),
         Pulse.ToUnix(presence.LastSeen),
         Words.Of(presence.About),
-        Text: presence.Said?.Text,
-        Emoji: presence.Said?.Emoji,
-        Until: Pulse.ToUnix(presence.Said?.Until ?? 0),
+        Text: presence.Details?.Text,
+        Emoji: presence.Details?.Emoji,
+        Until: Pulse.ToUnix(presence.Details?.Until ?? 0),
         Devices: Words.Of(presence.Devices),
         ActiveAt: Pulse.ToUnix(presence.ActiveAt));
 }

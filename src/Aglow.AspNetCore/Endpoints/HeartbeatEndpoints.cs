@@ -139,16 +139,16 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Gat
             default:
                 using (var users = new UserBatch())
                 {
-                    var said = await ReadUsersAsync(context, users);
+                    var fields = await ReadUsersAsync(context, users);
                     await callers.RequireAsync(context, users, Scopes.Heartbeat);
                     await DirectoryUsers.RegisterAsync(context, presence, gate, users);
                     RequireKnown(users);
                     // in a list, a disabled user must not fail the others: the answer names them
                     if (users.Count == 1)
                         Callers.RequireLive(presence.Accounts.Of(users.Numbers.Span[0]), caller: null);
-                    var heartbeat = said.Device is { } heard
-                        ? presence.HeartbeatAsync(users.Numbers.Span[0], heard, said.Active)
-                        : presence.HeartbeatAsync(users.Numbers, said.Active);
+                    var heartbeat = fields.Device is { } device
+                        ? presence.HeartbeatAsync(users.Numbers.Span[0], device, fields.Active)
+                        : presence.HeartbeatAsync(users.Numbers, fields.Active);
                     Require(await heartbeat, users.Count == 1 ? Problems.Shown(users, 0) : "with one of these numbers");
                     await AcceptedAsync(context, users);
                 }
@@ -205,17 +205,17 @@ internal sealed class HeartbeatEndpoints(PresenceHost host, Callers callers, Gat
         await Answers.Ready(context, PresenceJson.Success);
     }
 
-    private async ValueTask<SaidOfUsers> ReadUsersAsync(HttpContext context, UserBatch users)
+    private async ValueTask<UsersBodyFields> ReadUsersAsync(HttpContext context, UserBatch users)
     {
         using var body = await RequestBodies.ReadJsonAsync(context);
-        var said = UsersBody.Read(body.Written.Span, UsersForm.OneOrList, host.Presence.KnownKeys, users);
+        var fields = UsersBody.Read(body.Written.Span, UsersForm.OneOrList, host.Presence.KnownKeys, users);
         gate.Charge(context, Cost.Users(users.Count));
         // without an authenticated caller, an empty object names nobody
-        if (said is { IsOfCaller: true, Active: false, Device: null } && callers.Of(context) is null)
+        if (fields is { IsOfCaller: true, Active: false, Device: null } && callers.Of(context) is null)
             throw UsersBody.Expected(UsersForm.OneOrList);
-        if (said.IsOfCaller)
+        if (fields.IsOfCaller)
             users.TryAdd(Encoding.UTF8.GetBytes(callers.Require(context).ToString()), host.Presence.KnownKeys);
-        return said;
+        return fields;
     }
 
     private async Task AcceptedAsync(HttpContext context, UserBatch users)

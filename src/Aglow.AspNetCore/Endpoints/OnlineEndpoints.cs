@@ -33,17 +33,17 @@ internal sealed class OnlineEndpoints(PresenceHost host, Callers callers, Gate g
 
     private async Task ListAsync(HttpContext context)
     {
-        var definition = Asked.Definition(context, host.Presence.Definitions);
-        var limit = Asked.Limit(context, Limits.ListedUsers, Limits.OnlineUsersDefault);
+        var definition = RequestParameters.Definition(context, host.Presence.Definitions);
+        var limit = RequestParameters.Limit(context, Limits.ListedUsers, Limits.OnlineUsersDefault);
         var view = await callers.ViewAsync(context);
-        var page = await Asked.PageAsync(context, cursor => view.ListOnlineAsync(definition, limit, cursor));
+        var page = await RequestParameters.PageAsync(context, cursor => view.ListOnlineAsync(definition, limit, cursor));
         var users = await DirectoryUsers.NameAsync(host.Presence, [.. page.Users]);
         await Answers.JsonAsync(context, new OnlineDocument(users, page.Next), Documents.Sent.OnlineDocument);
     }
 
     private async Task CountAsync(HttpContext context)
     {
-        var (online, asOf) = await host.Presence.CountAsync(Asked.Definition(context, host.Presence.Definitions));
+        var (online, asOf) = await host.Presence.CountAsync(RequestParameters.Definition(context, host.Presence.Definitions));
         await Answers.JsonAsync(context, new OnlineCountDocument(online, asOf), Documents.Sent.OnlineCountDocument);
     }
 }

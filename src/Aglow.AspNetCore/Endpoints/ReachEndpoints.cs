@@ -37,7 +37,7 @@ internal sealed class ReachEndpoints(PresenceHost host, Callers callers, Gate ga
         var view = await callers.ViewAsync(context);
         using var users = new UserBatch(1024);
         await DirectoryUsers.ReadListAsync(context, host.Presence, users);
-        await host.Presence.FindAskedAsync(users);
+        await host.Presence.FindRequestedAsync(users);
         var statuses = new Presence[users.Count];
         await view.ReadAsync(users.Numbers, host.Presence.Definitions.Default, statuses);
         var (claims, now) = (host.Presence.Claims, host.Presence.Clock.Now);

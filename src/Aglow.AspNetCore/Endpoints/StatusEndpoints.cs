@@ -52,9 +52,9 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Gate g
 
     private async Task StatusAsync(HttpContext context)
     {
-        var user = Asked.User(context);
-        var definition = Asked.Definition(context, host.Presence.Definitions);
-        var number = await host.Presence.FindAskedAsync(user);
+        var user = RequestParameters.User(context);
+        var definition = RequestParameters.Definition(context, host.Presence.Definitions);
+        var number = await host.Presence.FindRequestedAsync(user);
         var status = await (await callers.ViewAsync(context)).StatusAsync(number, definition);
         using var answer = new AnswerBuffer(512);
         PresenceJson.WriteRecord(answer, number, user.Key is { } key ? Encoding.UTF8.GetBytes(key) : default, status);
@@ -63,10 +63,10 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Gate g
 
     private async Task StatusesByIdAsync(HttpContext context)
     {
-        var ids = Asked.Ids(context);
-        var definition = Asked.Definition(context, host.Presence.Definitions);
+        var ids = RequestParameters.Ids(context);
+        var definition = RequestParameters.Definition(context, host.Presence.Definitions);
         using var users = new UserBatch(ids.Count);
-        DirectoryUsers.AddNamed(users, ids, "ids", host.Presence.AskedKeys);
+        DirectoryUsers.AddNamed(users, ids, "ids", host.Presence.RequestedKeys);
         using var statuses = await ReadAsync(context, users, definition);
         using var answer = new AnswerBuffer(ids.Count * 128);
         WriteById(answer, ids, users, statuses.Span);
@@ -75,7 +75,7 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Gate g
 
     private async Task BatchAsync(HttpContext context)
     {
-        var definition = Asked.Definition(context, host.Presence.Definitions);
+        var definition = RequestParameters.Definition(context, host.Presence.Definitions);
         switch (RequestBodies.Kind(context, packed: true))
         {
             case BodyKind.Packed:
@@ -101,7 +101,7 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Gate g
     {
         using var users = new UserBatch(1024);
         using (var body = await RequestBodies.ReadJsonAsync(context))
-            UsersBody.Read(body.Written.Span, UsersForm.ListOfObjectsOrList, host.Presence.AskedKeys, users);
+            UsersBody.Read(body.Written.Span, UsersForm.ListOfObjectsOrList, host.Presence.RequestedKeys, users);
         using var statuses = await ReadAsync(context, users, definition);
         answer.Reserve((users.Count * 88) + 64);
         PresenceJson.WriteRecords(answer, users, statuses.Span);
@@ -128,10 +128,10 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Gate g
 
     private async Task ExplainAsync(HttpContext context)
     {
-        var user = Asked.User(context, fromEnd: 1);
+        var user = RequestParameters.User(context, fromEnd: 1);
         await callers.RequireBackendAsync(context, Scopes.Operate);
-        var definition = Asked.Definition(context, host.Presence.Definitions);
-        var why = await host.Presence.ExplainAsync(await host.Presence.FindAskedAsync(user), definition);
+        var definition = RequestParameters.Definition(context, host.Presence.Definitions);
+        var why = await host.Presence.ExplainAsync(await host.Presence.FindRequestedAsync(user), definition);
         var document = new ExplanationDocument(
             UserJson.Of(user),
             why.Presence.IsOnline,
@@ -142,13 +142,13 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Gate g
             host.Options.LeaseSeconds,
             why.LastHeartbeatAt,
             why.LastHeartbeatAgeSeconds,
-            why.SaidGoodbye,
+            why.HasLeft,
             why.LastActivityAt,
             Claim.NameOf(why.Claim.Status),
             why.Claim.Claim?.Source,
-            why.Presence.Said?.Text,
-            why.Presence.Said?.Emoji,
-            Pulse.ToUnix(why.Presence.Said?.Until ?? 0),
+            why.Presence.Details?.Text,
+            why.Presence.Details?.Emoji,
+            Pulse.ToUnix(why.Presence.Details?.Until ?? 0),
             why.BelievedOnline,
             why.StallGuardInForce,
             why.CountedAgainst,
@@ -162,7 +162,7 @@ internal sealed class StatusEndpoints(PresenceHost host, Callers callers, Gate g
     {
         gate.Charge(context, Cost.Users(users.Count));
         var view = await callers.ViewAsync(context);
-        await host.Presence.FindAskedAsync(users);
+        await host.Presence.FindRequestedAsync(users);
         var statuses = new StatusBatch(users.Count);
         try
         {

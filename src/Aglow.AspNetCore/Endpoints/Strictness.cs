@@ -17,7 +17,7 @@ internal static class Strictness
         return context =>
         {
             var query = context.Request.QueryString;
-            if (!query.HasValue || Asked.Unknown(query.Value!, known) is not { } problem)
+            if (!query.HasValue || RequestParameters.Unknown(query.Value!, known) is not { } problem)
                 return handle(context);
             return call.AnswerAsync(problems, context, problem);
         };

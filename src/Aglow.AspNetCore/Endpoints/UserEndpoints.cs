@@ -125,31 +125,31 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
 
     private async Task ReplaceAsync(HttpContext context)
     {
-        var asked = await AskedAsync(context);
+        var requested = await RequestedUserAsync(context);
         var profile = await ReadProfileAsync(context, withId: false);
         if (profile.UserName is not { } name)
             throw Problems.Malformed($"user_name is missing. Send {ProfileReader.One}.");
-        var user = await RegisterAsync(context, asked);
+        var user = await RegisterAsync(context, requested);
         var result = await host.Presence.WriteProfilesAsync([new(user, name, profile.DisplayName)], create: false);
-        Refuse(result, asked, name);
-        await AnswerAsync(context, asked, user, result.Created > 0 ? StatusCodes.Status201Created : StatusCodes.Status200OK);
+        Refuse(result, requested, name);
+        await AnswerAsync(context, requested, user, result.Created > 0 ? StatusCodes.Status201Created : StatusCodes.Status200OK);
     }
 
     private async Task PatchAsync(HttpContext context)
     {
-        var asked = await AskedAsync(context);
+        var requested = await RequestedUserAsync(context);
         var profile = await ReadProfileAsync(context, withId: false);
         if (profile.Given == ProfileParts.None)
         {
             throw Problems.Malformed(
                 $"Neither user_name nor display_name is given. Send {ProfileReader.One}, or null to remove a name.");
         }
-        var user = await RegisterAsync(context, asked);
+        var user = await RegisterAsync(context, requested);
         Refuse(
             await host.Presence.WriteProfilesAsync([new(user, profile.UserName, profile.DisplayName, profile.Given)], create: false),
-            asked,
+            requested,
             profile.UserName ?? "");
-        await AnswerAsync(context, asked, user, StatusCodes.Status200OK);
+        await AnswerAsync(context, requested, user, StatusCodes.Status200OK);
     }
 
     private async Task ImportAsync(HttpContext context)
@@ -183,28 +183,28 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
 
     private async Task RevokeAsync(HttpContext context)
     {
-        var asked = await AskedAsync(context, fromEnd: 1);
-        await host.Presence.RevokeAsync(await RegisterAsync(context, asked));
+        var requested = await RequestedUserAsync(context, fromEnd: 1);
+        await host.Presence.RevokeAsync(await RegisterAsync(context, requested));
         context.Response.StatusCode = StatusCodes.Status204NoContent;
     }
 
     private async Task SetAccessAsync(HttpContext context)
     {
-        var asked = Asked.User(context, fromEnd: 1);
+        var requested = RequestParameters.User(context, fromEnd: 1);
         await callers.RequireBackendAsync(context, Scopes.Users);
         var disabled = await RequestBodies.ReadAsync(
             context, AccessExample, static json => MemberReader.ReadFlag(json, AccessExample, JsonNames.Disabled));
-        await host.Presence.SetDisabledAsync(await RegisterAsync(context, asked), disabled);
-        await Answers.JsonAsync(context, new AccessDocument(UserJson.Of(asked), disabled), Documents.Sent.AccessDocument);
+        await host.Presence.SetDisabledAsync(await RegisterAsync(context, requested), disabled);
+        await Answers.JsonAsync(context, new AccessDocument(UserJson.Of(requested), disabled), Documents.Sent.AccessDocument);
     }
 
     private async Task SearchAsync(HttpContext context)
     {
-        if (Asked.Text(context, Routes.UserParameter) is not null)
+        if (RequestParameters.Text(context, Routes.UserParameter) is not null)
         {
             foreach (var other in new[] { Routes.SearchQuery, Routes.LimitQuery, Routes.CursorQuery })
             {
-                if (Asked.Text(context, other) is not null)
+                if (RequestParameters.Text(context, other) is not null)
                     throw Problems.Malformed($"user and {other} are both given: send user for one user, or {other} for a search.");
             }
 
@@ -213,13 +213,13 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
         }
 
         gate.Charge(context, Cost.Search - Cost.Call);
-        var query = Asked.Text(context, Routes.SearchQuery) ?? "";
+        var query = RequestParameters.Text(context, Routes.SearchQuery) ?? "";
         if (Encoding.UTF8.GetByteCount(query) > Limits.SearchBytes)
             throw Problems.Malformed($"q is longer than {Limits.SearchBytes} bytes: send part of a name.");
         if (new StringInfo(query).LengthInTextElements > Limits.SearchCharacters)
             throw Problems.Malformed($"q is longer than {Limits.SearchCharacters} characters: send part of a name.");
-        var limit = Asked.Limit(context, Limits.SearchedUsers, Limits.SearchedUsersDefault);
-        var page = await Asked.PageAsync(context, cursor => host.Presence.SearchUsersAsync(query, limit, cursor));
+        var limit = RequestParameters.Limit(context, Limits.SearchedUsers, Limits.SearchedUsersDefault);
+        var page = await RequestParameters.PageAsync(context, cursor => host.Presence.SearchUsersAsync(query, limit, cursor));
         var indexes = page.Users.Select(static u => u.User).ToArray();
         var statuses = new Presence[indexes.Length];
         await (await callers.ViewAsync(context)).ReadAsync(indexes, host.Presence.Definitions.Default, statuses);
@@ -231,21 +231,21 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
 
     private async Task FindAsync(HttpContext context)
     {
-        var asked = Asked.User(context);
+        var requested = RequestParameters.User(context);
         DirectoryUsers.Require(host.Presence);
-        var ofOneself = callers.Of(context) == asked;
-        var user = ofOneself ? await host.Presence.FindAsync(asked) : await host.Presence.FindAskedAsync(asked);
+        var ofOneself = callers.Of(context) == requested;
+        var user = ofOneself ? await host.Presence.FindAsync(requested) : await host.Presence.FindRequestedAsync(requested);
         if (!await host.Presence.IsKnownAsync(user, ofOneself))
-            throw Problems.NoSuchUser(asked);
-        await AnswerAsync(context, asked, user, StatusCodes.Status200OK);
+            throw Problems.NoSuchUser(requested);
+        await AnswerAsync(context, requested, user, StatusCodes.Status200OK);
     }
 
-    private async Task AnswerAsync(HttpContext context, UserId asked, uint user, int status, UserJson? asCame = null)
+    private async Task AnswerAsync(HttpContext context, UserId requested, uint user, int status, UserJson? asCame = null)
     {
-        var profile = await host.Presence.FindProfileAsync(user, ofOneself: callers.Of(context) == asked);
+        var profile = await host.Presence.FindProfileAsync(user, ofOneself: callers.Of(context) == requested);
         var presence = await (await callers.ViewAsync(context)).StatusAsync(user);
-        var seesAll = await callers.MaySeeAllOfAsync(context, asked);
-        var document = UserDocument.Of(asCame ?? UserJson.Of(asked), profile, presence) with
+        var seesAll = await callers.MaySeeAllOfAsync(context, requested);
+        var document = UserDocument.Of(asCame ?? UserJson.Of(requested), profile, presence) with
         {
             Manual = seesAll ? Claim.NameOf(host.Presence.Claims.ChosenBy(user, host.Presence.Clock.Now)) : null,
             Disabled = seesAll && host.Presence.Accounts.IsDisabled(user) ? true : null,
@@ -255,32 +255,32 @@ internal sealed class UserEndpoints(PresenceHost host, Callers callers, Gate gat
 
     private async Task DeleteAsync(HttpContext context)
     {
-        var asked = await AskedAsync(context);
-        if (!await host.Presence.DeleteUserAsync(asked))
-            throw Problems.NoSuchUser(asked);
+        var requested = await RequestedUserAsync(context);
+        if (!await host.Presence.DeleteUserAsync(requested))
+            throw Problems.NoSuchUser(requested);
         context.Response.StatusCode = StatusCodes.Status204NoContent;
     }
 
     private async Task SubscriptionsAsync(HttpContext context)
     {
-        var follower = await host.Presence.FindAsync(await AskedAsync(context, fromEnd: 1));
+        var follower = await host.Presence.FindAsync(await RequestedUserAsync(context, fromEnd: 1));
         await DirectoryUsers.SendListAsync(context, host.Presence, await host.Presence.SubscriptionsAsync(follower));
     }
 
     private async Task FollowAsync(HttpContext context, bool follow)
     {
-        var asked = await AskedAsync(context, fromEnd: 1);
+        var requested = await RequestedUserAsync(context, fromEnd: 1);
         using var users = new UserBatch();
         await DirectoryUsers.ReadListAsync(context, host.Presence, users);
-        var follower = await RegisterAsync(context, asked);
+        var follower = await RegisterAsync(context, requested);
         await DirectoryUsers.ResolveAsync(context, host.Presence, gate, users, register: follow);
         var followed = await host.Presence.FollowAsync(follower, DirectoryUsers.Known(users), follow)
             ?? throw Problems.ListFull(host.Options.SubscriptionLimit);
         await DirectoryUsers.SendListAsync(context, host.Presence, followed);
     }
 
-    private ValueTask<UserId> AskedAsync(HttpContext context, int fromEnd = 0) =>
-        DirectoryUsers.AskedAsync(context, callers, host.Presence, fromEnd);
+    private ValueTask<UserId> RequestedUserAsync(HttpContext context, int fromEnd = 0) =>
+        DirectoryUsers.RequestedUserAsync(context, callers, host.Presence, fromEnd);
 
     private async ValueTask<uint> RegisterAsync(HttpContext context, UserId user)
     {

@@ -57,13 +57,13 @@ internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, Ga
 
     private async Task ReadAsync(HttpContext context)
     {
-        var (asked, number) = await RequireAsync(context);
-        await SendAsync(context, asked, host.Presence.Visibilities.Of(number));
+        var (requested, number) = await RequireAsync(context);
+        await SendAsync(context, requested, host.Presence.Visibilities.Of(number));
     }
 
     private async Task SetAsync(HttpContext context)
     {
-        var (asked, number) = await RequireAsync(context);
+        var (requested, number) = await RequireAsync(context);
         var words = await RequestBodies.ReadAsync(
             context, Example, static json => MemberReader.ReadText(json, Example, JsonNames.Online, JsonNames.LastSeen));
         if (words is [null, null])
@@ -72,7 +72,7 @@ internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, Ga
             number,
             (OnlineVisibility?)Find(words[0], OnlineWords, JsonNames.Online),
             (LastSeenVisibility?)Find(words[1], LastSeenWords, JsonNames.LastSeen));
-        await SendAsync(context, asked, shows);
+        await SendAsync(context, requested, shows);
     }
 
     private async Task ListAsync(HttpContext context, Relation relation)
@@ -84,10 +84,10 @@ internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, Ga
     private async Task WaitingAsync(HttpContext context)
     {
         var (_, number) = await RequireAsync(context);
-        var limit = Asked.Limit(context, Limits.ListedUsers, Limits.WaitingUsersDefault);
+        var limit = RequestParameters.Limit(context, Limits.ListedUsers, Limits.WaitingUsersDefault);
         var list = $"/waiting\n{number}";
-        var from = Asked.Cursor(context) is { } cursor
-            ? uint.Parse(host.Presence.Cursors.Open(cursor, list) ?? throw Asked.ForeignCursor(), CultureInfo.InvariantCulture)
+        var from = RequestParameters.Cursor(context) is { } cursor
+            ? uint.Parse(host.Presence.Cursors.Open(cursor, list) ?? throw RequestParameters.ForeignCursor(), CultureInfo.InvariantCulture)
             : 0;
         var (waiting, next) = await host.Presence.WaitingAsync(number, from, limit);
         await Answers.JsonAsync(
@@ -109,19 +109,19 @@ internal sealed class VisibilityEndpoints(PresenceHost host, Callers callers, Ga
         await DirectoryUsers.SendListAsync(context, host.Presence, related);
     }
 
-    private async ValueTask<(UserId Asked, uint Number)> RequireAsync(HttpContext context)
+    private async ValueTask<(UserId Requested, uint Number)> RequireAsync(HttpContext context)
     {
-        var asked = Asked.User(context, fromEnd: 1);
-        await callers.RequireAsync(context, asked, Scopes.Users);
+        var requested = RequestParameters.User(context, fromEnd: 1);
+        await callers.RequireAsync(context, requested, Scopes.Users);
         if (!host.Presence.HasDirectory)
             throw new NotInThisDeploymentException(
                 "This deployment has no user directory, so it stores no visibility: everyone sees everyone.");
-        return (asked, await DirectoryUsers.RegisterAsync(context, host.Presence, gate, asked));
+        return (requested, await DirectoryUsers.RegisterAsync(context, host.Presence, gate, requested));
     }
 
-    private static Task SendAsync(HttpContext context, UserId asked, Visibility shows) => Answers.JsonAsync(
+    private static Task SendAsync(HttpContext context, UserId requested, Visibility shows) => Answers.JsonAsync(
         context,
-        new VisibilityDocument(UserJson.Of(asked), OnlineWords[(int)shows.Online], LastSeenWords[(int)shows.LastSeen]),
+        new VisibilityDocument(UserJson.Of(requested), OnlineWords[(int)shows.Online], LastSeenWords[(int)shows.LastSeen]),
         Documents.Sent.VisibilityDocument);
 
     private static int? Find(string? word, string[] words, string member)

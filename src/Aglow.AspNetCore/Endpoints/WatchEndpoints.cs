@@ -72,17 +72,17 @@ internal sealed class WatchEndpoints(PresenceHost host, Callers callers, Gate ga
 
     private async Task WatchAsync(HttpContext context)
     {
-        var definition = Asked.Definition(context, host.Presence.Definitions);
+        var definition = RequestParameters.Definition(context, host.Presence.Definitions);
         var viewer = await callers.ViewerAsync(context);
-        var ids = Asked.Ids(context, Routes.WatchedQuery, WatchHub.MaxWatches);
+        var ids = RequestParameters.Ids(context, Routes.WatchedQuery, WatchHub.MaxWatches);
         gate.Charge(context, Cost.Users(ids.Count));
         var caller = Callers.Current(context);
         var users = new UserBatch(ids.Count);
         long bytes;
         try
         {
-            DirectoryUsers.AddNamed(users, ids, Routes.WatchedQuery, host.Presence.AskedKeys);
-            await host.Presence.FindAskedAsync(users);
+            DirectoryUsers.AddNamed(users, ids, Routes.WatchedQuery, host.Presence.RequestedKeys);
+            await host.Presence.FindRequestedAsync(users);
             bytes = WatchHub.BytesOf(users) + TargetBytesOf(context);
             gate.Holdings.EnterStream(caller, bytes);
         }

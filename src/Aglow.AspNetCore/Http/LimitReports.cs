@@ -44,15 +44,15 @@ internal sealed class LimitReports(ILoggerFactory logs, TimeProvider time)
         if (!_kinds.TryGetValue(name, out var kind))
             return;
         var count = Interlocked.Increment(ref kind.Count);
-        if (kind.SaidAt is { } last && time.GetElapsedTime(last) < TimeSpan.FromMinutes(1))
+        if (kind.LoggedAt is { } last && time.GetElapsedTime(last) < TimeSpan.FromMinutes(1))
             return;
         lock (kind)
         {
-            if (kind.SaidAt is { } said && time.GetElapsedTime(said) < TimeSpan.FromMinutes(1))
+            if (kind.LoggedAt is { } logged && time.GetElapsedTime(logged) < TimeSpan.FromMinutes(1))
                 return;
             HttpLog.LimitRefused(
-                _log, name, count - kind.SaidCount, (from as IPEndPoint)?.Address.ToString() ?? "an unknown address", detail);
-            (kind.SaidAt, kind.SaidCount) = (time.GetTimestamp(), count);
+                _log, name, count - kind.LoggedCount, (from as IPEndPoint)?.Address.ToString() ?? "an unknown address", detail);
+            (kind.LoggedAt, kind.LoggedCount) = (time.GetTimestamp(), count);
         }
     }
 
@@ -60,8 +60,8 @@ internal sealed class LimitReports(ILoggerFactory logs, TimeProvider time)
     {
         public long Count;
 
-        public long? SaidAt { get; set; }
+        public long? LoggedAt { get; set; }
 
-        public long SaidCount { get; set; }
+        public long LoggedCount { get; set; }
     }
 }

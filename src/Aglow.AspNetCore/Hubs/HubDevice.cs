@@ -11,7 +11,8 @@ namespace Aglow.AspNetCore.Hubs;
 /// <remarks>
 /// It is a connection of the <see cref="WatchHub"/>, so that one timer serves these connections and all sockets. Each tick checks that the
 /// application's sign-in behind the connection is still valid. The watch hub sends it nothing: SignalR pings its connections itself, and
-/// closes them when the server stops. Threading: the watch hub's loop; <see cref="Hear"/> and <see cref="CloseAsync"/> from any thread.
+/// closes them when the server stops. Threading: the watch hub's loop; <see cref="OnReceived"/> and <see cref="CloseAsync"/> from any
+/// thread.
 /// </remarks>
 internal sealed class HubDevice(Arrival arrival, HubCallerContext context, SocketHost host)
     : WatchConnection(arrival.User), IDeviceConnection
@@ -30,7 +31,7 @@ internal sealed class HubDevice(Arrival arrival, HubCallerContext context, Socke
     private TimeSpan? Left => arrival.Client.Session?.Left();
 
     /// <summary>Writes a heartbeat because something arrived from the client; see <see cref="SocketHost.EvidenceAsync"/>.</summary>
-    public void Hear(bool byPerson)
+    public void OnReceived(bool byPerson)
     {
         if (!_isEnded)
             _ = host.EvidenceAsync(User, Device, byPerson, ref _lastEvidence).AsTask();
@@ -66,7 +67,7 @@ internal sealed class HubDevice(Arrival arrival, HubCallerContext context, Socke
         if (Left == TimeSpan.Zero)
             EndWithSession();
         else if (_isKeptAlive)
-            Hear(byPerson: false);
+            OnReceived(byPerson: false);
         return !_isEnded;
     }
 

@@ -44,7 +44,7 @@ internal sealed class HubLink(HubCallerContext context, UserId who, Client clien
     }
 
     /// <summary>Notes that the client called a method of the hub, which counts as an action of the person.</summary>
-    public void HearCall() => _device?.Hear(byPerson: true);
+    public void OnHubCall() => _device?.OnReceived(byPerson: true);
 
     /// <summary>Ends the device after the connection has ended. Only the first call has an effect.</summary>
     public ValueTask EndAsync(bool leaves)
@@ -57,7 +57,7 @@ internal sealed class HubLink(HubCallerContext context, UserId who, Client clien
     {
         if (!_transport.Input.TryRead(out result))
             return false;
-        Hear(result);
+        OnRead(result);
         return true;
     }
 
@@ -65,7 +65,7 @@ internal sealed class HubLink(HubCallerContext context, UserId who, Client clien
     public override async ValueTask<ReadResult> ReadAsync(CancellationToken cancellationToken = default)
     {
         var result = await _transport.Input.ReadAsync(cancellationToken);
-        Hear(result);
+        OnRead(result);
         return result;
     }
 
@@ -82,12 +82,12 @@ internal sealed class HubLink(HubCallerContext context, UserId who, Client clien
         _ = EndAsync(leaves: false).AsTask();
     }
 
-    private void Hear(ReadResult result)
+    private void OnRead(ReadResult result)
     {
         if (result.Buffer.IsEmpty || result.IsCanceled)
             return;
         if (Volatile.Read(ref _device) is { } device)
-            device.Hear(byPerson: false);
+            device.OnReceived(byPerson: false);
         else if (!_isOver && Interlocked.Exchange(ref _isArriving, 1) == 0)
             _ = ArriveLateAsync();
     }

@@ -42,7 +42,7 @@ internal sealed class HubPresence(PresenceHost host, Callers callers, HubPresenc
 
     public ValueTask<object?> InvokeMethodAsync(HubInvocationContext invocationContext, Func<HubInvocationContext, ValueTask<object?>> next)
     {
-        invocationContext.Context.Features.Get<HubLink>()?.HearCall();
+        invocationContext.Context.Features.Get<HubLink>()?.OnHubCall();
         return next(invocationContext);
     }
 
@@ -86,7 +86,8 @@ internal sealed class HubPresence(PresenceHost host, Callers callers, HubPresenc
     {
         if (request is null)
             return new Client(Caller: null, Address: null, Device.Unnamed());
-        var device = DeviceNames.DeviceOf(Asked.Text(request, Routes.DeviceIdQuery), Asked.Text(request, Routes.DeviceKindQuery));
+        var device = DeviceNames.DeviceOf(
+            RequestParameters.Text(request, Routes.DeviceIdQuery), RequestParameters.Text(request, Routes.DeviceKindQuery));
         return new Client(Caller: null, request.Connection.RemoteIpAddress, device ?? Device.Unnamed(), callers.SessionOf(request));
     }
 }

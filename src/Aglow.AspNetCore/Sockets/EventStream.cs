@@ -30,7 +30,7 @@ internal sealed class EventStream(PipeWriter output, SocketHost host, uint viewe
 
     private readonly TaskCompletionSource _released = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private bool _saidRetry;
+    private bool _wasRetryWritten;
 
     protected override TimeSpan TickInterval => SoonerOf(CommentInterval, Left);
 
@@ -80,7 +80,7 @@ internal sealed class EventStream(PipeWriter output, SocketHost host, uint viewe
             return true;
         if (json.StartsWith(Reconnect))
         {
-            SayRetry(
+            WriteRetry(
                 Utf8Parser.TryParse(json[Reconnect.Length..], out int milliseconds, out _)
                     ? milliseconds
                     : Random.Shared.Next(MostRetryMilliseconds));
@@ -126,9 +126,9 @@ internal sealed class EventStream(PipeWriter output, SocketHost host, uint viewe
 
     protected override void End(int code)
     {
-        if (!_saidRetry && !IsFull)
+        if (!_wasRetryWritten && !IsFull)
         {
-            SayRetry(Random.Shared.Next(MostRetryMilliseconds));
+            WriteRetry(Random.Shared.Next(MostRetryMilliseconds));
             Flush();
         }
 
@@ -140,9 +140,9 @@ internal sealed class EventStream(PipeWriter output, SocketHost host, uint viewe
     private static ReadOnlySpan<byte> Reconnect => "{\"type\":\"reconnect\",\"after_ms\":"u8;
 
     // A browser waits this long before it reconnects.
-    private void SayRetry(int milliseconds)
+    private void WriteRetry(int milliseconds)
     {
-        _saidRetry = true;
+        _wasRetryWritten = true;
         output.Put("retry: "u8);
         output.Advance(PresenceRecord.WriteNumber(output.GetSpan(PresenceRecord.MaxNumberBytes), (uint)milliseconds));
         output.Put("\n\n"u8);

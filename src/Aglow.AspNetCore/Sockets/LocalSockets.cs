@@ -110,7 +110,7 @@ internal sealed class LocalSockets
     public IReadOnlyList<WatchConnection> Of(uint user) => _open.TryGetValue(user, out var all) ? all : [];
 
     /// <summary>Notes that these users left on all devices.</summary>
-    public void HearLeft(ReadOnlySpan<uint> users)
+    public void NoteLeave(ReadOnlySpan<uint> users)
     {
         if (_counts.IsEmpty)
             return;
@@ -122,7 +122,7 @@ internal sealed class LocalSockets
     }
 
     /// <summary>Notes that a device left by a call, which its connection on this node may not have noticed.</summary>
-    public void HearLeft(uint user, Device device)
+    public void NoteLeave(uint user, Device device)
     {
         if (!Has(user, device))
             return;

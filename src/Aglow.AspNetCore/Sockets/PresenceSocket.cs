@@ -46,8 +46,7 @@ internal sealed class PresenceSocket : WatchConnection, IDeviceConnection
     private bool _ended;
     private volatile bool _isIgnored;
     private bool _peerClosed;
-    private bool _saidGoodbye;
-    private bool _wasToldOfFlood;
+    private bool _wasFloodReported;
 
     public PresenceSocket(PipeReader input, SocketOutput output, uint user, SocketHost host, Client client)
         : base(user)
@@ -64,7 +63,7 @@ internal sealed class PresenceSocket : WatchConnection, IDeviceConnection
     public Device Device => _client.Device;
 
     /// <summary>Whether its device has sent a leave message.</summary>
-    public bool IsLeaving => _saidGoodbye;
+    public bool IsLeaving { get; private set; }
 
     /// <summary>Whether it has not answered the last ping.</summary>
     public bool IsSilent => Volatile.Read(ref _unanswered) > 0;
@@ -91,7 +90,7 @@ internal sealed class PresenceSocket : WatchConnection, IDeviceConnection
         }
         finally
         {
-            if (!_saidGoodbye)
+            if (!IsLeaving)
                 _host.Sockets.Exit(User);
             _message.Drop(_host.Memory);
             // once the hub has released this connection it sends nothing more, so the transport may be closed
@@ -328,7 +327,7 @@ internal sealed class PresenceSocket : WatchConnection, IDeviceConnection
     /// </summary>
     internal ValueTask<bool> LeaveAsync()
     {
-        _saidGoodbye = true;
+        IsLeaving = true;
         return _host.LeaveAsync(User, Device);
     }
 
@@ -349,17 +348,17 @@ internal sealed class PresenceSocket : WatchConnection, IDeviceConnection
     {
         var now = _host.Presence.Clock.Uptime;
         if (now != _messagesSecond)
-            (_messagesSecond, _messagesInSecond, _wasToldOfFlood) = (now, 0, false);
+            (_messagesSecond, _messagesInSecond, _wasFloodReported) = (now, 0, false);
         if (++_messagesInSecond <= _host.MaxMessagesPerSecond)
             return false;
-        if (!_wasToldOfFlood)
+        if (!_wasFloodReported)
         {
             var flood = Problems.TooManyMessages(_host.MaxMessagesPerSecond);
             _host.Gate?.Note(flood, Address);
             _host.Hub.Reply(this, SocketMessages.Error(flood));
         }
 
-        return _wasToldOfFlood = true;
+        return _wasFloodReported = true;
     }
 
     private static int CloseCode(SocketFrame frame)

@@ -15,7 +15,7 @@ internal readonly record struct SocketHello(UserId? User, string? Token, Device?
     /// <exception cref="ProblemException">A parameter is wrong (400); the problem names it.</exception>
     public static SocketHello Read(string query)
     {
-        if (Asked.Unknown(query, Known) is { } unknown)
+        if (RequestParameters.Unknown(query, Known) is { } unknown)
             throw unknown;
         var token = Text(Routes.TokenQuery);
         return new SocketHello(
@@ -23,7 +23,7 @@ internal readonly record struct SocketHello(UserId? User, string? Token, Device?
             token is "" ? null : token,
             DeviceNames.DeviceOf(Text(Routes.DeviceIdQuery), Text(Routes.DeviceKindQuery)));
 
-        string? Text(string name) => Asked.Text(query, name, "query");
+        string? Text(string name) => RequestParameters.Text(query, name, "query");
     }
 
     private static UserId? UserOf(string? text)

@@ -38,14 +38,14 @@ internal sealed class SocketHost
         presence.Bus.Subscribe((kind, users) =>
         {
             if (kind == TransitionKind.LeftEverywhere)
-                Sockets.HearLeft(users);
+                Sockets.NoteLeave(users);
             else if (kind is TransitionKind.Left or TransitionKind.DeviceLeft)
                 Contradict(users);
             else if (kind == TransitionKind.Disconnected)
                 EndAll(users);
         });
-        presence.DeviceLeaves += Sockets.HearLeft;
-        presence.Accounts.Changed += HearAccount;
+        presence.DeviceLeaves += Sockets.NoteLeave;
+        presence.Accounts.Changed += OnAccountChanged;
         // streams that the person of a new key opened before see as a stranger, and miss changes of the account
         presence.KeyRegistered += (key, _) => EndAll(Sockets.Unknown(key).Select(static one => one.Connection));
         if (tokens is not null)
@@ -193,7 +193,7 @@ internal sealed class SocketHost
         : account.IsDeleted ? SocketClose.NotAllowed : SocketClose.TokenEnded;
 
     // A user was disabled, signed out everywhere or deleted: ends their open connections, and undoes heartbeats that came over them since.
-    private void HearAccount(uint user, Account was, Account account)
+    private void OnAccountChanged(uint user, Account was, Account account)
     {
         var isOver = account.RevokedAt != was.RevokedAt;
         if (!account.IsDisabled && !isOver)
@@ -333,7 +333,7 @@ internal sealed class SocketHost
         }
         catch (StoreUnavailableException away)
         {
-            Hub.Tell(
+            Hub.Send(
                 socket,
                 SocketMessages.Error(
                     new ProblemException(StatusCodes.Status503ServiceUnavailable, "Subscriptions not read", away.Message)));

@@ -45,7 +45,7 @@ internal static class SocketMessages
     /// </summary>
     public static byte[] Error(ProblemException problem, long? id = null, string? definition = null)
     {
-        var answers = id is { } asked ? $",\"id\":{asked}" : "";
+        var answers = id is { } request ? $",\"id\":{request}" : "";
         var named = definition is null ? "" : $",\"definition\":\"{JsonEncodedText.Encode(definition)}\"";
         var (title, detail) = (JsonEncodedText.Encode(problem.Title), JsonEncodedText.Encode(problem.Message));
         return Encoding.UTF8.GetBytes(
@@ -61,7 +61,7 @@ internal static class SocketMessages
         try
         {
             socket.Pay(Cost.Call + Cost.Bytes(json.Length));
-            message = SocketMessage.Read(json.Span, host.Presence.AskedKeys, ref named);
+            message = SocketMessage.Read(json.Span, host.Presence.RequestedKeys, ref named);
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
@@ -183,7 +183,7 @@ internal static class SocketMessages
             return;
         await socket.EvidenceAsync(byPerson: true);
         // registers no user: a key without an index is watched by its name
-        await host.Presence.FindAskedAsync(message.Users!);
+        await host.Presence.FindRequestedAsync(message.Users!);
         host.Hub.Watch(socket, message.Users!, definition, message.Id);
     }
 
@@ -193,7 +193,7 @@ internal static class SocketMessages
             return;
         // clients send an unwatch without users to check the connection, which is not an action of the person
         await socket.EvidenceAsync(byPerson: message.Users!.Count > 0);
-        await host.Presence.FindAskedAsync(message.Users!);
+        await host.Presence.FindRequestedAsync(message.Users!);
         host.Hub.Unwatch(socket, message.Users!, definition);
         Confirm(message, socket, host);
     }
@@ -208,7 +208,7 @@ internal static class SocketMessages
         users.Dispose();
         var known = string.Join(", ", host.Presence.Definitions.All.Select(static d => d.Name));
         var problem = new ProblemException(StatusCodes.Status400BadRequest, "No such definition", $"\"definition\" is one of: {known}.");
-        host.Hub.Reply(socket, Error(problem, message.Id, message.Definition is { Length: <= MostEchoed } asked ? asked : null));
+        host.Hub.Reply(socket, Error(problem, message.Id, message.Definition is { Length: <= MostEchoed } requested ? requested : null));
         return null;
     }
 }

@@ -36,7 +36,7 @@ internal static class SocketRefusal
         {
             await stream.WriteAsync(frame.WrittenMemory, limit.Token);
             await stream.FlushAsync(limit.Token);
-            await HearCloseAsync(PipeReader.Create(stream, new StreamPipeReaderOptions(leaveOpen: true)), limit.Token);
+            await ReadUntilCloseAsync(PipeReader.Create(stream, new StreamPipeReaderOptions(leaveOpen: true)), limit.Token);
         }
         catch (Exception e) when (e is IOException or OperationCanceledException)
         {
@@ -46,7 +46,7 @@ internal static class SocketRefusal
 
     // Reads and drops what the page sent before it received the close frame. Closing with unread bytes would reset the connection, and the
     // page would lose the reason.
-    private static async Task HearCloseAsync(PipeReader input, CancellationToken limit)
+    private static async Task ReadUntilCloseAsync(PipeReader input, CancellationToken limit)
     {
         while (true)
         {

@@ -21,7 +21,7 @@ internal sealed class NodeAgreement(RedisCluster cluster, AglowOptions options, 
     private static readonly TimeSpan LogInterval = TimeSpan.FromMinutes(1);
 
     private readonly SharedSettings _mine = SharedSettings.Of(options, directory);
-    private long _saidAt;
+    private long _loggedAt;
     private volatile bool _isApart;
 
     /// <summary>Whether the stored settings differ from this node's.</summary>
@@ -71,9 +71,9 @@ internal sealed class NodeAgreement(RedisCluster cluster, AglowOptions options, 
         if (difference is null && _isApart)
             log.SettingsAgree();
         _isApart = difference is not null;
-        if (difference is null || (_saidAt != 0 && time.GetElapsedTime(_saidAt) < LogInterval))
+        if (difference is null || (_loggedAt != 0 && time.GetElapsedTime(_loggedAt) < LogInterval))
             return;
-        _saidAt = time.GetTimestamp();
+        _loggedAt = time.GetTimestamp();
         log.SettingsDiffer(difference.Theirs, difference.Mine);
     }
 

@@ -73,7 +73,7 @@ internal sealed class SharedSettings
             .Where(name => Differs(name, others))
             .Order(StringComparer.Ordinal)
             .ToArray();
-        return names.Length == 0 ? null : new SettingDifference(Say(names), others.Say(names));
+        return names.Length == 0 ? null : new SettingDifference(Describe(names), others.Describe(names));
     }
 
     /// <summary>Whether it has a setting that others, of an older version, do not know.</summary>
@@ -97,7 +97,7 @@ internal sealed class SharedSettings
             ? mine != theirs
             : name.StartsWith(DefinitionPrefix, StringComparison.Ordinal);
 
-    private string Say(IEnumerable<string> names) =>
+    private string Describe(IEnumerable<string> names) =>
         string.Join(", ", names.Select(name => $"{name} {_values.GetValueOrDefault(name, Missing)}"));
 }
 

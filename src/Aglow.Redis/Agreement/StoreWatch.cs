@@ -21,7 +21,7 @@ internal sealed class StoreWatch(RedisCluster cluster, AglowOptions options, IUs
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(5);
 
     private readonly NodeAgreement _nodes = new(cluster, options, directory, time, log);
-    private string _saidEvicting = "";
+    private string _loggedEvicting = "";
     private volatile int _evicting;
 
     /// <summary>Refuses a store that fails a check.</summary>
@@ -65,9 +65,9 @@ internal sealed class StoreWatch(RedisCluster cluster, AglowOptions options, IUs
     {
         _evicting = evicting.Length;
         var now = string.Join(", ", evicting.Select(static one => $"{one.Server} ({one.Policy})"));
-        if (now == _saidEvicting)
+        if (now == _loggedEvicting)
             return;
-        _saidEvicting = now;
+        _loggedEvicting = now;
         if (evicting.Length > 0)
             log.Evicts(now);
         else

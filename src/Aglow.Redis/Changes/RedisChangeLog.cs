@@ -68,7 +68,7 @@ internal sealed class RedisChangeLog(RedisCluster cluster, TimeProvider time, Ag
 
     // Like the expiry that the script sets: 30 days and the time for which the feed keeps changes. So the keys of a feed that is turned off
     // expire. State that expires is reported again.
-    private static readonly TimeSpan ToldExpires = TimeSpan.FromDays(31);
+    private static readonly TimeSpan ReportedExpires = TimeSpan.FromDays(31);
 
     private static readonly RedisValue[] HeadFields = ["generation", "last", "trimmed", "bytes", "heard", "recorded", "kept", "began"];
 
@@ -121,10 +121,10 @@ internal sealed class RedisChangeLog(RedisCluster cluster, TimeProvider time, Ag
         ];
     }
 
-    public async ValueTask ReadToldAsync(int page, Memory<ulong> groups)
+    public async ValueTask ReadReportedAsync(int page, Memory<ulong> groups)
     {
         var bytes = new byte[groups.Length * sizeof(ulong)];
-        await cluster.ReadTextAsync<byte>(RedisKeys.ChangesSlot, RedisKeys.Told(page), bytes);
+        await cluster.ReadTextAsync<byte>(RedisKeys.ChangesSlot, RedisKeys.Reported(page), bytes);
         for (var group = 0; group < groups.Length; group++)
             groups.Span[group] = Reversed(BinaryPrimitives.ReadUInt64BigEndian(bytes.AsSpan(group * sizeof(ulong))));
     }
@@ -133,18 +133,18 @@ internal sealed class RedisChangeLog(RedisCluster cluster, TimeProvider time, Ag
     {
         var (rows, _) = await cluster.SendAsync(
             RedisKeys.ChangesSlot,
-            (RedisKey)RedisKeys.ToldFacts,
+            (RedisKey)RedisKeys.ReportedFacts,
             static (redis, key, flags) => redis.HashGetAllAsync(key, flags),
             RedisCommandKind.LongRead);
         return rows.ToDictionary(static row => (uint)row.Name, static row => (long)row.Value);
     }
 
     public async ValueTask<bool> BeginAsync(
-        string token, ChangeLogHead head, IReadOnlyList<(int Page, ulong[] Groups)> told, IReadOnlyDictionary<uint, long> facts)
+        string token, ChangeLogHead head, IReadOnlyList<(int Page, ulong[] Groups)> reported, IReadOnlyDictionary<uint, long> facts)
     {
-        await DeleteAsync(RedisKeys.ToldFacts);
-        foreach (var (page, groups) in told)
-            await WriteToldAsync(page, groups);
+        await DeleteAsync(RedisKeys.ReportedFacts);
+        foreach (var (page, groups) in reported)
+            await WriteReportedAsync(page, groups);
         foreach (var some in facts.Chunk(1000))
         {
             await cluster.SendAsync(
@@ -152,7 +152,7 @@ internal sealed class RedisChangeLog(RedisCluster cluster, TimeProvider time, Ag
                 some.Select(static fact => new HashEntry(fact.Key, fact.Value)).ToArray(),
                 static async (redis, rows, flags) =>
                 {
-                    await redis.HashSetAsync(RedisKeys.ToldFacts, rows, flags);
+                    await redis.HashSetAsync(RedisKeys.ReportedFacts, rows, flags);
                     return true;
                 },
                 RedisCommandKind.Write);
@@ -166,7 +166,7 @@ internal sealed class RedisChangeLog(RedisCluster cluster, TimeProvider time, Ag
 
     public async ValueTask<bool> AppendAsync(string token, ChangeLogWrite write)
     {
-        List<RedisKey> keys = [RedisKeys.Lease(IChangeLog.Feed), RedisKeys.ChangesFeed, RedisKeys.ChangesLog, RedisKeys.ToldFacts];
+        List<RedisKey> keys = [RedisKeys.Lease(IChangeLog.Feed), RedisKeys.ChangesFeed, RedisKeys.ChangesLog, RedisKeys.ReportedFacts];
         var (before, after) = (write.Before, write.After);
         List<RedisValue> values =
         [
@@ -177,7 +177,7 @@ internal sealed class RedisChangeLog(RedisCluster cluster, TimeProvider time, Ag
             values.AddRange([entry.Last, entry.At, entry.Records]);
         foreach (var page in write.Flips.GroupBy(static flip => PageLayout.Page(flip.User)))
         {
-            keys.Add(RedisKeys.Told(page.Key));
+            keys.Add(RedisKeys.Reported(page.Key));
             values.Add(Packed(page));
         }
 
@@ -212,9 +212,9 @@ internal sealed class RedisChangeLog(RedisCluster cluster, TimeProvider time, Ag
         return [.. bytes];
     }
 
-    private async ValueTask WriteToldAsync(int page, ulong[] groups)
+    private async ValueTask WriteReportedAsync(int page, ulong[] groups)
     {
-        var key = (RedisKey)RedisKeys.Told(page);
+        var key = (RedisKey)RedisKeys.Reported(page);
         if (!groups.AsSpan().ContainsAnyExcept(0ul))
         {
             await DeleteAsync(key);
@@ -227,7 +227,7 @@ internal sealed class RedisChangeLog(RedisCluster cluster, TimeProvider time, Ag
         await cluster.SendAsync(
             RedisKeys.ChangesSlot,
             (key, bytes),
-            static (redis, told, flags) => redis.StringSetAsync(told.key, told.bytes, ToldExpires, flags: flags),
+            static (redis, reported, flags) => redis.StringSetAsync(reported.key, reported.bytes, ReportedExpires, flags: flags),
             RedisCommandKind.Write);
     }
 

@@ -36,11 +36,11 @@ internal sealed class RedisLeases(RedisCluster cluster, TimeProvider time, Aglow
         while (!stop.IsCancellationRequested)
         {
             var token = RandomNumberGenerator.GetHexString(32, lowercase: true);
-            var askedAt = time.GetTimestamp();
+            var requestedAt = time.GetTimestamp();
             try
             {
                 if (await TryTakeAsync(key, token))
-                    await HoldAsync(key, token, askedAt, run, stop);
+                    await HoldAsync(key, token, requestedAt, run, stop);
             }
             catch (Exception failure)
             {
@@ -84,12 +84,12 @@ internal sealed class RedisLeases(RedisCluster cluster, TimeProvider time, Aglow
 
         async Task RenewAsync()
         {
-            var askedAt = time.GetTimestamp();
+            var requestedAt = time.GetTimestamp();
             var isOurs = await SendAsync(key, Renew, [token, (long)Lease.TotalMilliseconds]);
             if (isOurs == false)
                 await lost.CancelAsync();
             else if (isOurs == true)
-                Volatile.Write(ref renewedAt, askedAt);
+                Volatile.Write(ref renewedAt, requestedAt);
         }
     }
 

@@ -202,11 +202,11 @@ internal sealed class RedisCluster : IAsyncDisposable
                 throw error == RedisErrorKind.ReadOnly && shard.HasRefused ? Refused(shard) : Away(shard);
             }
 
-            var isAsked = error == RedisErrorKind.Ask && flags.HasFlag(CommandFlags.NoRedirect);
-            flags = CommandFlags.DemandMaster | (isAsked ? CommandFlags.None : CommandFlags.NoRedirect);
+            var isAsk = error == RedisErrorKind.Ask && flags.HasFlag(CommandFlags.NoRedirect);
+            flags = CommandFlags.DemandMaster | (isAsk ? CommandFlags.None : CommandFlags.NoRedirect);
             if (error == RedisErrorKind.Moved && !hasFreshMap)
                 await _map.RefreshAsync();
-            else if (!isAsked)
+            else if (!isAsk)
                 await Task.Delay(TickInterval, _time, _stop.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             hasFreshMap |= error == RedisErrorKind.Moved;
         }

@@ -45,10 +45,10 @@ internal static class RedisKeys
     public const string ChangesLog = "{p:changes}:log";
 
     /// <summary>What the feed has reported of users besides their online state.</summary>
-    public const string ToldFacts = "{p:changes}:facts";
+    public const string ReportedFacts = "{p:changes}:facts";
 
     /// <summary>The users of a page that the feed has reported online.</summary>
-    public static string Told(int page) => $"{{p:changes}}:told:{page}";
+    public static string Reported(int page) => $"{{p:changes}}:told:{page}";
 
     /// <summary>The lease of work that only one node may do at a time.</summary>
     public static string Lease(string name) => $"{{p:changes}}:lease:{name}";

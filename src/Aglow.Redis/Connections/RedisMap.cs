@@ -15,7 +15,7 @@ namespace Aglow.Redis.Connections;
 internal sealed class RedisMap(
     ConnectionMultiplexer redis, bool isCluster, TimeProvider time, RedisLog log, Action<Func<int, bool>, long> recovered)
 {
-    private static readonly TimeSpan AskInterval = TimeSpan.FromMilliseconds(250);
+    private static readonly TimeSpan QueryInterval = TimeSpan.FromMilliseconds(250);
     private static readonly TimeSpan RefreshInterval = TimeSpan.FromSeconds(10);
 
     private readonly RedisShard[] _owners = new RedisShard[RedisKeys.Slots];
@@ -23,11 +23,11 @@ internal sealed class RedisMap(
     private readonly long[] _movedAt = new long[RedisKeys.Slots];
     private readonly Lock _gate = new();
     private IReadOnlyList<RedisShard> _shards = [];
-    private Task _asking = Task.CompletedTask;
+    private Task _querying = Task.CompletedTask;
     private volatile bool _isWanted;
-    private bool _isSaidUnknown;
+    private bool _isUnknownLogged;
     private bool _isClosed;
-    private long _askedAt;
+    private long _queriedAt;
 
     public Action? Changed { get; set; }
 
@@ -46,8 +46,8 @@ internal sealed class RedisMap(
     /// <summary>Called every 50 ms; requests the map when it is due.</summary>
     public void Tick(bool isSomeAway)
     {
-        var sinceAsked = time.GetElapsedTime(Volatile.Read(ref _askedAt));
-        if (sinceAsked >= RefreshInterval || ((_isWanted || isSomeAway) && sinceAsked >= AskInterval))
+        var sinceQuery = time.GetElapsedTime(Volatile.Read(ref _queriedAt));
+        if (sinceQuery >= RefreshInterval || ((_isWanted || isSomeAway) && sinceQuery >= QueryInterval))
             _ = RefreshAsync();
     }
 
@@ -56,9 +56,9 @@ internal sealed class RedisMap(
     {
         lock (_gate)
         {
-            if (_asking.IsCompleted && !_isClosed)
-                _asking = AskAsync();
-            return _asking;
+            if (_querying.IsCompleted && !_isClosed)
+                _querying = QueryAsync();
+            return _querying;
         }
     }
 
@@ -68,14 +68,14 @@ internal sealed class RedisMap(
         lock (_gate)
         {
             _isClosed = true;
-            return _asking;
+            return _querying;
         }
     }
 
-    private async Task AskAsync()
+    private async Task QueryAsync()
     {
         _isWanted = false;
-        Volatile.Write(ref _askedAt, time.GetTimestamp());
+        Volatile.Write(ref _queriedAt, time.GetTimestamp());
         var servers = redis.GetServers().Where(static server => server.IsConnected).ToArray();
         Random.Shared.Shuffle(servers);
         if (!isCluster)
@@ -96,7 +96,7 @@ internal sealed class RedisMap(
                 foreach (var range in map.Assignments)
                     owners.AsSpan(range.Slots.From, range.Slots.To - range.Slots.From + 1).Fill(EndpointOf(range.Primary, server));
                 Apply(slot => owners[slot]);
-                _isSaidUnknown = false;
+                _isUnknownLogged = false;
                 return;
             }
             catch (Exception failure) when (RedisFaults.IsOfRedis(failure))
@@ -105,13 +105,13 @@ internal sealed class RedisMap(
             }
         }
 
-        if (!_isSaidUnknown && !_isClosed)
+        if (!_isUnknownLogged && !_isClosed)
             log.MapUnknown(reason);
-        _isSaidUnknown = true;
+        _isUnknownLogged = true;
     }
 
     // The entry without an address is the server that answered: it does not know its own.
-    private static EndPoint EndpointOf(ClusterSlotNode node, IServer asked) => node.EndPoint ?? asked.EndPoint switch
+    private static EndPoint EndpointOf(ClusterSlotNode node, IServer queried) => node.EndPoint ?? queried.EndPoint switch
     {
         IPEndPoint ip => new IPEndPoint(ip.Address, node.Port),
         DnsEndPoint dns => new DnsEndPoint(dns.Host, node.Port),

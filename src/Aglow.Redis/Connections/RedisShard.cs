@@ -27,7 +27,7 @@ internal sealed class RedisShard(EndPoint endpoint, TimeProvider time, Action<Re
     private static readonly TimeSpan OutageRemembered = TimeSpan.FromSeconds(15);
 
     // shorter than any stall guard lasts
-    private static readonly TimeSpan RefusalToldEvery = TimeSpan.FromSeconds(0.5);
+    private static readonly TimeSpan RefusalReportInterval = TimeSpan.FromSeconds(0.5);
 
     private readonly Lock _gate = new();
     // the timestamp of the first failure since the shard last worked; 0: it works
@@ -38,14 +38,14 @@ internal sealed class RedisShard(EndPoint endpoint, TimeProvider time, Action<Re
     // the same for writes alone
     private long _refusedSince;
     private long _refusedNoticedAt;
-    private long _refusalToldAt;
+    private long _refusalReportedAt;
     private long _wroteAt;
-    private bool _isSaidRefusing;
+    private bool _isRefusalLogged;
     private bool _isKnownRefusing;
     private int _owed;
     private long _owedSince;
     private bool _isKnownAway;
-    private bool _isSaidAway;
+    private bool _isAwayLogged;
     private CancellationTokenSource _givenUp = new();
 
     public EndPoint Endpoint { get; } = endpoint;
@@ -157,9 +157,9 @@ internal sealed class RedisShard(EndPoint endpoint, TimeProvider time, Action<Re
                 return TimeSpan.Zero;
             _lastOutage = (since, time.GetTimestamp());
             Volatile.Write(ref _awaySince, 0);
-            var wasSaid = _isSaidAway;
-            (_isSaidAway, Reason) = (false, "");
-            return wasSaid ? time.GetElapsedTime(since) : TimeSpan.Zero;
+            var wasLogged = _isAwayLogged;
+            (_isAwayLogged, Reason) = (false, "");
+            return wasLogged ? time.GetElapsedTime(since) : TimeSpan.Zero;
         }
     }
 
@@ -171,9 +171,9 @@ internal sealed class RedisShard(EndPoint endpoint, TimeProvider time, Action<Re
             if (since == 0)
                 return TimeSpan.Zero;
             var isOver = isWrite && sentAt >= _refusedNoticedAt;
-            if (isOver || _refusalToldAt == 0 || time.GetElapsedTime(_refusalToldAt) >= RefusalToldEvery)
+            if (isOver || _refusalReportedAt == 0 || time.GetElapsedTime(_refusalReportedAt) >= RefusalReportInterval)
             {
-                _refusalToldAt = time.GetTimestamp();
+                _refusalReportedAt = time.GetTimestamp();
                 recovered(this, since);
             }
 
@@ -181,9 +181,9 @@ internal sealed class RedisShard(EndPoint endpoint, TimeProvider time, Action<Re
                 return TimeSpan.Zero;
             _lastOutage = (since, time.GetTimestamp());
             Volatile.Write(ref _refusedSince, 0);
-            var wasSaid = _isSaidRefusing;
-            (_isSaidRefusing, Refusal, _refusalToldAt) = (false, "", 0);
-            return wasSaid ? time.GetElapsedTime(since) : TimeSpan.Zero;
+            var wasLogged = _isRefusalLogged;
+            (_isRefusalLogged, Refusal, _refusalReportedAt) = (false, "", 0);
+            return wasLogged ? time.GetElapsedTime(since) : TimeSpan.Zero;
         }
     }
 
@@ -197,13 +197,13 @@ internal sealed class RedisShard(EndPoint endpoint, TimeProvider time, Action<Re
     /// <summary>Whether to log now that it is away: once for each outage.</summary>
     public bool IsNewlyAway()
     {
-        if (_isSaidAway || !IsAway)
+        if (_isAwayLogged || !IsAway)
             return false;
         lock (_gate)
         {
             if (!IsAway)
                 return false;
-            _isSaidAway = true;
+            _isAwayLogged = true;
             return true;
         }
     }
@@ -211,13 +211,13 @@ internal sealed class RedisShard(EndPoint endpoint, TimeProvider time, Action<Re
     /// <summary>Whether to log now that it refuses writes: once for each outage.</summary>
     public bool IsNewlyRefusing()
     {
-        if (_isSaidRefusing || !RefusesWrites)
+        if (_isRefusalLogged || !RefusesWrites)
             return false;
         lock (_gate)
         {
             if (!RefusesWrites)
                 return false;
-            _isSaidRefusing = true;
+            _isRefusalLogged = true;
             return true;
         }
     }

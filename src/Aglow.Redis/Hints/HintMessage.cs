@@ -45,7 +45,7 @@ internal static class HintMessage
     }
 
     /// <summary>Unpacks another node's hints. Returns false for a message that cannot be parsed, or that this node sent itself.</summary>
-    public static bool Read(ReadOnlySpan<byte> message, ulong self, TransitionHandler hear)
+    public static bool Read(ReadOnlySpan<byte> message, ulong self, TransitionHandler handle)
     {
         if (message.Length < HeadBytes || message[0] != Version || BinaryPrimitives.ReadUInt64LittleEndian(message[1..]) == self)
             return false;
@@ -65,7 +65,7 @@ internal static class HintMessage
                 message[..(some * sizeof(uint))].CopyTo(MemoryMarshal.AsBytes(users));
                 if (!BitConverter.IsLittleEndian)
                     BinaryPrimitives.ReverseEndianness(users[..some], users);
-                hear(kind, users[..some]);
+                handle(kind, users[..some]);
                 message = message[(some * sizeof(uint))..];
                 count -= some;
             }

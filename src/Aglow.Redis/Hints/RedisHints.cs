@@ -35,7 +35,7 @@ internal sealed class RedisHints(RedisCluster cluster, TimeProvider time, RedisL
     private static readonly TimeSpan PauseBetweenAttempts = TimeSpan.FromMilliseconds(100);
     // a node that sends nothing for this long no longer counts as a peer
     private static readonly TimeSpan PeersRemembered = TimeSpan.FromMinutes(10);
-    private static readonly TimeSpan GreetInterval = TimeSpan.FromSeconds(3);
+    private static readonly TimeSpan AnnounceInterval = TimeSpan.FromSeconds(3);
     private static readonly TimeSpan LogInterval = TimeSpan.FromMinutes(1);
     private static readonly Version Sharded = new(7, 0);
 
@@ -51,15 +51,15 @@ internal sealed class RedisHints(RedisCluster cluster, TimeProvider time, RedisL
     private Task _publishing = Task.CompletedTask;
     private Task _subscribing = Task.CompletedTask;
     private long _sent;
-    private long _heard;
-    private long _heardAt;
-    private long _greetedAt;
-    private bool _mustGreet;
+    private long _received;
+    private long _receivedAt;
+    private long _announcedAt;
+    private bool _mustAnnounce;
     private long _dropped;
     private volatile string _dropReason = "";
-    private long _droppedSaid;
-    private long _droppedSaidAt;
-    private bool _isSaidLost;
+    private long _droppedLogged;
+    private long _droppedLoggedAt;
+    private bool _isLossLogged;
 
     /// <summary>Whether this node receives other nodes' hints now.</summary>
     public bool IsSubscribed => _subscribing.IsCompletedSuccessfully && cluster.Commands.GetSubscriber().IsConnected(_channel);
@@ -68,7 +68,7 @@ internal sealed class RedisHints(RedisCluster cluster, TimeProvider time, RedisL
     public bool IsLossless => false;
 
     /// <inheritdoc/>
-    public bool HasPeers => Volatile.Read(ref _heardAt) is not 0 and var at && time.GetElapsedTime(at) < PeersRemembered;
+    public bool HasPeers => Volatile.Read(ref _receivedAt) is not 0 and var at && time.GetElapsedTime(at) < PeersRemembered;
 
     /// <inheritdoc/>
     public void Publish(TransitionKind kind, ReadOnlySpan<uint> users)
@@ -97,25 +97,25 @@ internal sealed class RedisHints(RedisCluster cluster, TimeProvider time, RedisL
     }
 
     /// <summary>
-    /// Greets the other nodes. Logs when hints are lost, dropped and received again, and makes the library subscribe again. The owner's
-    /// loop calls it every second.
+    /// Announces this node to the others. Logs when hints are lost, dropped and received again, and makes the library subscribe again.
+    /// The owner's loop calls it every second.
     /// </summary>
     public void Tick()
     {
-        SayDropped();
-        if (_greetedAt == 0 || time.GetElapsedTime(_greetedAt) >= GreetInterval)
+        LogDropped();
+        if (_announcedAt == 0 || time.GetElapsedTime(_announcedAt) >= AnnounceInterval)
         {
-            _greetedAt = time.GetTimestamp();
-            Volatile.Write(ref _mustGreet, true);
+            _announcedAt = time.GetTimestamp();
+            Volatile.Write(ref _mustAnnounce, true);
             _wake.Signal();
         }
 
         var isLost = !IsSubscribed;
         if (isLost)
             cluster.Configure();
-        if (isLost == _isSaidLost)
+        if (isLost == _isLossLogged)
             return;
-        _isSaidLost = isLost;
+        _isLossLogged = isLost;
         if (isLost)
             log.HintsLost("no subscription");
         else
@@ -125,7 +125,7 @@ internal sealed class RedisHints(RedisCluster cluster, TimeProvider time, RedisL
     public void Observe(AglowMetrics metrics)
     {
         metrics.Count("aglow.hints.sent", "Hints sent to other nodes.", () => Volatile.Read(ref _sent));
-        metrics.Count("aglow.hints.heard", "Hints heard of other nodes.", () => Volatile.Read(ref _heard));
+        metrics.Count("aglow.hints.heard", "Hints heard of other nodes.", () => Volatile.Read(ref _received));
         metrics.Count("aglow.hints.dropped", "Hints not sent: too many waited, or Redis was away.", () => Volatile.Read(ref _dropped));
     }
 
@@ -149,7 +149,7 @@ internal sealed class RedisHints(RedisCluster cluster, TimeProvider time, RedisL
             {
                 // Hints are published on primaries, since commands go only there. So the subscription must be on a primary too.
                 var messages = await cluster.Commands.GetSubscriber().SubscribeAsync(_channel, CommandFlags.DemandMaster);
-                messages.OnMessage(Hear);
+                messages.OnMessage(Receive);
                 return;
             }
             catch (Exception failure) when (RedisFaults.IsOfRedis(failure))
@@ -169,7 +169,7 @@ internal sealed class RedisHints(RedisCluster cluster, TimeProvider time, RedisL
             var count = 0;
             while (count < hints.Length && _waiting.TryDequeue(out var hint))
                 hints[count++] = hint;
-            if (!Interlocked.Exchange(ref _mustGreet, false) && count == 0)
+            if (!Interlocked.Exchange(ref _mustAnnounce, false) && count == 0)
             {
                 await _wake.WaitAsync();
                 continue;
@@ -190,13 +190,13 @@ internal sealed class RedisHints(RedisCluster cluster, TimeProvider time, RedisL
         Interlocked.Add(ref _dropped, count);
     }
 
-    private void SayDropped()
+    private void LogDropped()
     {
         var dropped = Volatile.Read(ref _dropped);
-        if (dropped == _droppedSaid || (_droppedSaidAt != 0 && time.GetElapsedTime(_droppedSaidAt) < LogInterval))
+        if (dropped == _droppedLogged || (_droppedLoggedAt != 0 && time.GetElapsedTime(_droppedLoggedAt) < LogInterval))
             return;
-        log.HintsDropped(dropped - _droppedSaid, _dropReason.TrimEnd('.'));
-        (_droppedSaid, _droppedSaidAt) = (dropped, time.GetTimestamp());
+        log.HintsDropped(dropped - _droppedLogged, _dropReason.TrimEnd('.'));
+        (_droppedLogged, _droppedLoggedAt) = (dropped, time.GetTimestamp());
     }
 
     // Returns why it was not sent; null: it was sent.
@@ -217,14 +217,14 @@ internal sealed class RedisHints(RedisCluster cluster, TimeProvider time, RedisL
         }
     }
 
-    private void Hear(ChannelMessage message)
+    private void Receive(ChannelMessage message)
     {
         var isOfPeer = HintMessage.Read(((ReadOnlyMemory<byte>)message.Message).Span, _node, (transition, users) =>
         {
-            Interlocked.Add(ref _heard, users.Length);
+            Interlocked.Add(ref _received, users.Length);
             _handlers?.Invoke(transition, users);
         });
         if (isOfPeer)
-            Volatile.Write(ref _heardAt, time.GetTimestamp());
+            Volatile.Write(ref _receivedAt, time.GetTimestamp());
     }
 }

@@ -29,7 +29,7 @@ internal sealed class ShardReplicas(
     // whether a replica was ever in step, and the timestamp since which none confirms; 0: one does
     private bool _hadOne;
     private long _missingSince;
-    private bool _isSaidAlone;
+    private bool _isAloneLogged;
 
     /// <summary>Joins the next round, which begins after this call.</summary>
     public Task<Confirmation> JoinAsync(int page)
@@ -87,9 +87,9 @@ internal sealed class ShardReplicas(
 
     private Confirmation Confirmed()
     {
-        if (!_hadOne || _isSaidAlone)
+        if (!_hadOne || _isAloneLogged)
             log.Replica(shard.Name);
-        (_hadOne, _isSaidAlone, _missingSince) = (true, false, 0);
+        (_hadOne, _isAloneLogged, _missingSince) = (true, false, 0);
         return Confirmation.Confirmed;
     }
 
@@ -101,9 +101,9 @@ internal sealed class ShardReplicas(
             _missingSince = time.GetTimestamp();
         if (_inStep > 0 || time.GetElapsedTime(_missingSince) <= LostAfter)
             return Confirmation.None;
-        if (!_isSaidAlone)
+        if (!_isAloneLogged)
             log.NoReplica(shard.Name);
-        _isSaidAlone = true;
+        _isAloneLogged = true;
         return Confirmation.Alone;
     }
 

@@ -31,7 +31,7 @@ internal readonly record struct StoredChange(uint User, uint LastSeen, uint Flag
 /// <param name="DeviceLeft">
 /// Whether the user was reported online while one of their devices had left. After a restart, such a user counts as offline.
 /// </param>
-internal readonly record struct Told(ClaimStatus Claim, bool DeviceLeft);
+internal readonly record struct ReportedKind(ClaimStatus Claim, bool DeviceLeft);
 
 /// <summary>The feed's tables in <c>presence.db</c>, and all statements on them.</summary>
 /// <remarks>
@@ -124,9 +124,9 @@ internal sealed class ChangeFile : IDisposable
     /// <summary>The users that the feed of a folder names, some of them several times; none if there is no feed.</summary>
     public static IEnumerable<uint> ReadUsers(SqliteConnection connection)
     {
-        if (SqliteFile.Ask(connection, "SELECT count(*) FROM sqlite_schema WHERE name = 'changes_told'") == 0)
+        if (SqliteFile.QueryInt64(connection, "SELECT count(*) FROM sqlite_schema WHERE name = 'changes_told'") == 0)
             yield break;
-        foreach (var user in ReadTold(connection).Keys)
+        foreach (var user in ReadReportedKinds(connection).Keys)
             yield return user;
         using var rows = new SqliteStatement(connection, "SELECT records FROM changes");
         while (rows.Step())
@@ -139,13 +139,14 @@ internal sealed class ChangeFile : IDisposable
     /// <summary>
     /// What the feed has reported of users besides the online state: the claim, and whether one device left while another may be alive.
     /// </summary>
-    public static Dictionary<uint, Told> ReadTold(SqliteConnection connection)
+    public static Dictionary<uint, ReportedKind> ReadReportedKinds(SqliteConnection connection)
     {
-        var told = new Dictionary<uint, Told>();
+        var reported = new Dictionary<uint, ReportedKind>();
         using var rows = new SqliteStatement(connection, "SELECT user, kind FROM changes_told");
         while (rows.Step())
-            told[(uint)rows.Int64(0)] = new Told((ClaimStatus)(rows.Int64(1) & (DeviceLeft - 1)), (rows.Int64(1) & DeviceLeft) != 0);
-        return told;
+            reported[(uint)rows.Int64(0)] =
+                new ReportedKind((ClaimStatus)(rows.Int64(1) & (DeviceLeft - 1)), (rows.Int64(1) & DeviceLeft) != 0);
+        return reported;
     }
 
     public void Append(uint at, ReadOnlySpan<StoredChange> records)
@@ -190,13 +191,13 @@ internal sealed class ChangeFile : IDisposable
         return rows == RowsPerTrim;
     }
 
-    public void Tell(uint user, Told told)
+    public void SaveKind(uint user, ReportedKind reported)
     {
-        if (told == default)
+        if (reported == default)
             _sql["DELETE FROM changes_told WHERE user = ?"].Bind(1, user).Run();
         else
             _sql["REPLACE INTO changes_told (user, kind) VALUES (?, ?)"]
-                .Bind(1, user).Bind(2, (long)told.Claim | (told.DeviceLeft ? DeviceLeft : 0)).Run();
+                .Bind(1, user).Bind(2, (long)reported.Claim | (reported.DeviceLeft ? DeviceLeft : 0)).Run();
     }
 
     /// <summary>Notes that the transaction is on disk. Returns whether it moved the feed.</summary>

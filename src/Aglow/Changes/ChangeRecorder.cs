@@ -42,11 +42,11 @@ internal sealed class ChangeRecorder(
     private readonly long _maxBytes = (long)options.ChangesMegabytes << 20;
     // the demo's people are in no file
     private readonly uint _firstUnsaved = options.DemoPeople > 0 ? UserId.FirstDemoNumber : UserId.Nobody;
-    private readonly UserBits _told = new();
+    private readonly UserBits _reported = new();
     private readonly List<StoredChange> _records = [];
     private readonly List<uint> _flipped = [];
-    private readonly List<(uint User, Told Was)> _changedKinds = [];
-    private Dictionary<uint, Told> _toldKinds = [];
+    private readonly List<(uint User, ReportedKind Was)> _changedKinds = [];
+    private Dictionary<uint, ReportedKind> _reportedKinds = [];
     private ChangeFile? _file;
     private volatile Facts? _facts;
     private bool _reconciles;
@@ -70,18 +70,18 @@ internal sealed class ChangeRecorder(
     public override void Start(PresenceFile file, Recovery recovery)
     {
         file.Write(() => _file = ChangeFile.Open(file.Connection));
-        _toldKinds = ChangeFile.ReadTold(file.Connection);
+        _reportedKinds = ChangeFile.ReadReportedKinds(file.Connection);
         _seeds = _file!.IsNew;
         file.Reader = this;
         committed(_file.Generation, _file.Now);
         foreach (var (page, groups) in recovery.LastOnline)
-            _told.Add(page, groups);
+            _reported.Add(page, groups);
         // A user who was reported online while one device had left counts as offline after a restart. The first transaction checks such
         // users, under the stall guard.
-        foreach (var (user, told) in _toldKinds)
+        foreach (var (user, reported) in _reportedKinds)
         {
-            if (told.DeviceLeft)
-                _told.Set(user, present: true);
+            if (reported.DeviceLeft)
+                _reported.Set(user, present: true);
         }
 
         if (!recovery.IsWithinLease)
@@ -101,13 +101,13 @@ internal sealed class ChangeRecorder(
         var rule = new Threshold(_online, at);
         // a user who was reported online, but would count as offline after a restart, is checked too
         var heartbeats = Threshold.Heartbeats(at.Oldest(_online.PulseSeconds));
-        var told = _told.Groups(page);
+        var reported = _reported.Groups(page);
         ref var first = ref MemoryMarshal.GetReference(words);
         for (var group = 0; group < words.Length / 64; group++)
         {
             ref var words64 = ref System.Runtime.CompilerServices.Unsafe.Add(ref first, group * 64);
-            var toldOnline = told.IsEmpty ? 0 : told[group];
-            var differ = (rule.PulseBits(ref words64) ^ toldOnline) | (toldOnline & ~heartbeats.PulseBits(ref words64));
+            var reportedOnline = reported.IsEmpty ? 0 : reported[group];
+            var differ = (rule.PulseBits(ref words64) ^ reportedOnline) | (reportedOnline & ~heartbeats.PulseBits(ref words64));
             for (; differ != 0; differ &= differ - 1)
             {
                 var slot = (group * 64) + BitOperations.TrailingZeroCount(differ);
@@ -122,7 +122,7 @@ internal sealed class ChangeRecorder(
         var now = clock.Now;
         _file!.Append(now, CollectionsMarshal.AsSpan(_records));
         foreach (var (user, _) in _changedKinds)
-            _file.Tell(user, _toldKinds.GetValueOrDefault(user));
+            _file.SaveKind(user, _reportedKinds.GetValueOrDefault(user));
         if (now >= _trimAt && !_file.Trim(now > _keepSeconds ? now - _keepSeconds : 0, _maxBytes))
             _trimAt = now + TrimEverySeconds;
     }
@@ -140,7 +140,7 @@ internal sealed class ChangeRecorder(
     {
         _file?.RollBack();
         for (var i = _flipped.Count - 1; i >= 0; i--)
-            _told.Set(_flipped[i], !_told.Contains(_flipped[i]));
+            _reported.Set(_flipped[i], !_reported.Contains(_flipped[i]));
         for (var i = _changedKinds.Count - 1; i >= 0; i--)
             SetKind(_changedKinds[i].User, _changedKinds[i].Was);
         _trimAt = 0;
@@ -150,7 +150,7 @@ internal sealed class ChangeRecorder(
     public override void Dispose()
     {
         _file?.Dispose();
-        _told.Dispose();
+        _reported.Dispose();
     }
 
     private void Clear()
@@ -184,11 +184,12 @@ internal sealed class ChangeRecorder(
             return;
         _reconciles = true;
         foreach (var (user, kind) in facts.Seed)
-            ChangeKind(user, _toldKinds.GetValueOrDefault(user) with { Claim = kind });
+            ChangeKind(user, _reportedKinds.GetValueOrDefault(user) with { Claim = kind });
         var now = clock.Now;
-        foreach (var user in UsersOf(facts.Claims, facts.Accounts).Union(_toldKinds.Keys))
+        foreach (var user in UsersOf(facts.Claims, facts.Accounts).Union(_reportedKinds.Keys))
         {
-            if (_toldKinds.GetValueOrDefault(user) is var told && (told.DeviceLeft || facts.Claims.Of(user, now).Status != told.Claim))
+            if (_reportedKinds.GetValueOrDefault(user) is var reported
+                && (reported.DeviceLeft || facts.Claims.Of(user, now).Status != reported.Claim))
                 Note(user);
         }
     }
@@ -196,18 +197,18 @@ internal sealed class ChangeRecorder(
     private void Judge(uint user, uint word, Moment at)
     {
         var isOnline = _online.IsMet(word, Pulse.Never, at);
-        var wasOnline = _told.Contains(user);
-        var was = _toldKinds.Count == 0 ? default : _toldKinds.GetValueOrDefault(user);
+        var wasOnline = _reported.Contains(user);
+        var was = _reportedKinds.Count == 0 ? default : _reportedKinds.GetValueOrDefault(user);
         var facts = _reconciled || _reconciles ? _facts : null;
         var claim = facts is null ? new EffectiveClaim(was.Claim) : facts.Claims.Of(user, at.Now);
         var isDeleted = word == Pulse.Never && facts is not null && facts.Accounts.Of(user).IsDeleting;
-        var now = new Told(claim.Status, isOnline && Pulse.DeviceLeft(word));
+        var now = new ReportedKind(claim.Status, isOnline && Pulse.DeviceLeft(word));
         if (isOnline == wasOnline && now == was && !isDeleted)
             return;
         var shown = Presence.Of(word, store.Read(Plane.Activity, user), claim, _online, at, _awaySeconds);
         if (isOnline != wasOnline)
         {
-            _told.Set(user, isOnline);
+            _reported.Set(user, isOnline);
             _flipped.Add(user);
         }
 
@@ -217,18 +218,18 @@ internal sealed class ChangeRecorder(
             _records.Add(record);
     }
 
-    private void ChangeKind(uint user, Told told)
+    private void ChangeKind(uint user, ReportedKind reported)
     {
-        _changedKinds.Add((user, _toldKinds.GetValueOrDefault(user)));
-        SetKind(user, told);
+        _changedKinds.Add((user, _reportedKinds.GetValueOrDefault(user)));
+        SetKind(user, reported);
     }
 
-    private void SetKind(uint user, Told told)
+    private void SetKind(uint user, ReportedKind reported)
     {
-        if (told == default)
-            _toldKinds.Remove(user);
+        if (reported == default)
+            _reportedKinds.Remove(user);
         else
-            _toldKinds[user] = told;
+            _reportedKinds[user] = reported;
     }
 
     private static IEnumerable<uint> UsersOf(Claims claims, Accounts accounts) => claims.Users.Union(accounts.Users);

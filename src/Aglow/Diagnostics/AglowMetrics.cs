@@ -33,7 +33,7 @@ public sealed class AglowMetrics : IDisposable
     private Metric[] _all = [];
     private long _renewals;
     private long _arrivals;
-    private long _goodbyes;
+    private long _leaves;
     private long _refused;
     private long _statuses;
 
@@ -46,7 +46,7 @@ public sealed class AglowMetrics : IDisposable
             "aglow.heartbeats.refused",
             "Heartbeats refused: the user has no index, or there is no memory for its page.",
             () => Volatile.Read(ref _refused));
-        Count("aglow.goodbyes", "Users who left.", () => Volatile.Read(ref _goodbyes));
+        Count("aglow.goodbyes", "Users who left.", () => Volatile.Read(ref _leaves));
         Count("aglow.statuses.read", "Statuses answered.", () => Volatile.Read(ref _statuses));
         ObserveProcess();
     }
@@ -66,7 +66,7 @@ public sealed class AglowMetrics : IDisposable
     }
 
     /// <summary>Counts users who left.</summary>
-    public void Left(int users) => Interlocked.Add(ref _goodbyes, users);
+    public void Left(int users) => Interlocked.Add(ref _leaves, users);
 
     /// <summary>Counts statuses that were read.</summary>
     public void Read(int users) => Interlocked.Add(ref _statuses, users);

@@ -74,9 +74,9 @@ internal sealed class PresenceFile(string path, SqliteConnection connection, Pag
         {
             seal = PageSeal.Open(path);
             connection = Connect(path, SqliteOpenMode.ReadWriteCreate);
-            if (SqliteFile.Ask(connection, "SELECT count(*) FROM sqlite_schema") == 0)
+            if (SqliteFile.QueryInt64(connection, "SELECT count(*) FROM sqlite_schema") == 0)
                 Create(connection);
-            var version = SqliteFile.Ask(connection, "PRAGMA user_version");
+            var version = SqliteFile.QueryInt64(connection, "PRAGMA user_version");
             if (version > SchemaVersion)
             {
                 throw new DataFolderException(
@@ -84,9 +84,9 @@ internal sealed class PresenceFile(string path, SqliteConnection connection, Pag
                         + $"start that version, or name another folder: {OptionNames.DataDirectory}.");
             }
 
-            Tell(connection, "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0");
+            Execute(connection, "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0");
             // what leaves the feed of changes is overwritten, because it says who came and went
-            Tell(connection, "PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -8192; PRAGMA secure_delete = ON");
+            Execute(connection, "PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -8192; PRAGMA secure_delete = ON");
             file = new PresenceFile(path, connection, seal);
             file.ReadState();
             file.Upgrade(version);
@@ -182,14 +182,14 @@ internal sealed class PresenceFile(string path, SqliteConnection connection, Pag
     public void Trim(long position)
     {
         // rows of the journal are not overwritten: that would double what a checkpoint writes
-        Tell(Connection, "PRAGMA secure_delete = OFF");
+        Execute(Connection, "PRAGMA secure_delete = OFF");
         try
         {
             _sql["DELETE FROM journal WHERE position <= ?"].Bind(1, position).Run();
         }
         finally
         {
-            Tell(Connection, "PRAGMA secure_delete = ON");
+            Execute(Connection, "PRAGMA secure_delete = ON");
         }
 
         WriteState(State with { Trimmed = position });
@@ -203,9 +203,9 @@ internal sealed class PresenceFile(string path, SqliteConnection connection, Pag
     public void ReportTo(FolderWatch? watch) => _seal!.Watch = watch;
 
     /// <summary>For tests of a full disk: allows the file at most this many pages.</summary>
-    internal void LimitPages(long pages) => Tell(Connection, $"PRAGMA max_page_count = {pages}");
+    internal void LimitPages(long pages) => Execute(Connection, $"PRAGMA max_page_count = {pages}");
 
-    internal long PageCount => SqliteFile.Ask(Connection, "PRAGMA page_count");
+    internal long PageCount => SqliteFile.QueryInt64(Connection, "PRAGMA page_count");
 
     public void ReadRows(RowVisitor visit)
     {
@@ -286,7 +286,7 @@ internal sealed class PresenceFile(string path, SqliteConnection connection, Pag
     private static void Create(SqliteConnection connection)
     {
         var none = new FileState(0, IsClean: true, 0, 0, 0);
-        Tell(
+        Execute(
             connection,
             $"""
             PRAGMA page_size = 16384;
@@ -353,7 +353,7 @@ internal sealed class PresenceFile(string path, SqliteConnection connection, Pag
         if (_seal is null)
             throw FileProblem.Damaged(FilePath, $"{Path.GetFileName(PageSums.PathOf(FilePath))} is missing");
         if (version < SchemaVersion)
-            Tell(Connection, $"PRAGMA user_version = {SchemaVersion}");
+            Execute(Connection, $"PRAGMA user_version = {SchemaVersion}");
         // copies the version, and what a crash left in the WAL, into the file
         _seal.TryCheckpoint(Connection);
     }
@@ -370,11 +370,11 @@ internal sealed class PresenceFile(string path, SqliteConnection connection, Pag
                 .ToString());
         connection.Open();
         SqliteFile.CheckpointOnClose(connection, false);
-        Tell(connection, "PRAGMA busy_timeout = 2000");
+        Execute(connection, "PRAGMA busy_timeout = 2000");
         return connection;
     }
 
-    private static void Tell(SqliteConnection connection, string sql) =>
+    private static void Execute(SqliteConnection connection, string sql) =>
         SqliteException.ThrowExceptionForRC(SQLitePCL.raw.sqlite3_exec(connection.Handle!, sql), connection.Handle);
 
     private static uint Checksum(FileState state) =>

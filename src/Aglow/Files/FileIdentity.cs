@@ -10,9 +10,9 @@ namespace Aglow.Files;
 internal readonly partial record struct FileIdentity(ulong Device, ulong Inode)
 {
     private const int WorkingFolder = -100;
-    private const uint AskForType = 1;
-    private const uint AskForInode = 0x100;
-    private const uint AskForOwner = 0x18;
+    private const uint StatxType = 1;
+    private const uint StatxInode = 0x100;
+    private const uint StatxOwner = 0x18;
     private const int Write = 2;
 
     // offsets of struct statx, which are the same on every processor
@@ -43,7 +43,7 @@ internal readonly partial record struct FileIdentity(ulong Device, ulong Inode)
     public static (uint User, uint Group)? OwnerOf(string path)
     {
         Span<byte> answer = stackalloc byte[256];
-        return !HasStatx || statx(WorkingFolder, path, 0, AskForOwner, ref MemoryMarshal.GetReference(answer)) != 0
+        return !HasStatx || statx(WorkingFolder, path, 0, StatxOwner, ref MemoryMarshal.GetReference(answer)) != 0
             ? null
             : (BinaryPrimitives.ReadUInt32LittleEndian(answer[UserAt..]), BinaryPrimitives.ReadUInt32LittleEndian(answer[GroupAt..]));
     }
@@ -54,7 +54,7 @@ internal readonly partial record struct FileIdentity(ulong Device, ulong Inode)
         if (!HasStatx)
             return File.Exists(path);
         Span<byte> answer = stackalloc byte[256];
-        return statx(WorkingFolder, path, 0, AskForType, ref MemoryMarshal.GetReference(answer)) == 0
+        return statx(WorkingFolder, path, 0, StatxType, ref MemoryMarshal.GetReference(answer)) == 0
             && (BinaryPrimitives.ReadUInt16LittleEndian(answer[ModeAt..]) & TypeMask) == RegularType;
     }
 
@@ -69,7 +69,7 @@ internal readonly partial record struct FileIdentity(ulong Device, ulong Inode)
     }
 
     private static int Statx(string path, Span<byte> answer) =>
-        statx(WorkingFolder, path, 0, AskForInode, ref MemoryMarshal.GetReference(answer));
+        statx(WorkingFolder, path, 0, StatxInode, ref MemoryMarshal.GetReference(answer));
 
     private static bool TryStatx()
     {

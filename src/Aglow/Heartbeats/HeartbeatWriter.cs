@@ -151,7 +151,7 @@ internal sealed class HeartbeatWriter : IAsyncDisposable
         var at = _clock.Moment;
         if (_renewals is not null && MayNotWait(user))
             return ValueTask.FromException<Admission>(CannotWrite(IsHandedOver(user)));
-        _devices?.Heard(user, device, at.Now);
+        _devices?.NoteHeartbeat(user, device, at.Now);
         if (_renewals is not null && _renewals.OfPulse.TryDefer(user, at.Now, at.Oldest(_online.PulseSeconds)))
             return DeferredAsync(user, at, active);
         var exchange = _store.ExchangeAsync(Plane.Pulse, user, at.Now);
@@ -253,7 +253,7 @@ internal sealed class HeartbeatWriter : IAsyncDisposable
         var admission = Admit(user);
         if (admission != Admission.Accepted)
             return admission;
-        _devices?.Heard(user, default, at.Now);
+        _devices?.NoteHeartbeat(user, default, at.Now);
         if (Pulse.Second(await _store.ReadOneAsync(Plane.Pulse, user)) >= second)
             return Admission.Accepted;
         var old = await _store.ExchangeAsync(Plane.Pulse, user, second);
@@ -325,11 +325,11 @@ internal sealed class HeartbeatWriter : IAsyncDisposable
     private void NoteDevices(ReadOnlySpan<uint> users, uint now, bool one)
     {
         if (!one)
-            _devices?.HeardPacked(now);
+            _devices?.NotePacked(now);
         else if (_devices is not null)
         {
             foreach (var user in users)
-                _devices.Heard(user, default, now);
+                _devices.NoteHeartbeat(user, default, now);
         }
     }
 

@@ -64,20 +64,20 @@ internal sealed class LeaveWriter(
             return;
         }
 
-        var goodbye = at.Now | Pulse.DeviceLeftBit;
+        var leave = at.Now | Pulse.DeviceLeftBit;
         var isKindLeft = plane is not null && !others.Any(other => other.Kind == device.Kind);
         if (isKindLeft)
-            await LeaveKindsAsync(one, goodbye, at, plane);
+            await LeaveKindsAsync(one, leave, at, plane);
         var isLeft = others.Count == 0 && online.IsMet(await store.ReadOneAsync(Plane.Pulse, user), Pulse.Never, at);
         if (isLeft)
         {
             renewals?.OfPulse.Forget(one);
-            var old = await store.ExchangeAsync(Plane.Pulse, user, goodbye);
+            var old = await store.ExchangeAsync(Plane.Pulse, user, leave);
             // all devices left in the meantime, so put that leave back
             if (Pulse.Left(old) && Pulse.Second(old) == at.Now)
                 await store.ExchangeAsync(Plane.Pulse, user, old);
             if (AheadWords.IsAhead(old, at))
-                await ahead.ReplaceAsync(Plane.Pulse, one, goodbye, at);
+                await ahead.ReplaceAsync(Plane.Pulse, one, leave, at);
             store.Keep(Plane.Pulse, one);
             metrics.Left(HasLeft(old, at) ? 1 : 0);
         }
@@ -159,7 +159,7 @@ internal sealed class LeaveWriter(
     }
 
     // Writes leaves on the planes of kinds. Words of users who are not online on a kind do not change.
-    private async ValueTask LeaveKindsAsync(ReadOnlyMemory<uint> users, uint goodbye, Moment at, Plane? only = null)
+    private async ValueTask LeaveKindsAsync(ReadOnlyMemory<uint> users, uint leave, Moment at, Plane? only = null)
     {
         for (var plane = Plane.Desktop; plane <= Plane.Other; plane++)
         {
@@ -172,10 +172,10 @@ internal sealed class LeaveWriter(
             if (leaving.Length == 0)
                 continue;
             var words = new uint[leaving.Length];
-            words.AsSpan().Fill(goodbye);
+            words.AsSpan().Fill(leave);
             await store.ExchangeAsync(plane, leaving, words, old.AsMemory(0, leaving.Length));
             if (AheadWords.MayBeAmong(old.AsSpan(0, leaving.Length), at))
-                await ahead.ReplaceAsync(plane, leaving, goodbye, at);
+                await ahead.ReplaceAsync(plane, leaving, leave, at);
         }
     }
 }

@@ -45,7 +45,7 @@ internal sealed class RecentDevices
         (_zero, _packedAt) = (now, now);
     }
 
-    public void Heard(uint user, Device device, uint now)
+    public void NoteHeartbeat(uint user, Device device, uint now)
     {
         ref var place = ref _places[user % Places];
         var was = Volatile.Read(ref place);
@@ -55,7 +55,7 @@ internal sealed class RecentDevices
     }
 
     /// <summary>Notes the time of packed heartbeats, whose devices are unknown.</summary>
-    public void HeardPacked(uint now) => Volatile.Write(ref _packedAt, now);
+    public void NotePacked(uint now) => Volatile.Write(ref _packedAt, now);
 
     /// <summary>Whether no other device of the user sent a heartbeat within the lease.</summary>
     public bool IsOnly(uint user, Device device, uint now)

@@ -104,7 +104,7 @@ internal sealed class RenewalLoop : IAsyncDisposable
     {
         var (before, beganAt) = (OfPulse.Sent + OfActivity.Sent, _clock.Time.GetTimestamp());
         var written = await OfPulse.FlushAsync(all, _clock.Now, WasOnline, Came);
-        await TellAsync();
+        await PublishAsync();
         written &= await OfActivity.FlushAsync(all, _clock.Now, WasActive, WasAway);
         foreach (var ofKind in _ofKinds)
             written &= ofKind is null || await ofKind.FlushAsync(all, _clock.Now, IsOnKind, KindCame);
@@ -152,7 +152,7 @@ internal sealed class RenewalLoop : IAsyncDisposable
 
     private void Came(ReadOnlySpan<uint> users) => _came.AddRange(users);
 
-    private async ValueTask TellAsync()
+    private async ValueTask PublishAsync()
     {
         uint[] came = [.. _came], begun = [.. _begun];
         _came.Clear();

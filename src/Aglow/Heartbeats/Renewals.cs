@@ -229,11 +229,11 @@ internal sealed class Renewals : IDisposable
         }
 
         Sent += _taken;
-        var goodbyes = Judge(wasOnline, came);
+        var leaves = Judge(wasOnline, came);
         _taken = 0;
         try
         {
-            await _store.ExchangeAsync(_plane, _users.AsMemory(0, goodbyes), _sent.AsMemory(0, goodbyes), _old.AsMemory(0, goodbyes));
+            await _store.ExchangeAsync(_plane, _users.AsMemory(0, leaves), _sent.AsMemory(0, leaves), _old.AsMemory(0, leaves));
         }
         catch (StoreUnavailableException)
         {
@@ -284,7 +284,7 @@ internal sealed class Renewals : IDisposable
 
             if (i < late && !Pulse.Supersedes(_sent[i], _old[i]))
             {
-                if (IsGoodbye(_old[i]))
+                if (IsLeave(_old[i]))
                     Forget([_users[i]]);
                 continue;
             }
@@ -300,19 +300,19 @@ internal sealed class Renewals : IDisposable
     // Reports the users who came online. Moves the users whose leave of the same second was overwritten to the front; returns their number.
     private int Judge(Func<uint, uint, bool> wasOnline, Action<ReadOnlySpan<uint>> came)
     {
-        int goodbyes = 0, arrivals = 0;
+        int leaves = 0, arrivals = 0;
         for (var i = 0; i < _taken; i++)
         {
             var (user, word, old) = (_users[i], _sent[i], _old[i]);
             if (old == Pulse.Refused)
                 continue;
-            if (IsGoodbye(old) && Pulse.Second(old) >= Pulse.Second(word))
+            if (IsLeave(old) && Pulse.Second(old) >= Pulse.Second(word))
             {
                 Forget([user]);
                 if (Pulse.Second(old) != Pulse.Second(word))
                     continue;
-                _users[goodbyes] = user;
-                _sent[goodbyes++] = old;
+                _users[leaves] = user;
+                _sent[leaves++] = old;
             }
             else if (Pulse.Supersedes(word, old) && !wasOnline(user, old))
             {
@@ -323,8 +323,8 @@ internal sealed class Renewals : IDisposable
 
         if (arrivals > 0)
             came(_old.AsSpan(0, arrivals));
-        return goodbyes;
+        return leaves;
     }
 
-    private static bool IsGoodbye(uint word) => Pulse.Left(word) || Pulse.DeviceLeft(word);
+    private static bool IsLeave(uint word) => Pulse.Left(word) || Pulse.DeviceLeft(word);
 }

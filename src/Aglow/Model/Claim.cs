@@ -29,7 +29,7 @@ public enum ClaimStatus : byte
 /// </remarks>
 /// <param name="Source">The source that set it, 1 to <see cref="MaxSourceBytes"/> bytes.</param>
 /// <param name="Status">The status that it sets.</param>
-/// <param name="Said">Text, emoji and end; null if none is set.</param>
+/// <param name="Details">Text, emoji and end; null if none is set.</param>
 /// <param name="Priority">The claim with the highest priority is shown.</param>
 /// <param name="SetAt">When it was set, in milliseconds since 1970-01-01 UTC, later than all earlier claims of the user. Of equal
 /// priorities the newest is shown.</param>
@@ -37,7 +37,8 @@ public enum ClaimStatus : byte
 /// For <see cref="ClaimStatus.Hidden"/>: the last-seen second to show, so that a hidden user looks like one who went offline then. It is
 /// the moment of hiding if the user was online, else the last heartbeat. 0: never seen.
 /// </param>
-public sealed record Claim(string Source, ClaimStatus Status, Said? Said = null, int Priority = 0, long SetAt = 0, uint ShownLastSeen = 0)
+public sealed record Claim(
+    string Source, ClaimStatus Status, StatusDetails? Details = null, int Priority = 0, long SetAt = 0, uint ShownLastSeen = 0)
 {
     /// <summary>The source of a person's own choice.</summary>
     public const string UserSource = "user";
@@ -57,10 +58,10 @@ public sealed record Claim(string Source, ClaimStatus Status, Said? Said = null,
     public QuietHours? Hours { get; init; }
 
     /// <summary>The second at which the claim ends; 0: never.</summary>
-    public uint Until => Said?.Until ?? 0;
+    public uint Until => Details?.Until ?? 0;
 
     /// <summary>The text that a directory saves. A schedule has no text; the directory saves its written form instead.</summary>
-    public string? SavedText => Hours?.ToString() ?? Said?.Text;
+    public string? SavedText => Hours?.ToString() ?? Details?.Text;
 
     /// <summary>Loads a claim that a directory saved; null for a schedule in a time zone that this machine does not know.</summary>
     public static Claim? Load(
@@ -68,7 +69,7 @@ public sealed record Claim(string Source, ClaimStatus Status, Said? Said = null,
     {
         if (source == QuietHoursSource)
             return text is not null && QuietHours.TryParse(text) is { } hours ? Quiet(hours) : null;
-        return new Claim(source, status, Said.Of(text, emoji, until), priority, setAt, shownLastSeen);
+        return new Claim(source, status, StatusDetails.Of(text, emoji, until), priority, setAt, shownLastSeen);
     }
 
     /// <summary>The claim of a schedule.</summary>

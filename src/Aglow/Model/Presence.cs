@@ -44,14 +44,14 @@ public enum LastSeenAbout : byte
 /// <param name="About">The approximate last seen if the second is not shown (0).</param>
 /// <param name="Devices">Kinds of devices with a live lease.</param>
 /// <param name="ActiveAt">The second of the newest reported activity in any session; 0: unknown or not shown.</param>
-/// <param name="Said">Text, emoji and end of the shown claim; null if none is set, or if the user is offline.</param>
+/// <param name="Details">Text, emoji and end of the shown claim; null if none is set, or if the user is offline.</param>
 public readonly record struct Presence(
     PresenceStatus Status,
     uint LastSeen,
     LastSeenAbout About = LastSeenAbout.Unknown,
     DeviceKinds Devices = DeviceKinds.None,
     uint ActiveAt = 0,
-    Said? Said = null)
+    StatusDetails? Details = null)
 {
     /// <summary>True for online, away and busy.</summary>
     public bool IsOnline => Status != PresenceStatus.Offline;
@@ -80,7 +80,7 @@ public readonly record struct Presence(
             _ when IsIdle(words.Activity, at, awaySeconds) && words.Activity >= claim.ShownSince => PresenceStatus.Away,
             _ => PresenceStatus.Online,
         };
-        return new Presence(status, lastSeen, Devices: words.Devices, ActiveAt: activeAt, Said: claim.Claim?.Said);
+        return new Presence(status, lastSeen, Devices: words.Devices, ActiveAt: activeAt, Details: claim.Claim?.Details);
     }
 
     /// <summary>Computes a presence without device kinds, under a definition that needs none.</summary>
@@ -99,8 +99,8 @@ public readonly record struct Presence(
     private static Presence Hidden(UserWords words, EffectiveClaim claim, Definition definition, Moment at, uint awaySeconds)
     {
         var shown = Math.Min(claim.ShownLastSeen, at.Now);
-        var goodbye = shown == 0 ? Pulse.Never : shown | Pulse.LeftBit;
-        var left = Of(new UserWords(goodbye, goodbye, words.Activity, DeviceKinds.None), EffectiveClaim.None, definition, at, awaySeconds);
+        var leave = shown == 0 ? Pulse.Never : shown | Pulse.LeftBit;
+        var left = Of(new UserWords(leave, leave, words.Activity, DeviceKinds.None), EffectiveClaim.None, definition, at, awaySeconds);
         return left with { Status = claim.IsDisabled ? PresenceStatus.Offline : left.Status, ActiveAt = Math.Min(left.ActiveAt, shown) };
     }
 }

@@ -24,7 +24,7 @@ public static class PresenceRecord
     public const int MaxNumberBytes = 12;
 
     /// <summary>The most bytes of a record besides the user's ID.</summary>
-    public static int MaxBytesBesideId(Presence presence) => MaxBytesOfRest + (presence.Said?.Json.Length ?? 0);
+    public static int MaxBytesBesideId(Presence presence) => MaxBytesOfRest + (presence.Details?.Json.Length ?? 0);
 
     /// <summary>
     /// Writes a record; returns its length. <paramref name="idJson"/> is already JSON: a number, or a quoted and escaped string.
@@ -61,8 +61,8 @@ public static class PresenceRecord
             });
         }
 
-        if (presence.Said is { } said)
-            length = Put(into, length, said.Json);
+        if (presence.Details is { } details)
+            length = Put(into, length, details.Json);
         if (presence.Devices != DeviceKinds.None)
             length = PutDevices(into, length, presence.Devices);
         if (Pulse.ToUnix(presence.ActiveAt) is { } activeAt)

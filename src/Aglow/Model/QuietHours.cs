@@ -111,9 +111,9 @@ public sealed class QuietHours : IEquatable<QuietHours>
 
         if (ends == 0)
             return new Span(Second(now), Second(next), null);
+        var details = new StatusDetails(null, null, Second(ends));
         // set at its beginning, so it is newer than earlier claims
-        var claim =
-            new Claim(Claim.QuietHoursSource, ClaimStatus.Busy, new Said(null, null, Second(ends)), SetAt: begins * 1000) { Hours = this };
+        var claim = new Claim(Claim.QuietHoursSource, ClaimStatus.Busy, details, SetAt: begins * 1000) { Hours = this };
         return new Span(Second(Math.Max(begins, Pulse.EpochUnixSeconds)), Second(ends), claim);
     }
 

@@ -18,7 +18,7 @@ public sealed record Explanation
     public required long? LastHeartbeatAgeSeconds { get; init; }
 
     /// <summary>Whether the last message of the user was a leave.</summary>
-    public required bool SaidGoodbye { get; init; }
+    public required bool HasLeft { get; init; }
 
     /// <summary>The second of the last reported activity; null if none.</summary>
     public required long? LastActivityAt { get; init; }
@@ -70,7 +70,7 @@ public sealed record Explanation
             Definition = definition,
             LastHeartbeatAt = Pulse.ToUnix(Pulse.Second(pulse)),
             LastHeartbeatAgeSeconds = Pulse.Second(pulse) == 0 ? null : (long)at.Now - Pulse.Second(pulse),
-            SaidGoodbye = Pulse.Left(pulse),
+            HasLeft = Pulse.Left(pulse),
             LastActivityAt = Pulse.ToUnix(Pulse.Second(activity)),
             Claim = claim,
             BelievedOnline = believed,

@@ -42,12 +42,12 @@ public readonly struct PresenceView
         }
 
         // packed may be the memory of users, which is still needed
-        var asked = users.ToArray();
-        await _all.Statuses.ReadPackedAsync(asked, definition, packed);
-        for (var i = 0; i < asked.Length; i++)
+        var requested = users.ToArray();
+        await _all.Statuses.ReadPackedAsync(requested, definition, packed);
+        for (var i = 0; i < requested.Length; i++)
         {
             var word = packed.Span[i];
-            packed.Span[i] = _all.Visibilities.Between(Viewer, asked[i]) switch
+            packed.Span[i] = _all.Visibilities.Between(Viewer, requested[i]) switch
             {
                 Sight.All => word,
                 Sight.Nothing => 0,

@@ -23,7 +23,7 @@ internal sealed class TableSalvage(SqliteConnection from, SqliteConnection to)
         var isWhole = Read(table, string.Join(", ", keys), insert, columns);
         if (!isWhole)
             Read(table, string.Join(", ", keys.Select(static key => $"{key} DESC")), insert, columns);
-        return (SqliteFile.Ask(to, $"SELECT count(*) FROM {table}"), isWhole);
+        return (SqliteFile.QueryInt64(to, $"SELECT count(*) FROM {table}"), isWhole);
     }
 
     // returns whether it read to the end

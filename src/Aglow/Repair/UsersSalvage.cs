@@ -49,7 +49,7 @@ internal static class UsersSalvage
 
         long highest = RemoveLostUsers(connection, folder, lost);
         foreach (var (table, column) in Indexes.Append(("id", "user")))
-            highest = Math.Max(highest, SqliteFile.Ask(connection, $"SELECT max({column}) FROM {table}"));
+            highest = Math.Max(highest, SqliteFile.QueryInt64(connection, $"SELECT max({column}) FROM {table}"));
         if (RemoveLostRows(connection) is > 0 and var rows)
             lost.Add($"{rows} rows of users whose IDs are lost");
         SqliteFile.Execute(

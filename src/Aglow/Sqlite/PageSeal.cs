@@ -89,7 +89,7 @@ internal sealed class PageSeal : IDisposable
         {
             if (Checkpoint(connection, "TRUNCATE") is not (0, _, _))
                 throw new DataFolderException($"{path} is held by another program (a backup, a SQLite shell): end that and start again.");
-            PageSums.Make(path, pages, (int)SqliteFile.Ask(connection, "PRAGMA page_size"));
+            PageSums.Make(path, pages, (int)SqliteFile.QueryInt64(connection, "PRAGMA page_size"));
             return new PageSeal(path, pages, PageSums.Open(path, FileAccess.ReadWrite)!, new WalReader(path + "-wal"));
         }
         catch

@@ -82,7 +82,7 @@ internal sealed class SqliteFile(string path, PageSeal seal) : IDisposable
     }
 
     /// <summary>The first integer that a query returns; 0: it returns no row.</summary>
-    public static long Ask(SqliteConnection connection, string sql)
+    public static long QueryInt64(SqliteConnection connection, string sql)
     {
         using var row = new SqliteStatement(connection, sql);
         return row.First() ?? 0;
@@ -186,7 +186,7 @@ internal sealed class SqliteFile(string path, PageSeal seal) : IDisposable
     {
         Execute(connection, "PRAGMA wal_autocheckpoint = 0");
         // also reads the schema, so that a file which is no database fails here
-        var found = Ask(connection, "SELECT user_version, (SELECT count(*) FROM sqlite_schema) FROM pragma_user_version");
+        var found = QueryInt64(connection, "SELECT user_version, (SELECT count(*) FROM sqlite_schema) FROM pragma_user_version");
         if (found > version)
             throw new DataFolderException(
                 $"{path} was written by a newer Aglow (schema {found}, this one knows {version}): start that version, or name another "

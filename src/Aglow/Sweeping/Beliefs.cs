@@ -34,15 +34,15 @@ public sealed class Beliefs : IDisposable
         _definitions = definitions;
         Default = new Belief(definitions.Default);
         _inUse = [Default];
-        HearsAll = bus.IsLossless;
-        bus.Subscribe(Hear);
+        ReceivesAll = bus.IsLossless;
+        bus.Subscribe(ApplyHints);
     }
 
     /// <summary>The belief of the default definition.</summary>
     public Belief Default { get; }
 
     /// <summary>Whether every arrival is received, so that a sweep only has to correct users who are believed online.</summary>
-    internal bool HearsAll { get; }
+    internal bool ReceivesAll { get; }
 
     /// <summary>The beliefs in use now. A new one is added at the end, and none is removed.</summary>
     internal ReadOnlySpan<Belief> InUse => Volatile.Read(ref _inUse);
@@ -94,7 +94,7 @@ public sealed class Beliefs : IDisposable
     }
 
     /// <summary>Reports that these users' bits flipped under a definition.</summary>
-    internal void Tell(Definition definition, TransitionKind kind, ReadOnlySpan<uint> users) => Changed?.Invoke(definition, kind, users);
+    internal void Report(Definition definition, TransitionKind kind, ReadOnlySpan<uint> users) => Changed?.Invoke(definition, kind, users);
 
     /// <summary>Counts what a sweep found under the default definition.</summary>
     internal void CountSwept(int came, int went)
@@ -112,7 +112,7 @@ public sealed class Beliefs : IDisposable
             belief.Dispose();
     }
 
-    private void Hear(TransitionKind kind, ReadOnlySpan<uint> users)
+    private void ApplyHints(TransitionKind kind, ReadOnlySpan<uint> users)
     {
         if (kind == TransitionKind.Changed)
             Interlocked.Add(ref _flips[(int)kind], users.Length);
@@ -132,7 +132,7 @@ public sealed class Beliefs : IDisposable
         if (flips > 0)
             Interlocked.Add(ref _flips[(int)kind], flips);
         if (count > 0)
-            Tell(_definitions.Default, kind, flipped.AsSpan(0, count));
+            Report(_definitions.Default, kind, flipped.AsSpan(0, count));
         ArrayPool<uint>.Shared.Return(flipped);
     }
 }

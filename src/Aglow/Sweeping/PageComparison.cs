@@ -70,12 +70,12 @@ internal sealed class PageComparison(IPlaneStore store, Clock clock, Beliefs bel
 
         if (came + went == 0)
             return TimeSpan.Zero;
-        var toldFrom = clock.Time.GetTimestamp();
-        Tell(belief, came, went);
-        return correcting + clock.Time.GetElapsedTime(toldFrom);
+        var reportedFrom = clock.Time.GetTimestamp();
+        Report(belief, came, went);
+        return correcting + clock.Time.GetElapsedTime(reportedFrom);
     }
 
-    private void Tell(Belief belief, int came, int went)
+    private void Report(Belief belief, int came, int went)
     {
         if (belief == beliefs.Default)
             beliefs.CountSwept(came, went);
@@ -87,14 +87,14 @@ internal sealed class PageComparison(IPlaneStore store, Clock clock, Beliefs bel
                 store.Keep(Plane.Pulse, _went.AsSpan(0, went));
             }
 
-            beliefs.Tell(belief.Definition, TransitionKind.Lapsed, _went.AsSpan(0, went));
+            beliefs.Report(belief.Definition, TransitionKind.Lapsed, _went.AsSpan(0, went));
         }
 
         if (came > 0)
         {
             if (belief == beliefs.Default)
                 store.Keep(Plane.Pulse, _came.AsSpan(0, came));
-            beliefs.Tell(belief.Definition, TransitionKind.Arrived, _came.AsSpan(0, came));
+            beliefs.Report(belief.Definition, TransitionKind.Arrived, _came.AsSpan(0, came));
         }
     }
 

@@ -218,9 +218,9 @@ public sealed class Sweep
 
     private async ValueTask SweepDuePageAsync(int page)
     {
-        if (!_beliefs.HearsAll || (_owed == 0 && _filled == _beliefs.InUse.Length))
+        if (!_beliefs.ReceivesAll || (_owed == 0 && _filled == _beliefs.InUse.Length))
         {
-            await SweepPageAsync(page, !_beliefs.HearsAll || (page + Passes) % FullEvery == 0);
+            await SweepPageAsync(page, !_beliefs.ReceivesAll || (page + Passes) % FullEvery == 0);
             return;
         }
 

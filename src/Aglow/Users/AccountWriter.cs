@@ -46,7 +46,7 @@ internal sealed class AccountWriter(
     }
 
     /// <summary>Applies a change of an account in memory, which this node or another has made.</summary>
-    public void Hear(uint user, Account was, Account account)
+    public void OnAccountChanged(uint user, Account was, Account account)
     {
         if (account.IsDisabled)
             claims.Disable(user, account.ShownLastSeen);
@@ -74,8 +74,8 @@ internal sealed class AccountWriter(
             return true;
         if (directory is null)
             return false;
-        var asked = ofOneself ? directory.OfActs : directory;
-        return await asked.FindProfileAsync(user) is not null || (await asked.SubscriptionsAsync(user)).Length > 0;
+        var source = ofOneself ? directory.OfActs : directory;
+        return await source.FindProfileAsync(user) is not null || (await source.SubscriptionsAsync(user)).Length > 0;
     }
 
     /// <summary>Deletes a user and everything that they saved. Durable when this completes. False if the user had no data.</summary>

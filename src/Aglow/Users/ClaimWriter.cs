@@ -42,7 +42,7 @@ internal sealed class ClaimWriter(
         };
         if (!await Directory.SetClaimAsync(user, claim, now))
             return false;
-        await TellAsync(
+        await PublishAsync(
             user,
             before,
             [.. was.Where(other => other.Source != claim.Source && (other.Hours is not null || other.At(now) is not null)), claim],
@@ -61,10 +61,10 @@ internal sealed class ClaimWriter(
         var now = clock.Now;
         var before = EffectiveClaim.Of(was, now);
         await Directory.RemoveClaimAsync(user, source);
-        await TellAsync(user, before, [.. was.Where(other => other.Source != source)], now);
+        await PublishAsync(user, before, [.. was.Where(other => other.Source != source)], now);
     }
 
-    private async ValueTask TellAsync(uint user, EffectiveClaim before, Claim[] after, uint now)
+    private async ValueTask PublishAsync(uint user, EffectiveClaim before, Claim[] after, uint now)
     {
         if (!Directory.IsShared)
             claims.Set(user, after, now);

@@ -20,7 +20,7 @@ internal sealed class KeyResolver(IUserDirectory? directory, KeyCache known, Act
             return index;
         if (directory is null)
             return UserId.Nobody;
-        var indexes = await AskAsync(directory, [key], register);
+        var indexes = await QueryAsync(directory, [key], register);
         return indexes[0] == 0 ? UserId.Nobody : indexes[0];
     }
 
@@ -34,7 +34,7 @@ internal sealed class KeyResolver(IUserDirectory? directory, KeyCache known, Act
         var keys = new string[unresolved.Count];
         for (var i = 0; i < keys.Length; i++)
             keys[i] = Encoding.UTF8.GetString(users.Text(unresolved[i]));
-        var indexes = await AskAsync(directory, keys, register);
+        var indexes = await QueryAsync(directory, keys, register);
         for (var i = 0; i < keys.Length; i++)
         {
             if (indexes[i] != 0)
@@ -43,14 +43,14 @@ internal sealed class KeyResolver(IUserDirectory? directory, KeyCache known, Act
     }
 
     // returns 0 for IDs without an index
-    private async ValueTask<uint[]> AskAsync(IUserDirectory asked, string[] keys, bool register)
+    private async ValueTask<uint[]> QueryAsync(IUserDirectory source, string[] keys, bool register)
     {
         var indexes = new uint[keys.Length];
         var isAnyNew = false;
         if (register)
-            isAnyNew = await asked.RegisterAsync(keys, indexes) > 0;
+            isAnyNew = await source.RegisterAsync(keys, indexes) > 0;
         else
-            await asked.FindIndexesAsync(keys, indexes);
+            await source.FindIndexesAsync(keys, indexes);
         for (var i = 0; i < keys.Length; i++)
         {
             if (indexes[i] == 0)

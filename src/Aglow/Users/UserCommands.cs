@@ -27,7 +27,7 @@ internal sealed class UserCommands : IDisposable
         _connection = connection;
         _time = time;
         _sql = new SqliteStatements(connection);
-        _next = Math.Max((uint)SqliteFile.Ask(connection, "SELECT max(user) FROM id") + 1, UserId.FirstDirectoryNumber);
+        _next = Math.Max((uint)SqliteFile.QueryInt64(connection, "SELECT max(user) FROM id") + 1, UserId.FirstDirectoryNumber);
         _published = _next;
     }
 
@@ -185,7 +185,7 @@ internal sealed class UserCommands : IDisposable
         if (claim.Source is not (Claim.QuietHoursSource or Claim.UserSource) && CountOthers(user, claim.Source) >= Claim.MaxSources)
             return false;
         _sql["INSERT OR REPLACE INTO claim VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"]
-            .Bind(1, user).Bind(2, claim.Source).Bind(3, (long)claim.Status).Bind(4, claim.SavedText).Bind(5, claim.Said?.Emoji)
+            .Bind(1, user).Bind(2, claim.Source).Bind(3, (long)claim.Status).Bind(4, claim.SavedText).Bind(5, claim.Details?.Emoji)
             .Bind(6, claim.Until).Bind(7, claim.Priority).Bind(8, claim.SetAt).Bind(9, claim.ShownLastSeen).Run();
         return true;
     }

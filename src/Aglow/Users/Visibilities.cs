@@ -49,8 +49,8 @@ public sealed class Visibilities(bool isReciprocal) : IDisposable
     public Presence Show(uint viewer, uint user, Presence truth, ulong now) => Between(viewer, user) switch
     {
         Sight.All => truth,
-        Sight.Coarse => new Presence(truth.Status, 0, About(truth.LastSeen, now), truth.Devices, Said: truth.Said),
-        Sight.StatusOnly => new Presence(truth.Status, 0, Devices: truth.Devices, Said: truth.Said),
+        Sight.Coarse => new Presence(truth.Status, 0, About(truth.LastSeen, now), truth.Devices, Details: truth.Details),
+        Sight.StatusOnly => new Presence(truth.Status, 0, Devices: truth.Devices, Details: truth.Details),
         _ => default,
     };
 

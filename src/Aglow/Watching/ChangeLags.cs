@@ -12,8 +12,8 @@ internal sealed class ChangeLags
     private readonly TimeProvider _time;
     private readonly MetricHistogram[] _byKind;
     // changes with a hint that wait for turns, in the order of their last turns
-    private readonly Queue<(long HeardAt, ChangeKind Kind, long LastTurn)> _changes = new();
-    private long _unheard;
+    private readonly Queue<(long HintedAt, ChangeKind Kind, long LastTurn)> _changes = new();
+    private long _withoutHint;
 
     public ChangeLags(AglowMetrics metrics, TimeProvider time)
     {
@@ -21,7 +21,7 @@ internal sealed class ChangeLags
         metrics.Count(
             "aglow.changes.unheard",
             "Changes found only by periodic reads, without a hint: users who became away, and lost hints.",
-            () => Volatile.Read(ref _unheard));
+            () => Volatile.Read(ref _withoutHint));
         _byKind = [.. Enum.GetValues<ChangeKind>().Select(kind => metrics.Seconds(
             "aglow.notification.lag.seconds",
             "Time from when this node learned of a change until all watchers that read got it; a leave is confirmed for a second.",
@@ -34,12 +34,14 @@ internal sealed class ChangeLags
     /// </summary>
     public void Changed(Topic topic, Presence before, long lastTurn)
     {
-        if (topic.HeardAt == 0)
-            Volatile.Write(ref _unheard, _unheard + 1);
+        if (topic.HintedAt == 0)
+            Volatile.Write(ref _withoutHint, _withoutHint + 1);
         else
             _changes.Enqueue((
-                topic.HeardAt,
-                topic.Told.IsOnline == before.IsOnline ? ChangeKind.Status : topic.Told.IsOnline ? ChangeKind.Online : ChangeKind.Offline,
+                topic.HintedAt,
+                topic.LastSent.IsOnline == before.IsOnline ? ChangeKind.Status
+                    : topic.LastSent.IsOnline ? ChangeKind.Online
+                    : ChangeKind.Offline,
                 lastTurn));
     }
 
@@ -48,7 +50,7 @@ internal sealed class ChangeLags
     {
         var now = _time.GetTimestamp();
         while (_changes.TryPeek(out var change) && change.LastTurn <= turn)
-            _byKind[(int)_changes.Dequeue().Kind].Record(_time.GetElapsedTime(change.HeardAt, now).TotalSeconds);
+            _byKind[(int)_changes.Dequeue().Kind].Record(_time.GetElapsedTime(change.HintedAt, now).TotalSeconds);
     }
 
     // the kind of a change, as watchers see it

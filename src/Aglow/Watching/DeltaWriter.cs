@@ -36,8 +36,8 @@ internal sealed class DeltaWriter(Definition defaultDefinition)
         }
 
         Write("{\"type\":\"presence\""u8);
-        if (id is { } asked)
-            Write(Encoding.UTF8.GetBytes($",\"id\":{asked}"));
+        if (id is { } request)
+            Write(Encoding.UTF8.GetBytes($",\"id\":{request}"));
         if (definition != defaultDefinition)
             Write(Encoding.UTF8.GetBytes($",\"definition\":\"{definition.Name}\""));
         Write(",\"users\":["u8);
@@ -56,7 +56,7 @@ internal sealed class DeltaWriter(Definition defaultDefinition)
             }
 
             var at = _encoded.WrittenCount;
-            _encoded.Advance(topic.Write(_encoded.GetSpan(topic.MaxBytes(topic.Told)), topic.Told));
+            _encoded.Advance(topic.Write(_encoded.GetSpan(topic.MaxBytes(topic.LastSent)), topic.LastSent));
             topic.EncodedAt = (at, _encoded.WrittenCount - at);
             topic.EncodedRound = _round;
         }

@@ -12,31 +12,31 @@ namespace Aglow.Watching;
 ///   reconnect, after_ms 7940  …served on…             …               close 1001 after 7,940 ms
 /// </code>
 /// The times are random and evenly spread, so that clients do not all reconnect at once. A connection that opens meanwhile, because the
-/// load balancer has not noticed the stop yet, closes last. A million connections are told over some seconds, because telling all at once
-/// would delay every change. Those that close first are told first. Times are read from the clock: beats are late on a busy node, and no
-/// connection may close before its time. The <see cref="WatchHub"/>'s loop owns it.
+/// load balancer has not noticed the stop yet, closes last. A million connections are notified over some seconds, because notifying all at
+/// once would delay every change. Those that close first are notified first. Times are read from the clock: beats are late on a busy
+/// node, and no connection may close before its time. The <see cref="WatchHub"/>'s loop owns it.
 /// </remarks>
 internal sealed class Departures(Slots<WatchConnection> connections, Action<WatchConnection, bool> sent, Func<TimeSpan> now)
 {
-    // how many connections are told in a beat, about 10 ms of work; more if the time for all is short
-    private const int ToldABeat = 2000;
+    // how many connections are notified in a beat, about 10 ms of work; more if the time for all is short
+    private const int NotifiedABeat = 2000;
 
     // by the time at which they close
     private readonly PriorityQueue<WatchConnection, TimeSpan> _staying = new();
     // who waits for the end of the drain
     private readonly List<TaskCompletionSource> _waiting = [];
     private bool _isDraining;
-    private WatchConnection[] _untold = [];
-    private int _told;
+    private WatchConnection[] _toNotify = [];
+    private int _notified;
     private TimeSpan _beganAt;
     private TimeSpan _endsAt;
 
-    /// <summary>Whether connections were told when to reconnect, and have not all closed.</summary>
+    /// <summary>Whether connections were notified when to reconnect, and have not all closed.</summary>
     public bool IsWaiting => _isDraining || _staying.Count > 0;
 
     /// <summary>
-    /// Tells all connections. Completes <paramref name="gone"/> when none is left or the time is over. During a drain, it only waits for
-    /// the end of that one, because the connections were told when they close.
+    /// Notifies all connections. Completes <paramref name="gone"/> when none is left or the time is over. During a drain, it only waits
+    /// for the end of that one, because the connections were notified when they close.
     /// </summary>
     public void Begin(TimeSpan over, TaskCompletionSource gone)
     {
@@ -46,8 +46,8 @@ internal sealed class Departures(Slots<WatchConnection> connections, Action<Watc
         _isDraining = true;
         _beganAt = now();
         _endsAt = _beganAt + over;
-        _untold = [.. connections.All];
-        Random.Shared.Shuffle(_untold);
+        _toNotify = [.. connections.All];
+        Random.Shared.Shuffle(_toNotify);
     }
 
     /// <summary>Moves these connections to another node, while this node continues.</summary>
@@ -58,29 +58,29 @@ internal sealed class Departures(Slots<WatchConnection> connections, Action<Watc
         for (var i = 0; i < some.Count; i++)
         {
             some[i].IsLeaving = true;
-            Tell(some[i], over * ((i + Random.Shared.NextDouble()) / some.Count));
+            Notify(some[i], over * ((i + Random.Shared.NextDouble()) / some.Count));
         }
     }
 
-    /// <summary>Tells a new connection, if the node is about to stop.</summary>
+    /// <summary>Notifies a new connection, if the node is about to stop.</summary>
     public void Opened(WatchConnection connection)
     {
         if (_isDraining)
-            Tell(connection, _endsAt - now());
+            Notify(connection, _endsAt - now());
     }
 
-    /// <summary>A beat of the loop: tells some connections when to reconnect, and closes those whose time has come.</summary>
+    /// <summary>A beat of the loop: notifies some connections when to reconnect, and closes those whose time has come.</summary>
     public void Beat()
     {
         if (!IsWaiting)
             return;
         var time = _endsAt - _beganAt;
-        // connections are told twice as fast as they close
-        var left = Math.Max(ToldABeat, 2 * _untold.Length / Math.Max(1, (int)(time / WatchHub.BeatInterval)));
-        for (; left > 0 && _told < _untold.Length; left--, _told++)
+        // connections are notified twice as fast as they close
+        var left = Math.Max(NotifiedABeat, 2 * _toNotify.Length / Math.Max(1, (int)(time / WatchHub.BeatInterval)));
+        for (; left > 0 && _notified < _toNotify.Length; left--, _notified++)
         {
-            if (_untold[_told].Id >= 0)
-                Tell(_untold[_told], _beganAt + (time * ((_told + Random.Shared.NextDouble()) / _untold.Length)) - now());
+            if (_toNotify[_notified].Id >= 0)
+                Notify(_toNotify[_notified], _beganAt + (time * ((_notified + Random.Shared.NextDouble()) / _toNotify.Length)) - now());
         }
 
         var at = now();
@@ -115,7 +115,7 @@ internal sealed class Departures(Slots<WatchConnection> connections, Action<Watc
     private static byte[] Reconnect(TimeSpan after) =>
         Encoding.UTF8.GetBytes($"{{\"type\":\"reconnect\",\"after_ms\":{Math.Max(0, (long)after.TotalMilliseconds)}}}");
 
-    private void Tell(WatchConnection connection, TimeSpan after)
+    private void Notify(WatchConnection connection, TimeSpan after)
     {
         if (!connection.IsBusy)
             sent(connection, connection.Send(Reconnect(after)));

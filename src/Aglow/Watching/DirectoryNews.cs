@@ -31,7 +31,7 @@ internal sealed class DirectoryNews(
     private (uint From, uint Next)? _registered;
     private bool _isLookingUp;
 
-    public void Hear(DirectoryChanges changes)
+    public void Apply(DirectoryChanges changes)
     {
         // before claims: a user who switches from one way of hiding to the other must stay hidden in between
         SetVisibilities(changes);

@@ -61,7 +61,7 @@ internal sealed class Outages(
         }
         else if (_sending.Count > 0)
         {
-            _sending.RemoveAll(TellIfSent);
+            _sending.RemoveAll(NotifyIfSent);
         }
 
         return false;
@@ -77,9 +77,9 @@ internal sealed class Outages(
 
     public void Answered()
     {
-        var wereToldAll = _failures >= FailuresOfAll;
+        var wereAllNotified = _failures >= FailuresOfAll;
         _failures = 0;
-        if (!wereToldAll)
+        if (!wereAllNotified)
             return;
         for (var id = 0; id < topics.Capacity; id++)
         {
@@ -94,7 +94,7 @@ internal sealed class Outages(
     {
         topics[topic]!.IsAway = IsPageAway(topics[topic]!);
         if (topics[topic]!.IsAway)
-            TellAway(connection);
+            NotifyAway(connection);
     }
 
     /// <summary>The ID of this topic got its index, whose page may be one that the store has lost.</summary>
@@ -104,13 +104,13 @@ internal sealed class Outages(
         if (!topics[topic]!.IsAway)
             return;
         foreach (var watcher in topics[topic]!.Watchers)
-            TellAway(connections[Topic.ConnectionOf(watcher)]!);
+            NotifyAway(connections[Topic.ConnectionOf(watcher)]!);
     }
 
     public void Opened(WatchConnection connection)
     {
         connection.WatchesAway = IsAllAway();
-        Tell(connection, connection.WatchesAway);
+        Notify(connection, connection.WatchesAway);
     }
 
     public void Closed(WatchConnection connection)
@@ -122,10 +122,10 @@ internal sealed class Outages(
     // an ID without an index has no word on any page
     private bool IsPageAway(Topic topic) => topic.User != UserId.Nobody && store.IsPageAway(PageLayout.Page(topic.User));
 
-    private void TellAway(WatchConnection connection)
+    private void NotifyAway(WatchConnection connection)
     {
         connection.WatchesAway = true;
-        Tell(connection, stale: true);
+        Notify(connection, stale: true);
     }
 
     private bool IsAllAway() => _failures >= FailuresOfAll || !store.IsReachable;
@@ -151,40 +151,40 @@ internal sealed class Outages(
                 connections[Topic.ConnectionOf(watcher)]!.WatchesAway = true;
         }
 
-        TellAll();
+        NotifyAll();
     }
 
     private void Return(int id, Topic topic)
     {
         topic.IsReturning = true;
         _returned.Add(id);
-        checks.Ask(id, gentle: true);
+        checks.Enqueue(id, gentle: true);
     }
 
-    private void TellAll()
+    private void NotifyAll()
     {
         _sending.Clear();
         foreach (var connection in connections.All)
         {
             if (connection.WatchesAway)
-                Tell(connection, stale: true);
-            else if (!TellIfSent(connection))
+                Notify(connection, stale: true);
+            else if (!NotifyIfSent(connection))
                 _sending.Add(connection);
         }
     }
 
     // What changed during the outage is sent before "fresh". False: it is not sent yet.
-    private bool TellIfSent(WatchConnection connection)
+    private bool NotifyIfSent(WatchConnection connection)
     {
         if (connection.Id < 0 || !connection.IsStale || connection.WatchesAway)
             return true;
         if (connection.Outbox.IsDirty)
             return false;
-        Tell(connection, stale: false);
+        Notify(connection, stale: false);
         return true;
     }
 
-    private void Tell(WatchConnection connection, bool stale)
+    private void Notify(WatchConnection connection, bool stale)
     {
         if (connection.IsStale == stale)
             return;

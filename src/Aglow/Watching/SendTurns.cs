@@ -48,7 +48,7 @@ internal sealed class SendTurns<T>
     /// <summary>How long the first connection must wait; null: none waits.</summary>
     public TimeSpan? OpensIn(TimeSpan now) => _waiting.TryPeek(out var first) ? _window.OpensIn(now, first.Since) : null;
 
-    /// <summary>Whether a change that was heard of just now would be sent at once.</summary>
+    /// <summary>Whether a change that is found just now would be sent at once.</summary>
     public bool IsOpen(TimeSpan now) => (OpensIn(now) ?? _window.OpensIn(now, now)) <= TimeSpan.Zero;
 
     /// <summary>Counts time that the hub worked, and the frames that it sent.</summary>

@@ -7,13 +7,13 @@ namespace Aglow.Watching;
 /// see, and only if that changed.
 /// </summary>
 /// <remarks>
-/// Between the full status (<see cref="Topic.Told"/>) and the message. While no user hides anything, it costs two field reads a change and
-/// stores nothing. A limited watch stores what was sent last (<see cref="WatchConnection.Shown"/>). The <see cref="WatchHub"/>'s loop owns
-/// it.
+/// Between the full status (<see cref="Topic.LastSent"/>) and the message. While no user hides anything, it costs two field reads a change
+/// and stores nothing. A limited watch stores what was sent last (<see cref="WatchConnection.Shown"/>). The <see cref="WatchHub"/>'s loop
+/// owns it.
 /// </remarks>
 internal sealed class Sights(
     Topics topics, Slots<WatchConnection> connections, TopicChecks checks, Visibilities visibilities, Clock clock,
-    DeltaWriter writer, Action<WatchConnection, int> tell)
+    DeltaWriter writer, Action<WatchConnection, int> send)
 {
     // users who show more or less than before, until the end of the beat
     private readonly HashSet<uint> _resighted = [];
@@ -27,9 +27,9 @@ internal sealed class Sights(
         for (var id = topics.FirstOf(user); id >= 0; id = topics[id]!.NextOfUser)
         {
             // read again before it is sent: a deleted user no longer hides, but is offline
-            checks.AskAnew(id);
+            checks.EnqueueAnew(id);
             foreach (var watcher in topics[id]!.Watchers)
-                TellIfResighted(connections[Topic.ConnectionOf(watcher)]!, Topic.IndexOf(watcher), topics[id]!);
+                SendIfResighted(connections[Topic.ConnectionOf(watcher)]!, Topic.IndexOf(watcher), topics[id]!);
         }
 
         if (visibilities.IsReciprocal)
@@ -51,7 +51,7 @@ internal sealed class Sights(
             for (var index = 0; index < connection.Outbox.Topics.Length; index++)
             {
                 if (connection.Outbox.Topics[index] >= 0)
-                    TellIfResighted(connection, index, topics[connection.Outbox.Topics[index]]!);
+                    SendIfResighted(connection, index, topics[connection.Outbox.Topics[index]]!);
             }
         }
 
@@ -61,7 +61,7 @@ internal sealed class Sights(
     /// <summary>
     /// Adds what this watcher may see to the message. False: the watcher already has it, because the change is not visible to them.
     /// </summary>
-    public bool TryAppend(WatchConnection connection, int index, Topic topic, bool isAsked)
+    public bool TryAppend(WatchConnection connection, int index, Topic topic, bool isRequested)
     {
         if (visibilities.IsEmpty && connection.Shown is null)
         {
@@ -70,9 +70,9 @@ internal sealed class Sights(
         }
 
         var seesAll = visibilities.Between(connection.User, topic.User) == Sight.All;
-        var shown = seesAll ? topic.Told : visibilities.Show(connection.User, topic.User, topic.Told, clock.Now);
+        var shown = seesAll ? topic.LastSent : visibilities.Show(connection.User, topic.User, topic.LastSent, clock.Now);
         // also for a user who no longer hides: otherwise watchers would notice the deletion of a user whom they never saw
-        if (!isAsked && connection.Shown is { } told && told.TryGetValue(index, out var before) && before == shown)
+        if (!isRequested && connection.Shown is { } lastShown && lastShown.TryGetValue(index, out var before) && before == shown)
             return false;
         if (seesAll)
         {
@@ -86,10 +86,10 @@ internal sealed class Sights(
         return true;
     }
 
-    private void TellIfResighted(WatchConnection connection, int index, Topic topic)
+    private void SendIfResighted(WatchConnection connection, int index, Topic topic)
     {
         var wasCut = connection.Shown?.ContainsKey(index) == true;
         if (topic.IsKnown && (wasCut || visibilities.Between(connection.User, topic.User) != Sight.All))
-            tell(connection, index);
+            send(connection, index);
     }
 }

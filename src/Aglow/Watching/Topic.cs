@@ -30,9 +30,9 @@ internal sealed class Topic(uint user, Definition definition, UserForm form, byt
     public int NextOfUser { get; set; } = -1;
 
     /// <summary>What watchers received last, or are about to receive.</summary>
-    public Presence Told { get; set; }
+    public Presence LastSent { get; set; }
 
-    /// <summary>Whether <see cref="Told"/> was read at least once.</summary>
+    /// <summary>Whether <see cref="LastSent"/> was read at least once.</summary>
     public bool IsKnown { get; set; }
 
     /// <summary>Whether the store has lost the page of the user's words. They are read when it is back.</summary>
@@ -51,7 +51,7 @@ internal sealed class Topic(uint user, Definition definition, UserForm form, byt
     public bool IsConfirming { get; set; }
 
     /// <summary>The timestamp of the hint that queued it; 0: no hint, only the periodic read.</summary>
-    public long HeardAt { get; set; }
+    public long HintedAt { get; set; }
 
     /// <summary>The round of the <see cref="DeltaWriter"/>'s buffer for which <see cref="EncodedAt"/> is valid.</summary>
     public long EncodedRound { get; set; } = -1;
@@ -86,19 +86,19 @@ internal sealed class Topic(uint user, Definition definition, UserForm form, byt
     }
 
     /// <summary>Writes this topic's record with this presence; returns its length.</summary>
-    public int Write(Span<byte> into, Presence told)
+    public int Write(Span<byte> into, Presence presence)
     {
         if (IdJson is not null)
-            return PresenceRecord.Write(into, IdJson, told);
+            return PresenceRecord.Write(into, IdJson, presence);
         Span<byte> id = stackalloc byte[PresenceRecord.MaxNumberBytes];
         var quote = Form == UserForm.Digits ? 1 : 0;
         id[0] = (byte)'"';
         var length = PresenceRecord.WriteNumber(id[quote..], User) + quote;
         if (quote == 1)
             id[length++] = (byte)'"';
-        return PresenceRecord.Write(into, id[..length], told);
+        return PresenceRecord.Write(into, id[..length], presence);
     }
 
     /// <summary>The most bytes <see cref="Write"/> needs.</summary>
-    public int MaxBytes(Presence told) => PresenceRecord.MaxBytesBesideId(told) + (IdJson?.Length ?? PresenceRecord.MaxNumberBytes);
+    public int MaxBytes(Presence presence) => PresenceRecord.MaxBytesBesideId(presence) + (IdJson?.Length ?? PresenceRecord.MaxNumberBytes);
 }

@@ -30,8 +30,8 @@ internal sealed class TopicChecks(Topics topics, StatusReader statuses, Definiti
 
     // at most one entry for each user with claims
     private readonly DueUsers _claimChanges = new();
-    private readonly List<int> _asked = [];
-    private readonly Queue<(long Beat, int Topic, long HeardAt)> _later = new();
+    private readonly List<int> _queued = [];
+    private readonly Queue<(long Beat, int Topic, long HintedAt)> _later = new();
     private readonly Queue<(long Beat, int Topic)> _afterDevice = new();
     // words count whole seconds, so a lease ends up to a second later
     private readonly long _deviceLeftBeats = ((definitions.Default.DeviceLeftSeconds + 1) * ConfirmBeats) + 1;
@@ -39,7 +39,7 @@ internal sealed class TopicChecks(Topics topics, StatusReader statuses, Definiti
     private int _recheckNext;
 
     /// <summary>How many topics are read in the next round.</summary>
-    public int Count => _asked.Count;
+    public int Count => _queued.Count;
 
     /// <summary>Whether topics wait for a later beat, to confirm a leave.</summary>
     public bool IsWaiting => _later.Count > 0 || _afterDevice.Count > 0;
@@ -48,58 +48,58 @@ internal sealed class TopicChecks(Topics topics, StatusReader statuses, Definiti
     public void Beat()
     {
         _beat++;
-        AskChangedClaims();
+        EnqueueChangedClaims();
         while (_later.TryPeek(out var due) && due.Beat <= _beat)
         {
             _later.Dequeue();
             if (topics[due.Topic] is { } topic)
                 topic.IsConfirming = false;
-            Ask(due.Topic, gentle: false, due.HeardAt);
+            Enqueue(due.Topic, gentle: false, due.HintedAt);
         }
 
         while (_afterDevice.TryPeek(out var lapsing) && lapsing.Beat <= _beat)
-            Ask(_afterDevice.Dequeue().Topic, gentle: false, clock.Time.GetTimestamp());
+            Enqueue(_afterDevice.Dequeue().Topic, gentle: false, clock.Time.GetTimestamp());
 
         Recheck();
     }
 
     /// <summary>
     /// Queues this topic for the next round. <paramref name="gentle"/>: another read must confirm that the user went offline.
-    /// <paramref name="heardAt"/>: the timestamp of a hint; 0: none.
+    /// <paramref name="hintedAt"/>: the timestamp of a hint; 0: none.
     /// </summary>
-    public void Ask(int id, bool gentle, long heardAt = 0)
+    public void Enqueue(int id, bool gentle, long hintedAt = 0)
     {
         // if its page is lost, it is read when the page is back
         if (topics[id] is not { IsAway: false } topic)
             return;
         topic.IsGentle = gentle && (!topic.IsQueued || topic.IsGentle);
-        if (!topic.IsQueued || topic.HeardAt == 0)
-            topic.HeardAt = heardAt;
+        if (!topic.IsQueued || topic.HintedAt == 0)
+            topic.HintedAt = hintedAt;
         if (topic.IsQueued)
             return;
         topic.IsQueued = true;
-        _asked.Add(id);
+        _queued.Add(id);
     }
 
     /// <summary>Queues this topic for the next round. What that read finds is sent at once, even if a leave was being confirmed.</summary>
-    public void AskAnew(int id, long heardAt = 0)
+    public void EnqueueAnew(int id, long hintedAt = 0)
     {
         if (topics[id] is not { } topic)
             return;
         topic.IsConfirming = false;
-        Ask(id, gentle: false, heardAt);
+        Enqueue(id, gentle: false, hintedAt);
     }
 
     /// <summary>Reads this topic a second later, to confirm a leave.</summary>
-    public void AskLater(int id, long heardAt)
+    public void EnqueueLater(int id, long hintedAt)
     {
         if (topics[id] is { } topic)
             topic.IsConfirming = true;
-        _later.Enqueue((_beat + ConfirmBeats, id, heardAt));
+        _later.Enqueue((_beat + ConfirmBeats, id, hintedAt));
     }
 
     /// <summary>Reads this topic when the lease that a device shortened has ended.</summary>
-    public void AskAfterDevice(int id) => _afterDevice.Enqueue((_beat + _deviceLeftBeats, id));
+    public void EnqueueAfterDevice(int id) => _afterDevice.Enqueue((_beat + _deviceLeftBeats, id));
 
     /// <summary>
     /// Reads all queued topics. <paramref name="changed"/> receives each topic that differs from what its watchers received last, and that
@@ -111,16 +111,16 @@ internal sealed class TopicChecks(Topics topics, StatusReader statuses, Definiti
         try
         {
             // a change that is found may queue more topics
-            for (var from = 0; from < _asked.Count;)
+            for (var from = 0; from < _queued.Count;)
                 from = await ReadFromAsync(from, changed);
-            _asked.Clear();
+            _queued.Clear();
         }
         catch (StoreUnavailableException)
         {
             // part of the store may have answered, and topics that were read may be queued again
-            int[] left = [.. _asked.Where(id => topics[id] is { IsQueued: true }).Distinct()];
-            _asked.Clear();
-            _asked.AddRange(left);
+            int[] left = [.. _queued.Where(id => topics[id] is { IsQueued: true }).Distinct()];
+            _queued.Clear();
+            _queued.AddRange(left);
             throw;
         }
     }
@@ -128,7 +128,7 @@ internal sealed class TopicChecks(Topics topics, StatusReader statuses, Definiti
     // Reads the queued topics from this place on. Returns the place after them.
     private async ValueTask<int> ReadFromAsync(int from, Action<Topic, Presence?> changed)
     {
-        var (to, left) = (_asked.Count, _asked.Count - from);
+        var (to, left) = (_queued.Count, _queued.Count - from);
         var users = ArrayPool<uint>.Shared.Rent(left);
         var ids = ArrayPool<int>.Shared.Rent(left);
         var found = ArrayPool<Presence>.Shared.Rent(left);
@@ -140,7 +140,7 @@ internal sealed class TopicChecks(Topics topics, StatusReader statuses, Definiti
             for (var at = 0; at < all.Count && left > 0; at++)
             {
                 var definition = all[at];
-                var count = Gather(CollectionsMarshal.AsSpan(_asked)[from..to], definition, users, ids, ref left);
+                var count = Gather(CollectionsMarshal.AsSpan(_queued)[from..to], definition, users, ids, ref left);
                 if (count == 0)
                     continue;
                 // before the read: a claim that ends during the read causes another read
@@ -150,13 +150,13 @@ internal sealed class TopicChecks(Topics topics, StatusReader statuses, Definiti
                 {
                     var topic = topics[ids[i]]!;
                     _claimChanges.Set(topic.User, claims.IsEmpty ? 0 : claims.ChangeAfter(topic.User, since));
-                    Presence? told = topic.IsKnown ? topic.Told : null;
+                    Presence? lastSent = topic.IsKnown ? topic.LastSent : null;
                     var isConfirmed = topic.IsConfirming;
                     if (!Apply(ids[i], found[i]))
                         continue;
-                    changed(topic, told);
-                    if (told is { } before)
-                        AskOthers(ids[i], topic, isConfirmed || (before.IsOnline && !topic.Told.IsOnline));
+                    changed(topic, lastSent);
+                    if (lastSent is { } before)
+                        EnqueueOthers(ids[i], topic, isConfirmed || (before.IsOnline && !topic.LastSent.IsOnline));
                 }
             }
 
@@ -176,12 +176,12 @@ internal sealed class TopicChecks(Topics topics, StatusReader statuses, Definiti
         var count = 0;
         for (; from < to; from++)
         {
-            if (topics[_asked[from]] is not { User: UserId.Nobody, IsQueued: true } topic)
+            if (topics[_queued[from]] is not { User: UserId.Nobody, IsQueued: true } topic)
                 continue;
             count++;
-            Presence? told = topic.IsKnown ? topic.Told : null;
-            if (Apply(_asked[from], new Presence(PresenceStatus.Offline, Pulse.Never)))
-                changed(topic, told);
+            Presence? lastSent = topic.IsKnown ? topic.LastSent : null;
+            if (Apply(_queued[from], new Presence(PresenceStatus.Offline, Pulse.Never)))
+                changed(topic, lastSent);
         }
 
         return count;
@@ -189,25 +189,25 @@ internal sealed class TopicChecks(Topics topics, StatusReader statuses, Definiti
 
     // The act that changed a user under one definition may have changed the user under others. If the user may be gone, the other topics
     // are sent without a confirmation.
-    private void AskOthers(int id, Topic topic, bool isGone)
+    private void EnqueueOthers(int id, Topic topic, bool isGone)
     {
         for (var other = topics.FirstOf(topic.User); other >= 0; other = topics[other]!.NextOfUser)
         {
             if (other == id)
                 continue;
             if (isGone)
-                AskAnew(other, topic.HeardAt);
+                EnqueueAnew(other, topic.HintedAt);
             else
-                Ask(other, gentle: true, topic.HeardAt);
+                Enqueue(other, gentle: true, topic.HintedAt);
         }
     }
 
-    private void AskChangedClaims()
+    private void EnqueueChangedClaims()
     {
         while (_claimChanges.TryTake(clock.Now, out var user))
         {
             for (var id = topics.FirstOf(user); id >= 0; id = topics[id]!.NextOfUser)
-                Ask(id, gentle: false, clock.Time.GetTimestamp());
+                Enqueue(id, gentle: false, clock.Time.GetTimestamp());
         }
     }
 
@@ -219,13 +219,13 @@ internal sealed class TopicChecks(Topics topics, StatusReader statuses, Definiti
             _recheckNext = 0;
         var (left, beats) = (topics.Capacity - _recheckNext, RecheckBeats - beat);
         for (var end = _recheckNext + ((left + beats - 1) / beats); _recheckNext < end; _recheckNext++)
-            Ask(_recheckNext, gentle: true);
+            Enqueue(_recheckNext, gentle: true);
     }
 
-    private int Gather(ReadOnlySpan<int> asked, Definition definition, uint[] users, int[] ids, ref int left)
+    private int Gather(ReadOnlySpan<int> queued, Definition definition, uint[] users, int[] ids, ref int left)
     {
         var count = 0;
-        foreach (var id in asked)
+        foreach (var id in queued)
         {
             if (topics[id] is not { } topic || topic.Definition != definition || !topic.IsQueued)
                 continue;
@@ -248,32 +248,32 @@ internal sealed class TopicChecks(Topics topics, StatusReader statuses, Definiti
     {
         var topic = topics[id]!;
         topic.IsQueued = false;
-        var told = topic.Told;
-        if (told != now)
+        var lastSent = topic.LastSent;
+        if (lastSent != now)
             topic.EncodedRound = -1;
         if (topic.IsKnown
-            && told.Status == now.Status
-            && told.Said == now.Said
-            && told.Devices == now.Devices
-            && (now.IsOnline || told.LastSeen == now.LastSeen))
+            && lastSent.Status == now.Status
+            && lastSent.Details == now.Details
+            && lastSent.Devices == now.Devices
+            && (now.IsOnline || lastSent.LastSeen == now.LastSeen))
         {
-            topic.Told = now;
+            topic.LastSent = now;
             topic.IsReturning = false;
             return false;
         }
 
         // While a leave is being confirmed, a change that a sweep found is held, and sent together with the other definitions. A read for a
         // new watcher is not held.
-        if (topic.IsKnown && topic.IsConfirming && (topic.IsGentle || topic.HeardAt != 0) && (told.IsOnline || !now.IsOnline))
+        if (topic.IsKnown && topic.IsConfirming && (topic.IsGentle || topic.HintedAt != 0) && (lastSent.IsOnline || !now.IsOnline))
             return false;
 
-        if (topic.IsKnown && topic.IsGentle && told.IsOnline && !now.IsOnline)
+        if (topic.IsKnown && topic.IsGentle && lastSent.IsOnline && !now.IsOnline)
         {
-            AskLater(id, topic.HeardAt);
+            EnqueueLater(id, topic.HintedAt);
             return false;
         }
 
-        topic.Told = now;
+        topic.LastSent = now;
         topic.IsKnown = true;
         topic.IsReturning = false;
         return true;

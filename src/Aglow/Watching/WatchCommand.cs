@@ -15,7 +15,7 @@ internal enum WatchCommandKind : byte
     Writable,
 
     /// <summary>Send a connection the payload, in the order of its commands.</summary>
-    Tell,
+    Send,
 
     /// <summary>Send a connection the payload, which answers one of its messages. It waits while the transport is full.</summary>
     Reply,
@@ -42,7 +42,7 @@ internal enum WatchCommandKind : byte
 }
 
 /// <summary>
-/// One command for a <see cref="WatchHub"/>'s loop, from any thread. <paramref name="HeardAt"/>: the timestamp of a hint.
+/// One command for a <see cref="WatchHub"/>'s loop, from any thread. <paramref name="HintedAt"/>: the timestamp of a hint.
 /// <paramref name="Id"/>: the id that the answer repeats.
 /// </summary>
 internal readonly record struct WatchCommand(
@@ -53,5 +53,5 @@ internal readonly record struct WatchCommand(
     int Count = 0,
     int Code = 0,
     TransitionKind Transition = default,
-    long HeardAt = 0,
+    long HintedAt = 0,
     long? Id = null);

@@ -75,7 +75,7 @@ public sealed class WatchHub : IAsyncDisposable
     /// <summary>A hub for the watchers of one node; <see cref="PresenceService"/> creates and runs it.</summary>
     internal WatchHub(
         IPlaneStore store, StatusReader statuses, HeartbeatWriter heartbeats, Beliefs beliefs, Definitions definitions, Claims claims,
-        Visibilities visibilities, KeyCache knownKeys, KeyCache askedKeys, ITransitionBus bus, Clock clock, AglowMetrics metrics,
+        Visibilities visibilities, KeyCache knownKeys, KeyCache requestedKeys, ITransitionBus bus, Clock clock, AglowMetrics metrics,
         AglowLog log)
     {
         _definitions = definitions;
@@ -85,7 +85,7 @@ public sealed class WatchHub : IAsyncDisposable
         _checks = new TopicChecks(_topics, statuses, definitions, claims, clock);
         _sender = new WatchSender(_topics, _connections, _checks, definitions, visibilities, clock, metrics);
         _outages = new Outages(_topics, _connections, _checks, store, clock, _sender.Sent);
-        _watches = new Watches(_topics, _checks, _outages, _sender, beliefs, knownKeys, askedKeys);
+        _watches = new Watches(_topics, _checks, _outages, _sender, beliefs, knownKeys, requestedKeys);
         _changed = _sender.Changed;
         _ticks = new TickSchedule(_connections);
         _departures = new Departures(_connections, _sender.Sent, () => _sender.Now);
@@ -132,10 +132,10 @@ public sealed class WatchHub : IAsyncDisposable
     public void Writable(WatchConnection connection) => _queue.Enqueue(new(WatchCommandKind.Writable, connection));
 
     /// <summary>Sends a connection one message, in the order of its commands. Dropped while the transport is full.</summary>
-    public void Tell(WatchConnection connection, byte[] json) => _queue.Enqueue(new(WatchCommandKind.Tell, connection, json));
+    public void Send(WatchConnection connection, byte[] json) => _queue.Enqueue(new(WatchCommandKind.Send, connection, json));
 
     /// <summary>
-    /// Answers a message of a connection, in the order of its commands. Unlike <see cref="Tell"/>, it waits while the transport is full.
+    /// Answers a message of a connection, in the order of its commands. Unlike <see cref="Send"/>, it waits while the transport is full.
     /// </summary>
     public void Reply(WatchConnection connection, byte[] json) => _queue.Enqueue(new(WatchCommandKind.Reply, connection, json));
 
@@ -291,13 +291,13 @@ public sealed class WatchHub : IAsyncDisposable
         switch (command.Kind)
         {
             case WatchCommandKind.Hint:
-                Hear(command);
+                ApplyHint(command);
                 break;
             case WatchCommandKind.Run:
                 ((Action)command.Payload!)();
                 break;
             case WatchCommandKind.Open:
-                Greet(command.Connection!, (byte[])command.Payload!);
+                Welcome(command.Connection!, (byte[])command.Payload!);
                 break;
             default:
                 DoFor(command.Connection!, command);
@@ -330,7 +330,7 @@ public sealed class WatchHub : IAsyncDisposable
             case WatchCommandKind.Reply:
                 _sender.Answer(connection, (byte[])command.Payload!);
                 break;
-            case WatchCommandKind.Tell:
+            case WatchCommandKind.Send:
                 // a client that does not read gets no error messages either, so nothing queues up
                 if (!connection.IsBusy)
                     _sender.Sent(connection, connection.Send((byte[])command.Payload!));
@@ -351,7 +351,7 @@ public sealed class WatchHub : IAsyncDisposable
         }
     }
 
-    private void Greet(WatchConnection connection, byte[] welcome)
+    private void Welcome(WatchConnection connection, byte[] welcome)
     {
         connection.Id = _connections.Add(connection);
         Volatile.Write(ref _connectionCount, _connections.Count);
@@ -377,15 +377,15 @@ public sealed class WatchHub : IAsyncDisposable
             definition,
             Count: users.Length,
             Transition: kind,
-            HeardAt: _clock.Time.GetTimestamp()));
+            HintedAt: _clock.Time.GetTimestamp()));
     }
 
     // A user who hides must look like one who leaves: both are pushed under every definition, at the same moment and in the same order.
-    private bool IsGoodbye(TransitionKind transition, uint user) =>
+    private bool IsLeave(TransitionKind transition, uint user) =>
         transition == TransitionKind.Left
         || (transition == TransitionKind.Changed && _claims.Of(user, _clock.Now).Status == ClaimStatus.Hidden);
 
-    private void Hear(WatchCommand hint)
+    private void ApplyHint(WatchCommand hint)
     {
         var users = (uint[])hint.Payload!;
         foreach (var user in users.AsSpan(0, hint.Count))
@@ -396,12 +396,12 @@ public sealed class WatchHub : IAsyncDisposable
                 // A heartbeat may bring its user online under other definitions too, and no hint says so.
                 if (isOther && (hint.Transition != TransitionKind.Arrived || hint.Definition != _definitions.Default))
                     continue;
-                if (IsGoodbye(hint.Transition, user))
-                    _checks.AskLater(id, hint.HeardAt);
+                if (IsLeave(hint.Transition, user))
+                    _checks.EnqueueLater(id, hint.HintedAt);
                 else if (hint.Transition == TransitionKind.DeviceLeft)
-                    _checks.AskAfterDevice(id);
+                    _checks.EnqueueAfterDevice(id);
                 else
-                    _checks.Ask(id, gentle: isOther || hint.Transition == TransitionKind.Changed, hint.HeardAt);
+                    _checks.Enqueue(id, gentle: isOther || hint.Transition == TransitionKind.Changed, hint.HintedAt);
             }
         }
 

@@ -100,14 +100,14 @@ internal sealed class WatchSender
     /// <summary>Publishes the window of the last second. Called once a second.</summary>
     public void PublishWindow() => Volatile.Write(ref _windowTicks, _turns.TakeLongestWait().Ticks);
 
-    /// <summary>Handles a topic that changed. <paramref name="told"/>: what its watchers received last; null: nothing.</summary>
-    public void Changed(Topic topic, Presence? told)
+    /// <summary>Handles a topic that changed. <paramref name="lastSent"/>: what its watchers received last; null: nothing.</summary>
+    public void Changed(Topic topic, Presence? lastSent)
     {
         var now = Now;
         foreach (var watcher in topic.Watchers)
             MakeDue(_connections[Topic.ConnectionOf(watcher)]!, Topic.IndexOf(watcher), now);
         // the first read of a user is a snapshot, not a change
-        if (told is { } before)
+        if (lastSent is { } before)
             _lags.Changed(topic, before, _turns.Added);
     }
 
@@ -261,7 +261,7 @@ internal sealed class WatchSender
             }
 
             Clear(connection, index);
-            Sights.TryAppend(connection, index, _topics[connection.Outbox.Topics[index]]!, isAsked: true);
+            Sights.TryAppend(connection, index, _topics[connection.Outbox.Topics[index]]!, isRequested: true);
         }
 
         if (!isBusy)
@@ -308,7 +308,7 @@ internal sealed class WatchSender
         {
             var definition = _topics[connection.Outbox.Topics[first]]!.Definition;
             _writer.Begin(definition);
-            var told = 0;
+            var appended = 0;
             var ofAnother = -1;
             for (var index = first; index >= 0; index = connection.Outbox.NextDirty(index + 1))
             {
@@ -320,13 +320,13 @@ internal sealed class WatchSender
                 }
 
                 Clear(connection, index);
-                told += Sights.TryAppend(connection, index, topic, isAsked: false) ? 1 : 0;
+                appended += Sights.TryAppend(connection, index, topic, isRequested: false) ? 1 : 0;
             }
 
             first = ofAnother;
-            if (told == 0)
+            if (appended == 0)
                 continue;
-            Volatile.Write(ref _deliveries, _deliveries + told);
+            Volatile.Write(ref _deliveries, _deliveries + appended);
             frames++;
             Sent(connection, connection.Send(_writer.End()));
         }

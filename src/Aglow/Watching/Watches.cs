@@ -12,7 +12,7 @@ namespace Aglow.Watching;
 /// other. The <see cref="WatchHub"/>'s loop owns it.
 /// </remarks>
 internal sealed class Watches(
-    Topics topics, TopicChecks checks, Outages outages, WatchSender sender, Beliefs beliefs, KeyCache knownKeys, KeyCache askedKeys)
+    Topics topics, TopicChecks checks, Outages outages, WatchSender sender, Beliefs beliefs, KeyCache knownKeys, KeyCache requestedKeys)
 {
     // a topic, its watcher, their table entries, and its record in a frame that waits for a slow client
     private const int NumberBytes = 360;
@@ -96,7 +96,7 @@ internal sealed class Watches(
 
             indexes[i] = index;
             outages.Added(connection, topic);
-            checks.Ask(topic, gentle: false);
+            checks.Enqueue(topic, gentle: false);
         }
 
         Volatile.Write(ref _bytes, _bytes + taken);
@@ -112,7 +112,7 @@ internal sealed class Watches(
     private void Refuse(WatchConnection connection, long? id, ReadOnlySpan<byte> why) =>
         sender.Answer(
             connection,
-            [.. Encoding.UTF8.GetBytes(id is { } asked ? $"{{\"type\":\"error\",\"id\":{asked}," : "{\"type\":\"error\","), .. why]);
+            [.. Encoding.UTF8.GetBytes(id is { } request ? $"{{\"type\":\"error\",\"id\":{request}," : "{\"type\":\"error\","), .. why]);
 
     // Searches the shorter list, because most users have few watchers. Otherwise a client that watches 10,000 users and names as many again
     // would delay all others.
@@ -149,7 +149,7 @@ internal sealed class Watches(
         foreach (var id in topics.Bind(key, user))
         {
             outages.Bound(id);
-            checks.Ask(id, gentle: false);
+            checks.Enqueue(id, gentle: false);
         }
     }
 
@@ -217,7 +217,7 @@ internal sealed class Watches(
     {
         var user = users.Numbers.Span[at];
         var text = users.Text(at);
-        if (user == UserId.Nobody && !knownKeys.TryGet(text, out user) && !askedKeys.TryGet(text, out user))
+        if (user == UserId.Nobody && !knownKeys.TryGet(text, out user) && !requestedKeys.TryGet(text, out user))
             return UserId.Nobody;
         if (topics.UnknownKeys > 0)
             Bind(Encoding.UTF8.GetString(text), user);

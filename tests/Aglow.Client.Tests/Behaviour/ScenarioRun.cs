@@ -91,7 +91,7 @@ internal sealed class ScenarioRun : IAsyncDisposable
             OtherAddresses = addresses[1..],
             User = user is not null ? UserOf(user) : token is null ? UserId.Of(1) : (UserId?)null,
             Token = token is JsonValue ? token.GetValue<string>() : null,
-            AccessToken = token is JsonArray ? _ => _tokens.AskAsync() : null,
+            AccessToken = token is JsonArray ? _ => _tokens.RequestAsync() : null,
             Device = new ClientDevice(
                 device?["id"]?.GetValue<string>() ?? "device-1",
                 Enum.Parse<DeviceKind>(device?["kind"]?.GetValue<string>() ?? "other", ignoreCase: true)),
@@ -122,10 +122,10 @@ internal sealed class ScenarioRun : IAsyncDisposable
                 _socket!.Say(what is JsonValue ? what.GetValue<string>() : _messages.Fill(what!.AsObject()).ToJsonString());
                 break;
             case "hear" when what is null:
-                _socket!.Heard.Select(static m => m.ToJsonString()).ShouldBeEmpty();
+                _socket!.Received.Select(static m => m.ToJsonString()).ShouldBeEmpty();
                 break;
             case "hear":
-                Hear(step, what.AsObject());
+                Receive(step, what.AsObject());
                 break;
             case "close":
                 _socket!.Close(what!.GetValue<int>(), step["reason"]?.GetValue<string>() ?? "");
@@ -144,7 +144,7 @@ internal sealed class ScenarioRun : IAsyncDisposable
                 Call(step, what!.GetValue<string>());
                 break;
             case "app":
-                Tell(step, what!.GetValue<string>());
+                Send(step, what!.GetValue<string>());
                 break;
             case "see":
                 Eventually(() => See(step, what!.GetValue<string>()));
@@ -280,17 +280,17 @@ internal sealed class ScenarioRun : IAsyncDisposable
         }
     }
 
-    private void Hear(JsonObject step, JsonObject expected)
+    private void Receive(JsonObject step, JsonObject expected)
     {
         var type = expected["type"]!.GetValue<string>();
         var socket = _socket!;
-        JsonObject? Next() => socket.Heard.FirstOrDefault(m => m["type"]!.GetValue<string>() == type);
+        JsonObject? Next() => socket.Received.FirstOrDefault(m => m["type"]!.GetValue<string>() == type);
         Until(
             () => Next() is not null,
             step["within"]?.GetValue<int>() ?? 1000,
-            $"a message of type {type}; unheard are {string.Join(", ", socket.Heard.Select(static m => m.ToJsonString()))}");
+            $"a message of type {type}; unheard are {string.Join(", ", socket.Received.Select(static m => m.ToJsonString()))}");
         var message = Next()!;
-        socket.Heard.Remove(message);
+        socket.Received.Remove(message);
         _messages.Compare(expected, message);
     }
 
@@ -321,7 +321,7 @@ internal sealed class ScenarioRun : IAsyncDisposable
 
     // ---- the application ------------------------------------------------------------------------------------------------------
 
-    private void Tell(JsonObject step, string what)
+    private void Send(JsonObject step, string what)
     {
         switch (what)
         {
@@ -341,8 +341,8 @@ internal sealed class ScenarioRun : IAsyncDisposable
                 break;
             case "setStatus":
                 var status = Enum.Parse<ManualStatus>(step["status"]!.GetValue<string>(), ignoreCase: true);
-                var said = StepMessages.Said(step["said"]);
-                Promise(step, async () => (await _client.SetStatusAsync(status, said)).ToString().ToLowerInvariant());
+                var details = StepMessages.Details(step["said"]);
+                Promise(step, async () => (await _client.SetStatusAsync(status, details)).ToString().ToLowerInvariant());
                 break;
             case "heartbeat":
                 Promise(step, async () => (await _client.HeartbeatAsync()).NextIn > TimeSpan.Zero ? "sent" : "");
@@ -397,7 +397,7 @@ internal sealed class ScenarioRun : IAsyncDisposable
                 break;
             case "told":
                 Take(
-                    _watches[step["watch"]!.GetValue<string>()].Told,
+                    _watches[step["watch"]!.GetValue<string>()].Received,
                     step["are"]!.AsArray().Select(static t => $"{UserOf(t![0]!)}:{t[1]!.GetValue<string>()}"));
                 break;
             case "errors":

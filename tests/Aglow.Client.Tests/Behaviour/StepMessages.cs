@@ -50,14 +50,14 @@ internal sealed class StepMessages
     }
 
     /// <summary>The details of a status: text, emoji, end, source, priority.</summary>
-    public static StatusDetails? Said(JsonNode? said) => said is null ? null : new StatusDetails
+    public static StatusDetails? Details(JsonNode? details) => details is null ? null : new StatusDetails
     {
-        Text = said["text"]?.GetValue<string>(),
-        Emoji = said["emoji"]?.GetValue<string>(),
-        Until = said["until"] is { } until ? DateTimeOffset.FromUnixTimeSeconds(until.GetValue<long>()) : null,
-        For = said["for_seconds"] is { } seconds ? TimeSpan.FromSeconds(seconds.GetValue<long>()) : null,
-        Source = said["source"]?.GetValue<string>(),
-        Priority = said["priority"]?.GetValue<int>(),
+        Text = details["text"]?.GetValue<string>(),
+        Emoji = details["emoji"]?.GetValue<string>(),
+        Until = details["until"] is { } until ? DateTimeOffset.FromUnixTimeSeconds(until.GetValue<long>()) : null,
+        For = details["for_seconds"] is { } seconds ? TimeSpan.FromSeconds(seconds.GetValue<long>()) : null,
+        Source = details["source"]?.GetValue<string>(),
+        Priority = details["priority"]?.GetValue<int>(),
     };
 
     private static bool IsName(JsonNode? value, out string name)

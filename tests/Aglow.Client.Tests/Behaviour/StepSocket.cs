@@ -13,7 +13,7 @@ internal sealed class StepSocket : WebSocket
     private string? _closeReason;
 
     /// <summary>What the client sent and no step has heard.</summary>
-    public List<JsonObject> Heard { get; } = [];
+    public List<JsonObject> Received { get; } = [];
 
     /// <summary>Whether what the client sends is lost.</summary>
     public bool IsMuted { get; set; }
@@ -62,7 +62,7 @@ internal sealed class StepSocket : WebSocket
         ReadOnlyMemory<byte> buffer, WebSocketMessageType messageType, bool endOfMessage, CancellationToken cancellationToken)
     {
         if (!IsMuted)
-            Heard.Add(JsonNode.Parse(buffer.Span)!.AsObject());
+            Received.Add(JsonNode.Parse(buffer.Span)!.AsObject());
         return default;
     }
 

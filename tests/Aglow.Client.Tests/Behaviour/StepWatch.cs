@@ -14,7 +14,7 @@ internal sealed class StepWatch
         {
             await foreach (var record in client.WatchAsync(users, definition, _stop.Token))
             {
-                Told.Add($"{record.User}:{record.Status.ToString().ToLowerInvariant()}");
+                Received.Add($"{record.User}:{record.Status.ToString().ToLowerInvariant()}");
                 _last[record.User] = record;
             }
         }
@@ -26,7 +26,7 @@ internal sealed class StepWatch
         return true;
     });
 
-    public List<string> Told { get; } = [];
+    public List<string> Received { get; } = [];
 
     public void Stop() => _stop.Cancel();
 

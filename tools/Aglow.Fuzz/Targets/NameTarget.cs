@@ -16,7 +16,7 @@ internal sealed class NameTarget : RuleTarget
 
     public override string Name => "names";
 
-    public override string Feeds => "UserId, Asked, cursors, PresenceRecord";
+    public override string Feeds => "UserId, RequestParameters, cursors, PresenceRecord";
 
     public override int PerTurn => 2 * 1024;
 
@@ -42,10 +42,10 @@ internal sealed class NameTarget : RuleTarget
         var behaviour = 1;
         try
         {
-            foreach (var id in Asked.Ids(_context))
+            foreach (var id in RequestParameters.Ids(_context))
                 behaviour = (behaviour * 5) + Judge(id);
-            behaviour = (behaviour * 3) + Asked.Limit(_context, 100, 20).CompareTo(20);
-            if (Asked.Cursor(_context) is { } cursor)
+            behaviour = (behaviour * 3) + RequestParameters.Limit(_context, 100, 20).CompareTo(20);
+            if (RequestParameters.Cursor(_context) is { } cursor)
                 behaviour = (behaviour * 3) + Place(cursor);
             return behaviour;
         }

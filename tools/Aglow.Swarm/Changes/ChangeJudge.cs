@@ -7,15 +7,15 @@ internal static class ChangeJudge
     private const double Rounding = 2;
 
     /// <summary>The promise that a change breaks, when the change arrives; null: none.</summary>
-    public static Verdict? WhyNot(Truth truth, SwarmRun swarm, Change change, double heard)
+    public static Verdict? WhyNot(Truth truth, SwarmRun swarm, Change change, double receivedAt)
     {
         // a change may be recorded late, after another node took the feed over
-        var at = Math.Min(swarm.MomentOf(change.At) + Rounding, heard);
+        var at = Math.Min(swarm.MomentOf(change.At) + Rounding, receivedAt);
         var from = swarm.MomentOf(change.At) - Rounding - swarm.Promises.RecordedWithin - swarm.Lag;
         if (!change.IsOnline && swarm.ClaimsOf(change.User)?.HiddenIn(from, at).May != true
             && change.Reason != "deleted" && truth.SurelyOnlineSince(from, at) is { } since)
             return Verdict.Broken(ViolationKind.FalseOffline, $"told offline by {change.Reason}, but surely online since {since:0.000} s");
-        if (change.IsOnline && !truth.IsPossiblyOnline(from, at, swarm.HeldAt(heard)))
+        if (change.IsOnline && !truth.IsPossiblyOnline(from, at, swarm.HeldAt(receivedAt)))
             return Verdict.Broken(ViolationKind.GhostOnline, "told online, when no device was there");
         return null;
     }

@@ -28,7 +28,7 @@ internal sealed class FeedReader(SwarmRun swarm, Ledger ledger)
         if (page.IsGap)
             ledger.Gaps.Add();
         foreach (var change in page.Changes)
-            ledger.Hear(change);
+            ledger.Receive(change);
         _after = page.Next;
     }
 }

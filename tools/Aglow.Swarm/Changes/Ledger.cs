@@ -9,7 +9,7 @@ namespace Aglow.Swarm.Changes;
 /// </remarks>
 internal sealed class Ledger(SwarmRun swarm, string name)
 {
-    private readonly ConcurrentDictionary<uint, List<(double Heard, Change Change)>> _changes = new();
+    private readonly ConcurrentDictionary<uint, List<(double ReceivedAt, Change Change)>> _changes = new();
     private readonly HashSet<string> _handled = [];
 
     /// <summary>How this backend receives changes.</summary>
@@ -25,7 +25,7 @@ internal sealed class Ledger(SwarmRun swarm, string name)
     public Counter Gaps { get; } = new();
 
     /// <summary>Applies a change, and judges it.</summary>
-    public void Hear(Change change)
+    public void Receive(Change change)
     {
         if (!_handled.Add(change.Id))
         {
@@ -57,6 +57,6 @@ internal sealed class Ledger(SwarmRun swarm, string name)
         if (!_changes.TryGetValue(user, out var changes))
             return [];
         lock (changes)
-            return [.. changes.TakeLast(20).Select(static c => $"{c.Heard,9:0.000} s  {c.Change}")];
+            return [.. changes.TakeLast(20).Select(static c => $"{c.ReceivedAt,9:0.000} s  {c.Change}")];
     }
 }

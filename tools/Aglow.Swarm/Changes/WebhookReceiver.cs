@@ -110,7 +110,7 @@ internal sealed class WebhookReceiver(SwarmRun swarm, Ledger ledger) : IDisposab
             if (item.GetProperty("type").GetString() == "aglow.presence.gap")
                 ledger.Gaps.Add();
             else if (Change.Read(item.GetProperty("id").GetString()!, item.GetProperty("data")) is { } change)
-                ledger.Hear(change);
+                ledger.Receive(change);
         }
 
         response.StatusCode = 204;

@@ -19,11 +19,11 @@ internal sealed class ClaimBook(Promises promises)
     private readonly List<Version> _versions = [new(double.NegativeInfinity, double.NegativeInfinity, [])];
 
     // oldest claim first
-    private readonly record struct Version(double From, double To, Said[] Table);
+    private readonly record struct Version(double From, double To, Claim[] Table);
 
     /// <summary>A change is sent: the claim replaces that of its source, or removes it.</summary>
-    public void Set(double now, Said said, bool removes) =>
-        Begin(now, table => [.. table.Where(c => c.Source != said.Source), .. removes ? (Said[])[] : [said]]);
+    public void Set(double now, Claim claim, bool removes) =>
+        Begin(now, table => [.. table.Where(c => c.Source != claim.Source), .. removes ? (Claim[])[] : [claim]]);
 
     /// <summary>The user's deletion is sent, which erases all claims.</summary>
     public void Erase(double now) => Begin(now, static _ => []);
@@ -38,10 +38,10 @@ internal sealed class ClaimBook(Promises promises)
     /// <summary>
     /// What can be shown at some moment of [<paramref name="from"/>, <paramref name="to"/>]; null stands for no claim.
     /// </summary>
-    public IReadOnlyList<Said?> ShownIn(double from, double to)
+    public IReadOnlyList<Claim?> ShownIn(double from, double to)
     {
         var (first, last) = (SecondOf(from - promises.ClockSlack), SecondOf(to + promises.ClockSlack));
-        var shown = new HashSet<Said?>();
+        var shown = new HashSet<Claim?>();
         lock (_gate)
         {
             for (var i = 0; i < _versions.Count && _versions[i].From <= to; i++)
@@ -95,9 +95,9 @@ internal sealed class ClaimBook(Promises promises)
         }
     }
 
-    private static Said? Effective(Said[] table, long second)
+    private static Claim? Effective(Claim[] table, long second)
     {
-        Said? shown = null;
+        Claim? shown = null;
         foreach (var claim in table.Where(c => c.IsInForce(second)))
         {
             if (claim.Hides)
@@ -110,7 +110,7 @@ internal sealed class ClaimBook(Promises promises)
         return shown;
     }
 
-    private void Begin(double now, Func<Said[], Said[]> change)
+    private void Begin(double now, Func<Claim[], Claim[]> change)
     {
         lock (_gate)
         {

@@ -4,23 +4,24 @@ namespace Aglow.Swarm.Claims;
 internal static class ClaimJudge
 {
     /// <summary>Why a record cannot be true by the person's claims; null: it can.</summary>
-    public static string? WhyNot(ClaimBook claims, Told told, Telling when)
+    public static string? WhyNot(ClaimBook claims, ServerRecord record, RecordWindow when)
     {
-        if (!told.IsOnline)
-            return told.Text is null && told.Emoji is null && told.Until is null ? null : "told offline with the text of a status";
+        if (!record.IsOnline)
+            return record.Text is null && record.Emoji is null && record.Until is null ? null : "told offline with the text of a status";
         var shown = claims.ShownIn(when.From, when.To);
-        if (shown.Any(said => said is not { Hides: true } && Said.IsShownBy(said, told)))
+        if (shown.Any(claim => claim is not { Hides: true } && Claim.IsShownBy(claim, record)))
             return null;
-        return $"told {Of(told)}, but claimed {string.Join(" or ", shown.Select(static s => s is null ? "nothing" : $"{s}"))}";
+        return $"told {Of(record)}, but claimed {string.Join(" or ", shown.Select(static s => s is null ? "nothing" : $"{s}"))}";
     }
 
     /// <summary>Why a watcher should have received another record by now; null: the last record may be right.</summary>
-    public static string? WhyLate(ClaimBook claims, Promises promises, Told last, double now)
+    public static string? WhyLate(ClaimBook claims, Promises promises, ServerRecord last, double now)
     {
-        if (claims.ShownIn(now - promises.ClaimTold - promises.Slack, now) is not [var only] || only is { Hides: true })
+        if (claims.ShownIn(now - promises.ClaimReceived - promises.Slack, now) is not [var only] || only is { Hides: true })
             return null;
-        return Said.IsShownBy(only, last) ? null : $"last told {Of(last)}, but claimed {(only is null ? "nothing" : $"{only}")}";
+        return Claim.IsShownBy(only, last) ? null : $"last told {Of(last)}, but claimed {(only is null ? "nothing" : $"{only}")}";
     }
 
-    private static string Of(Told told) => $"{told.Status}, text {told.Text ?? "none"}, emoji {told.Emoji ?? "none"}, until {told.Until}";
+    private static string Of(ServerRecord record) =>
+        $"{record.Status}, text {record.Text ?? "none"}, emoji {record.Emoji ?? "none"}, until {record.Until}";
 }

@@ -63,8 +63,8 @@ internal sealed class ClientPerson(PeopleRun swarm, Func<IRealClient> create, ui
     private async Task LeaveAsync(IRealClient client)
     {
         var act = Deeds.Add(new Act(ActKind.LeaveLast, ClientSession.Device, swarm.Clock.Now, double.PositiveInfinity, IsSure: false));
-        var isHeard = await client.LeaveAsync();
-        Deeds.Settle(act, swarm.Clock.Now + (isHeard ? 0 : swarm.Promises.Trailing), isHeard);
+        var isAcknowledged = await client.LeaveAsync();
+        Deeds.Settle(act, swarm.Clock.Now + (isAcknowledged ? 0 : swarm.Promises.Trailing), isAcknowledged);
     }
 
     private double Draw(double mean) => Math.Clamp(-mean * Math.Log(1 - _random.NextDouble()), 2, 10 * mean);
@@ -101,10 +101,10 @@ internal sealed class ClientSession(Deeds deeds, PeopleRun swarm)
     }
 
     /// <summary>A watched user; null: the client says that nothing is known of them now.</summary>
-    public void Hear(uint user, Told? told)
+    public void Receive(uint user, ServerRecord? received)
     {
-        if (told is { } record)
-            Watches.Hear(user, record, swarm.Clock.Now, isFresh: false);
+        if (received is { } record)
+            Watches.Receive(user, record, swarm.Clock.Now, isFresh: false);
         else
             Watches.Forget(user, swarm.Clock.Now);
     }
@@ -115,9 +115,9 @@ internal sealed class ClientSession(Deeds deeds, PeopleRun swarm)
         lock (_gate)
         {
             var now = swarm.Clock.Now;
-            var heard = now - (Silent * swarm.Promises.Heartbeat) - swarm.Lag;
-            if (!_hasEnded && _openSince < heard)
-                deeds.Add(new Act(ActKind.Pong, Device, heard, now, IsSure: true));
+            var receivedAt = now - (Silent * swarm.Promises.Heartbeat) - swarm.Lag;
+            if (!_hasEnded && _openSince < receivedAt)
+                deeds.Add(new Act(ActKind.Pong, Device, receivedAt, now, IsSure: true));
         }
     }
 

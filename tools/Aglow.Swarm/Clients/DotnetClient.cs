@@ -34,7 +34,7 @@ internal sealed class DotnetClient : IRealClient
         try
         {
             await foreach (var record in client.WatchAsync(watched.Select(static user => (Aglow.Client.UserId)user)))
-                session.Hear(uint.Parse(record.User.ToString()), Read(record));
+                session.Receive(uint.Parse(record.User.ToString()), Read(record));
         }
         catch (Exception failure) when (failure is AglowException or ObjectDisposedException)
         {
@@ -42,7 +42,7 @@ internal sealed class DotnetClient : IRealClient
         }
     }
 
-    private static Told? Read(PresenceRecord record) => record.Status == PresenceStatus.Unknown ? null : new Told(
+    private static ServerRecord? Read(PresenceRecord record) => record.Status == PresenceStatus.Unknown ? null : new ServerRecord(
         record.IsOnline, record.Status.ToString().ToLowerInvariant(), record.LastSeen?.ToUnixTimeSeconds())
     {
         Text = record.Text,

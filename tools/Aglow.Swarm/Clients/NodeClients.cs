@@ -82,9 +82,9 @@ internal sealed class NodeClients : IDisposable
     {
         while (await _process.StandardOutput.ReadLineAsync() is { } line)
         {
-            using var said = JsonDocument.Parse(line);
-            if (_clients.TryGetValue(said.RootElement.GetProperty("client").GetInt32(), out var client))
-                client.Hear(said.RootElement);
+            using var message = JsonDocument.Parse(line);
+            if (_clients.TryGetValue(message.RootElement.GetProperty("client").GetInt32(), out var client))
+                client.Receive(message.RootElement);
         }
 
         // Node ended: end all waits for a leave
@@ -114,14 +114,14 @@ internal sealed class NodeClients : IDisposable
             return default;
         }
 
-        public void Hear(JsonElement said)
+        public void Receive(JsonElement message)
         {
-            if (said.TryGetProperty("state", out var state))
+            if (message.TryGetProperty("state", out var state))
                 _session!.Changed(state.GetString() == "open");
-            else if (said.TryGetProperty("left", out var left))
+            else if (message.TryGetProperty("left", out var left))
                 _left.TrySetResult(left.GetString() == "left");
-            else if (said.TryGetProperty("record", out var record))
-                _session!.Hear(
+            else if (message.TryGetProperty("record", out var record))
+                _session!.Receive(
                     record.GetProperty("user_id").GetUInt32(),
                     record.GetProperty("status").GetString() == "unknown" ? null : PresenceMessage.Record(record));
         }

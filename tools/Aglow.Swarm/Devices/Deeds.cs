@@ -52,22 +52,22 @@ internal readonly record struct Deed(long Id, long?[] KindIds);
 internal static class DeviceJudge
 {
     /// <summary>Judges the kinds of devices in a record; null: it breaks no promise.</summary>
-    public static Verdict? OfKinds(IReadOnlyList<Truth> kinds, Told told, Telling when, bool mayBeHidden)
+    public static Verdict? OfKinds(IReadOnlyList<Truth> kinds, ServerRecord record, RecordWindow when, bool mayBeHidden)
     {
         if (kinds.Count == 0)
             return null;
-        var devices = told.Devices ?? [];
-        if (!told.IsOnline)
+        var devices = record.Devices ?? [];
+        if (!record.IsOnline)
             return devices.Length == 0 ? null : Verdict.Broken(ViolationKind.NeverTrue, "told offline with devices");
         if (Array.Find(devices, static d => !Deeds.KindNames.Contains(d)) is { } unknown)
             return Verdict.Broken(ViolationKind.NeverTrue, $"told of a device of the kind {unknown}, which the person does not have");
         for (var kind = 0; kind < kinds.Count; kind++)
         {
             var name = Deeds.KindNames[kind];
-            var isTold = devices.Contains(name);
-            if (!isTold && !mayBeHidden && kinds[kind].SurelyOnlineSince(when.From, when.To) is { } since)
+            var isNamed = devices.Contains(name);
+            if (!isNamed && !mayBeHidden && kinds[kind].SurelyOnlineSince(when.From, when.To) is { } since)
                 return Verdict.Broken(ViolationKind.FalseOffline, $"told without {name}, which is surely alive since {since:0.000} s");
-            if (isTold && !kinds[kind].IsPossiblyOnline(when.From, when.To, when.Held))
+            if (isNamed && !kinds[kind].IsPossiblyOnline(when.From, when.To, when.Held))
             {
                 return Verdict.Broken(
                     ViolationKind.GhostOnline,

@@ -47,7 +47,7 @@ internal sealed class ChangeLogWriter(IChangeLog log, Clock clock, AglowOptions 
 
     public void Flip(uint user, bool online) => _flips.Add((user, online));
 
-    public void Fact(uint user, ToldFacts facts) => _changedFacts.Add((user, facts.Value));
+    public void Fact(uint user, ReportedFacts facts) => _changedFacts.Add((user, facts.Value));
 
     /// <summary>Writes what was added. False: another node owns the feed, or Redis has lost part of it.</summary>
     public async Task<bool> WriteAsync(string token, uint asOf, bool mayMiss, CancellationToken lost)

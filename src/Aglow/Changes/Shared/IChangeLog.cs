@@ -31,16 +31,16 @@ public interface IChangeLog
     ValueTask<IReadOnlyList<ChangeLogEntry>> ReadAsync(long after, int most);
 
     /// <summary>The reported online states of a page's users: a bit for each user, in <paramref name="groups"/>.</summary>
-    ValueTask ReadToldAsync(int page, Memory<ulong> groups);
+    ValueTask ReadReportedAsync(int page, Memory<ulong> groups);
 
-    /// <summary>Other facts that were reported of users, by index: <see cref="ToldFacts.Value"/>.</summary>
+    /// <summary>Other facts that were reported of users, by index: <see cref="ReportedFacts.Value"/>.</summary>
     ValueTask<IReadOnlyDictionary<uint, long>> ReadFactsAsync();
 
     /// <summary>
     /// Begins a feed. These users count as reported online, by page, and these facts as reported. False: another node owns the feed.
     /// </summary>
     ValueTask<bool> BeginAsync(
-        string token, ChangeLogHead head, IReadOnlyList<(int Page, ulong[] Groups)> told, IReadOnlyDictionary<uint, long> facts);
+        string token, ChangeLogHead head, IReadOnlyList<(int Page, ulong[] Groups)> reported, IReadOnlyDictionary<uint, long> facts);
 
     /// <summary>
     /// Writes if this node still owns the feed and the feed's extent is what the writer expects. Otherwise returns false.

@@ -51,11 +51,11 @@ internal sealed class SharedChangeRecorder(
     private readonly Queue<uint> _checks = new();
     private LeaseEnds _ends = new(follows: false);
     // null: this node does not own the feed
-    private UserBits? _told;
-    private Dictionary<uint, ToldFacts> _facts = [];
+    private UserBits? _reported;
+    private Dictionary<uint, ReportedFacts> _facts = [];
     private int _isSignaled;
 
-    public bool IsOwner => Volatile.Read(ref _told) is not null;
+    public bool IsOwner => Volatile.Read(ref _reported) is not null;
 
     /// <summary>Wakes the loop because a hint or a check arrived.</summary>
     public void Wake()
@@ -74,15 +74,15 @@ internal sealed class SharedChangeRecorder(
             head = begun;
         }
 
-        var told = await LoadToldAsync();
-        _facts = (await log.ReadFactsAsync()).ToDictionary(static fact => fact.Key, static fact => ToldFacts.Of(fact.Value));
+        var reported = await LoadReportedAsync();
+        _facts = (await log.ReadFactsAsync()).ToDictionary(static fact => fact.Key, static fact => ReportedFacts.Of(fact.Value));
         try
         {
             lock (_gate)
             {
                 _checks.Clear();
                 _ends = new LeaseEnds(believed.Definition.PulseSeconds < ReadEvery(Sweep.RemoteInterval) + _youngestToCheck);
-                Volatile.Write(ref _told, told);
+                Volatile.Write(ref _reported, reported);
             }
 
             sweep.RemotePageRead += Compare;
@@ -97,8 +97,8 @@ internal sealed class SharedChangeRecorder(
             sweep.RemotePageRead -= Compare;
             lock (_gate)
             {
-                Volatile.Write(ref _told, null);
-                told.Dispose();
+                Volatile.Write(ref _reported, null);
+                reported.Dispose();
                 _ends.Dispose();
             }
         }
@@ -110,31 +110,31 @@ internal sealed class SharedChangeRecorder(
     private async Task<ChangeLogHead?> BeginAsync(string token)
     {
         var now = clock.Now;
-        var told = (await store.PagesAsync(Plane.Pulse)).Select(page => (page, believed.Groups(page).ToArray())).ToArray();
+        var reported = (await store.PagesAsync(Plane.Pulse)).Select(page => (page, believed.Groups(page).ToArray())).ToArray();
         var facts = UsersOfFacts().Distinct()
-            .Select(user => (User: user, Value: new ToldFacts(claims.Of(user, now).Status, 0).Value))
+            .Select(user => (User: user, Value: new ReportedFacts(claims.Of(user, now).Status, 0).Value))
             .Where(static fact => fact.Value != 0)
             .ToDictionary(static fact => fact.User, static fact => fact.Value);
         var generation = (uint)System.Security.Cryptography.RandomNumberGenerator.GetInt32(int.MaxValue);
         // hints of this second may still arrive
         var head = new ChangeLogHead(generation, 0, 0, 0, AsOf: now - 1, 0, 0, now);
-        return await log.BeginAsync(token, head, told, facts) ? head : null;
+        return await log.BeginAsync(token, head, reported, facts) ? head : null;
     }
 
-    private async Task<UserBits> LoadToldAsync()
+    private async Task<UserBits> LoadReportedAsync()
     {
-        var told = new UserBits();
+        var reported = new UserBits();
         foreach (var pages in (await store.PagesAsync(Plane.Pulse)).Chunk(PagesAtOnce))
         {
             await Task.WhenAll(pages.Select(async page =>
             {
                 var groups = new ulong[PageLayout.Groups];
-                await log.ReadToldAsync(page, groups);
-                told.Add(page, groups);
+                await log.ReadReportedAsync(page, groups);
+                reported.Add(page, groups);
             }));
         }
 
-        return told;
+        return reported;
     }
 
     private async Task RecordAsync(string token, CancellationToken lost)
@@ -215,11 +215,11 @@ internal sealed class SharedChangeRecorder(
         ref var first = ref MemoryMarshal.GetReference(words);
         lock (_gate)
         {
-            if (_told is not { } bits)
+            if (_reported is not { } bits)
                 return;
-            var told = bits.Groups(page);
+            var reported = bits.Groups(page);
             var followed = _ends.FollowedOf(page);
-            for (var group = 0; group < Math.Max(words.Length / 64, told.Length); group++)
+            for (var group = 0; group < Math.Max(words.Length / 64, reported.Length); group++)
             {
                 var (now, ends) = (0UL, 0UL);
                 if (group < words.Length / 64)
@@ -229,7 +229,7 @@ internal sealed class SharedChangeRecorder(
                     ends = now & ~(!_ends.Follows ? young.PulseBits(ref words64) : followed.IsEmpty ? 0 : followed[group]);
                 }
 
-                for (var differ = now ^ (told.IsEmpty ? 0 : told[group]); differ != 0; differ &= differ - 1)
+                for (var differ = now ^ (reported.IsEmpty ? 0 : reported[group]); differ != 0; differ &= differ - 1)
                     Check(PageLayout.User(page, (group * 64) + BitOperations.TrailingZeroCount(differ)));
                 for (; ends != 0; ends &= ends - 1)
                 {
@@ -261,9 +261,9 @@ internal sealed class SharedChangeRecorder(
         {
             foreach (var user in UsersOfFacts().Union(_facts.Keys))
             {
-                var told = _facts.GetValueOrDefault(user);
+                var reported = _facts.GetValueOrDefault(user);
                 var account = accounts.Of(user);
-                if (claims.Of(user, now).Status != told.Claim || IsNews(account, told))
+                if (claims.Of(user, now).Status != reported.Claim || IsNews(account, reported))
                     Check(user);
             }
         }
@@ -274,8 +274,8 @@ internal sealed class SharedChangeRecorder(
     private bool IsNews(uint user) => IsNews(accounts.Of(user), FactsOf(user));
 
     // A deletion earlier in the second in which the feed began is reported, too: the clock cannot tell it from a later one.
-    private bool IsNews(Account account, ToldFacts told) =>
-        account.DeletedAt >= Pulse.ToUnix(_writer.Head.BeganAt) && account.DeletedAt > told.DeletedAt;
+    private bool IsNews(Account account, ReportedFacts reported) =>
+        account.DeletedAt >= Pulse.ToUnix(_writer.Head.BeganAt) && account.DeletedAt > reported.DeletedAt;
 
     // Call under the lock. If the queue is full, the page's next read finds the user.
     private void Check(uint user)
@@ -340,20 +340,20 @@ internal sealed class SharedChangeRecorder(
             }
         }
 
-        if (words.Any(word => word.Value.Pulse == Pulse.Never && _told!.Contains(word.Key) && !IsNews(word.Key)))
-            await HearDeletionsAsync();
+        if (words.Any(word => word.Value.Pulse == Pulse.Never && _reported!.Contains(word.Key) && !IsNews(word.Key)))
+            await CatchUpDeletionsAsync();
         foreach (var hint in batch.Span)
         {
             if (!words.TryGetValue(hint.User, out var of))
                 continue;
             if (IsNews(hint.User) && (of.Pulse == Pulse.Never || deleted.Contains(hint.User)))
-                TellDeletion(hint.User);
+                RecordDeletion(hint.User);
             Judge(hint, of.Pulse, of.Activity, hint.Second > recordedUntil);
         }
     }
 
     // The words of a user who was online are erased, and the directory may report the deletion later than the store.
-    private async ValueTask HearDeletionsAsync()
+    private async ValueTask CatchUpDeletionsAsync()
     {
         try
         {
@@ -384,7 +384,7 @@ internal sealed class SharedChangeRecorder(
 
     private bool IsNewsOfOnline(uint user, uint word) =>
         believed.Definition.IsMet(word, Pulse.Never, clock.MomentOf(PageLayout.Page(user)))
-        && (!_told!.Contains(user) || claims.Of(user, clock.Now).Status != _facts.GetValueOrDefault(user).Claim);
+        && (!_reported!.Contains(user) || claims.Of(user, clock.Now).Status != _facts.GetValueOrDefault(user).Claim);
 
     private void CheckLater(uint user)
     {
@@ -398,12 +398,12 @@ internal sealed class SharedChangeRecorder(
         var user = hint.User;
         var at = clock.MomentOf(PageLayout.Page(user));
         var isOnline = believed.Definition.IsMet(word, Pulse.Never, at);
-        var wasOnline = _told!.Contains(user);
+        var wasOnline = _reported!.Contains(user);
         if (isNew && hint.Kind == TransitionKind.Arrived && !wasOnline && !isOnline)
-            Tell(user, isOnline: true, Math.Max(Pulse.Second(word), at.Oldest(believed.Definition.PulseSeconds)), activity, at);
+            Record(user, isOnline: true, Math.Max(Pulse.Second(word), at.Oldest(believed.Definition.PulseSeconds)), activity, at);
         else if (isNew && hint.Kind == TransitionKind.Left && wasOnline && isOnline)
-            Tell(user, isOnline: false, at.Now | Pulse.LeftBit, activity, at);
-        Tell(user, isOnline, word, activity, at);
+            Record(user, isOnline: false, at.Now | Pulse.LeftBit, activity, at);
+        Record(user, isOnline, word, activity, at);
         if (isOnline && (_ends.Follows || Pulse.DeviceLeft(word)))
         {
             lock (_gate)
@@ -411,12 +411,12 @@ internal sealed class SharedChangeRecorder(
         }
     }
 
-    private void Tell(uint user, bool isOnline, uint word, uint activity, Moment at)
+    private void Record(uint user, bool isOnline, uint word, uint activity, Moment at)
     {
-        var wasOnline = _told!.Contains(user);
+        var wasOnline = _reported!.Contains(user);
         var was = FactsOf(user);
         var claim = claims.Of(user, at.Now);
-        var facts = new ToldFacts(claim.Status, Math.Min(was.DeletedAt, accounts.Of(user).DeletedAt));
+        var facts = new ReportedFacts(claim.Status, Math.Min(was.DeletedAt, accounts.Of(user).DeletedAt));
         if (isOnline == wasOnline && facts == was)
             return;
         Note(user, isOnline, facts);
@@ -426,18 +426,18 @@ internal sealed class SharedChangeRecorder(
     }
 
     // Records the deletion first, because later words of this ID belong to a new user.
-    private void TellDeletion(uint user)
+    private void RecordDeletion(uint user)
     {
-        var (wasOnline, was) = (_told!.Contains(user), FactsOf(user));
-        Note(user, isOnline: false, new ToldFacts(ClaimStatus.Auto, accounts.Of(user).DeletedAt));
+        var (wasOnline, was) = (_reported!.Contains(user), FactsOf(user));
+        Note(user, isOnline: false, new ReportedFacts(ClaimStatus.Auto, accounts.Of(user).DeletedAt));
         var shown = new Presence(PresenceStatus.Offline, LastSeen: 0);
         if (ChangeRule.Between(user, wasOnline, was.Claim, false, ClaimStatus.Auto, shown, Pulse.Never, isDeleted: true) is { } record)
             _writer.Record(record);
     }
 
-    private void Note(uint user, bool isOnline, ToldFacts facts)
+    private void Note(uint user, bool isOnline, ReportedFacts facts)
     {
-        if (_told!.Set(user, isOnline))
+        if (_reported!.Set(user, isOnline))
             _writer.Flip(user, isOnline);
         if (facts == FactsOf(user))
             return;
@@ -448,5 +448,5 @@ internal sealed class SharedChangeRecorder(
         _writer.Fact(user, facts);
     }
 
-    private ToldFacts FactsOf(uint user) => _facts.Count == 0 ? default : _facts.GetValueOrDefault(user);
+    private ReportedFacts FactsOf(uint user) => _facts.Count == 0 ? default : _facts.GetValueOrDefault(user);
 }

@@ -54,7 +54,7 @@ public sealed class SharedChanges : IChangeFeed, IAsyncDisposable
     {
         (_log, _store, _directory, _clock, _options, _events) = (log, store, directory, clock, options, events);
         _ends = new ClaimTimer(clock, Note);
-        bus.Subscribe(Hear);
+        bus.Subscribe(NoteHints);
     }
 
     /// <inheritdoc/>
@@ -179,7 +179,7 @@ public sealed class SharedChanges : IChangeFeed, IAsyncDisposable
         await _recorder!.OwnAsync(token, lost);
     }
 
-    private void Hear(TransitionKind kind, ReadOnlySpan<uint> users)
+    private void NoteHints(TransitionKind kind, ReadOnlySpan<uint> users)
     {
         if (kind is not (TransitionKind.Arrived or TransitionKind.Left or TransitionKind.Changed or TransitionKind.DeviceLeft))
             return;

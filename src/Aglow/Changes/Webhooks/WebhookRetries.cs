@@ -18,14 +18,14 @@ internal static class WebhookRetries
     /// <summary>The wait after an attempt that failed at <paramref name="now"/>.</summary>
     /// <param name="now">The present second.</param>
     /// <param name="failingSince">The second of the first failure in a row.</param>
-    /// <param name="asked">
+    /// <param name="requested">
     /// The wait that the receiver asks for; null: it asks for none. It replaces the rule's wait if it is longer.
     /// </param>
     /// <param name="luck">A random number from 0 to 1: the wait is between half of the rule's wait and all of it.</param>
-    public static TimeSpan WaitAt(long now, long failingSince, TimeSpan? asked, double luck)
+    public static TimeSpan WaitAt(long now, long failingSince, TimeSpan? requested, double luck)
     {
         var wait = Bounded(TimeSpan.FromSeconds(now - failingSince) * Share) * (0.5 + (luck / 2));
-        return asked is { } least && least > wait ? Bounded(least) : wait;
+        return requested is { } least && least > wait ? Bounded(least) : wait;
     }
 
     private static TimeSpan Bounded(TimeSpan time) => time < Shortest ? Shortest : time < Longest ? time : Longest;

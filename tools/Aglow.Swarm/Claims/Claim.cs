@@ -7,7 +7,7 @@ namespace Aglow.Swarm.Claims;
 /// <param name="Emoji">The emoji.</param>
 /// <param name="Until">The second of the server's clock at which it ends; null: it does not end.</param>
 /// <param name="Priority">The priority.</param>
-internal sealed record Said(string Source, string Status, string? Text, string? Emoji, long? Until, int Priority)
+internal sealed record Claim(string Source, string Status, string? Text, string? Emoji, long? Until, int Priority)
 {
     /// <summary>Whether it hides the user.</summary>
     public bool Hides => Status == "offline";
@@ -19,17 +19,17 @@ internal sealed record Said(string Source, string Status, string? Text, string? 
     public bool IsInForce(long second) => Until is null || Until > second;
 
     /// <summary>Whether the record of a user who is online shows this claim; null: no claim.</summary>
-    public static bool IsShownBy(Said? said, Told told) =>
-        told.Text == said?.Text && told.Emoji == said?.Emoji && told.Until == said?.Until
-            && (said is null || said.IsAuto ? told.Status is "online" or "away" : told.Status == said.Status);
+    public static bool IsShownBy(Claim? claim, ServerRecord record) =>
+        record.Text == claim?.Text && record.Emoji == claim?.Emoji && record.Until == claim?.Until
+            && (claim is null || claim.IsAuto ? record.Status is "online" or "away" : record.Status == claim.Status);
 }
 
 /// <summary>A planned change of a claim, in seconds of the run.</summary>
 /// <param name="At">When.</param>
 /// <param name="Node">The number of the address.</param>
-/// <param name="What">The claim; its <see cref="Said.Until"/> counts from the change.</param>
+/// <param name="What">The claim; its <see cref="Claim.Until"/> counts from the change.</param>
 /// <param name="Removes">Whether the claim of the source is removed instead.</param>
-internal sealed record ClaimChange(double At, int Node, Said What, bool Removes)
+internal sealed record ClaimChange(double At, int Node, Claim What, bool Removes)
 {
     private const double Mean = 20;
     private static readonly string[] Sources = ["user", "calendar", "call"];
@@ -43,14 +43,14 @@ internal sealed record ClaimChange(double At, int Node, Said What, bool Removes)
         {
             var status = Statuses[random.Next(Statuses.Length)];
             var hasText = status == "auto" || random.NextDouble() < 0.6;
-            var said = new Said(
+            var claim = new Claim(
                 Sources[random.Next(Sources.Length)],
                 status,
                 hasText ? $"text {random.Next(1000)}" : null,
                 random.NextDouble() < 0.3 ? "📞" : null,
                 random.NextDouble() < 0.6 ? random.Next(2, 25) : null,
                 random.Next(3));
-            changes.Add(new ClaimChange(at, random.Next(nodes), said, random.NextDouble() < 0.25));
+            changes.Add(new ClaimChange(at, random.Next(nodes), claim, random.NextDouble() < 0.25));
         }
 
         return [.. changes];

@@ -10,7 +10,7 @@ namespace Aglow.Model;
 /// <param name="Text">At most <see cref="MaxTextBytes"/> bytes; null: none.</param>
 /// <param name="Emoji">At most <see cref="MaxEmojiBytes"/> bytes; null: none.</param>
 /// <param name="Until">The second at which the claim ends (store time); 0: never.</param>
-public sealed record Said(string? Text, string? Emoji, uint Until)
+public sealed record StatusDetails(string? Text, string? Emoji, uint Until)
 {
     /// <summary>The longest text: twice a text message.</summary>
     public const int MaxTextBytes = 280;
@@ -24,11 +24,11 @@ public sealed record Said(string? Text, string? Emoji, uint Until)
     internal ReadOnlySpan<byte> Json => _json;
 
     /// <summary>These three values; null if none is set.</summary>
-    public static Said? Of(string? text, string? emoji, uint until) =>
-        text is null && emoji is null && until == 0 ? null : new Said(text, emoji, until);
+    public static StatusDetails? Of(string? text, string? emoji, uint until) =>
+        text is null && emoji is null && until == 0 ? null : new StatusDetails(text, emoji, until);
 
     /// <summary>Whether all values are equal.</summary>
-    public bool Equals(Said? other) => other is not null && Until == other.Until && Text == other.Text && Emoji == other.Emoji;
+    public bool Equals(StatusDetails? other) => other is not null && Until == other.Until && Text == other.Text && Emoji == other.Emoji;
 
     /// <inheritdoc/>
     public override int GetHashCode() => HashCode.Combine(Text, Emoji, Until);

@@ -7,7 +7,7 @@ using Microsoft.AspNetCore.WebUtilities;
 namespace Aglow.AspNetCore.Http;
 
 /// <summary>Reads the path and query of a request: users, a definition, pages.</summary>
-internal static class Asked
+internal static class RequestParameters
 {
     /// <summary>
     /// The user in the path, with <paramref name="fromEnd"/> segments behind it. If the path has none, or <see cref="Routes.UserInQuery"/>
@@ -19,11 +19,11 @@ internal static class Asked
     /// </remarks>
     public static UserId User(HttpContext context, int fromEnd = 0)
     {
-        var asked = Text(context, Routes.UserParameter);
+        var requested = Text(context, Routes.UserParameter);
         if (context.GetRouteValue(Routes.UserParameter) is not string text)
-            text = asked ?? throw Problems.Malformed($"user is missing: send ?{Routes.UserParameter}=X, percent-encoded.");
-        else if (asked is not null)
-            text = text == Routes.UserInQuery ? asked : throw Problems.UserTwice();
+            text = requested ?? throw Problems.Malformed($"user is missing: send ?{Routes.UserParameter}=X, percent-encoded.");
+        else if (requested is not null)
+            text = text == Routes.UserInQuery ? requested : throw Problems.UserTwice();
         else if (text.Contains('%'))
             text = Decode(RawSegment(context, fromEnd));
         return UserId.TryParse(text, out var user)

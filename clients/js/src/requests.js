@@ -1,13 +1,13 @@
 /**
  * Requests to the server over the socket, and their answers. Each message has an ID, which its answer repeats.
  *
- *     ask ─► waiting ─ answer ─► callback(answer)
- *              │
- *              └─ the server dropped it (429, 503, an error without an id) ─ next tick ─► callback(undefined): ask again
+ *     send ─► waiting ─ answer ─► callback(answer)
+ *               │
+ *               └─ the server dropped it (429, 503, an error without an id) ─ next tick ─► callback(undefined): send again
  *
  * Holds messages of this connection only. Callers know which ones to send again on the next connection.
  */
-export class Asks {
+export class Requests {
     #send;
     #lastId = 0;
     #waiting = new Map(); // id → callback
@@ -19,14 +19,14 @@ export class Asks {
     }
 
     /** Sends a message. The callback gets its answer, or undefined if the server dropped it and it must be sent again. */
-    ask(message, answered) {
+    send(message, answered) {
         const id = ++this.#lastId;
         this.#waiting.set(id, answered);
         this.#send({ ...message, id });
     }
 
     /** Handles a message of the server; false if it answers no message. */
-    hear(message) {
+    receive(message) {
         const answered = this.#waiting.get(message.id);
         if (!answered) {
             this.#mayBeDropped ||= message.type === 'error' && message.id === undefined;
