@@ -68,6 +68,7 @@ class Connection {
     #redial; // the timer of the next try
     #pace = new Pace();
     #reconnectAt; // when the server asked the client to reconnect
+    #leaving; // what the first leave() returned
     #reported; // the last failure that was reported
     #tokens;
     #silence = new Silence(
@@ -164,15 +165,8 @@ class Connection {
         }
     }
 
-    async leave() {
-        if (this.#state === 'closed')
-            return 'lease';
-        const isWelcome = this.#isWelcome;
-        const socket = this.#end();
-        const isLeft = isWelcome && (await this.#sendLeave(socket));
-        socket?.close();
-        this.#commands.fail(new AglowError(CLOSED));
-        return isLeft ? 'left' : this.#leaveByCall();
+    leave() {
+        return (this.#leaving ??= this.#leave());
     }
 
     close() {
@@ -191,6 +185,17 @@ class Connection {
 
     get #address() {
         return socketAddress(this.#try.url);
+    }
+
+    async #leave() {
+        if (this.#state === 'closed')
+            return 'lease';
+        const isWelcome = this.#isWelcome;
+        const socket = this.#end();
+        const isLeft = isWelcome && (await this.#sendLeave(socket));
+        socket?.close();
+        this.#commands.fail(new AglowError(CLOSED));
+        return isLeft ? 'left' : this.#leaveByCall();
     }
 
     #sendLeave(socket) {

@@ -132,6 +132,8 @@ export interface ServerOptions {
      * connection it is called at most once a second. It has 10 s. If it fails, the client calls it again later.
      */
     token?: string | (() => string | Promise<string>);
+    /** This device, for the caller's own heartbeats and leave. Default: one per browser, or per program. */
+    device?: Device;
     /** Called instead of the global `fetch`. */
     fetch?: typeof fetch;
 }
@@ -143,8 +145,6 @@ export interface ConnectOptions extends ServerOptions {
      * --experimental-websocket`, or the class of the `ws` package here.
      */
     WebSocket?: new (url: string, protocols?: string[]) => unknown;
-    /** This device. Default: one per browser, or per program. */
-    device?: Device;
     /** React Native's `AppState`: when the app is active again, the connection is checked. Browsers need nothing. */
     appState?: AppStateLike;
     /**
@@ -237,7 +237,7 @@ export interface Connection extends ServerCalls {
 
     /**
      * This device leaves: the user is offline at once if it was their last device. The connection becomes `closed`. Without an open socket,
-     * an HTTP call sends the leave, and names this device. Never rejects.
+     * an HTTP call sends the leave, and names this device. Never rejects. Further calls return the first one's promise.
      */
     leave(): Promise<LeaveOutcome>;
 
@@ -255,8 +255,8 @@ export interface ServerCalls {
     /** The status of one user. A user never seen is `offline`. */
     statusOf(user: UserId, options?: DefinitionOptions): Promise<PresenceRecord>;
     /**
-     * Sends one heartbeat, for clients without a connection: for the `user` of the options, or for users whom the caller speaks for (at
-     * most 10,000). The answer says in how many seconds to send the next.
+     * Sends one heartbeat, for clients without a connection: of the caller on this device, or of users whom the caller speaks for (at most
+     * 10,000), without a device. The answer says in how many seconds to send the next.
      */
     heartbeat(users?: UserId | Iterable<UserId>, options?: { active?: boolean }): Promise<HeartbeatAnswer>;
 }

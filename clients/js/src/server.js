@@ -1,5 +1,6 @@
 /** The calls over HTTP, and their errors. */
 import { Addresses, addressOf } from './addresses.js';
+import { deviceOf } from './device.js';
 import { definitionOf, listOf } from './users.js';
 
 // about 90 KB per answer: the first users of a long list come early, and no request delays others for long
@@ -127,10 +128,11 @@ export function callsOf(options) {
     // uses the same call, because an ID such as "users" or ".." has another meaning in a path
     const statusOf = async (user, requested) => (await status([user], requested)).get(user);
 
-    async function heartbeat(users = options.user, { active } = {}) {
-        if (users === undefined && !options.token)
+    async function heartbeat(users, { active } = {}) {
+        if ((users ?? options.user) === undefined && !options.token)
             throw new TypeError('Whose heartbeat? Give "user" (or "token") in the options, or users here.');
-        return post(options, '/heartbeat', { user_ids: users === undefined ? undefined : listOf(users), active });
+        const who = users === undefined ? { user_id: options.user, device: deviceOf(options.device) } : { user_ids: listOf(users) };
+        return post(options, '/heartbeat', { ...who, active });
     }
 
     return { status, statusOf, heartbeat };

@@ -395,9 +395,20 @@ test('The promises of a status and of a leave say what became of them', async ()
     assert.equal(await person.setStatus('busy'), 'saved');
     const [first, second] = await Promise.all([person.setStatus('away'), person.setStatus('auto')]);
     assert.deepEqual([first, second], ['replaced', 'saved']);
-    assert.equal(await person.leave(), 'left');
+    assert.deepEqual(await Promise.all([person.leave(), person.leave()]), ['left', 'left']);
     await assert.rejects(person.setStatus('busy'), { name: 'AglowError', title: 'Closed' });
-    assert.equal(await person.leave(), 'lease');
+    assert.equal(await person.leave(), 'left');
+    const closed = await open(130);
+    closed.close();
+    assert.equal(await closed.leave(), 'lease');
+});
+
+test('A leave takes the user offline at once, also after a heartbeat over HTTP', async () => {
+    const connection = await open(134);
+    await connection.heartbeat();
+    assert.equal((await connection.statusOf(134)).is_online, true);
+    assert.equal(await connection.leave(), 'left');
+    assert.equal((await connection.statusOf(134)).is_online, false);
 });
 
 test('A user who is unwatched before the first answer and watched again is never shown with an old record', async () => {
