@@ -35,7 +35,10 @@ internal static class KeysCommand
         var list = new Command("list", "Lists the keys with their names, scopes and times of creation.") { data };
         list.SetAction(parsed =>
         {
-            foreach (var key in KeysOf(parsed).Read())
+            var folder = ServeSettings.ReadFolder(parsed.GetValue(data));
+            if (!Directory.Exists(folder))
+                throw new DataFolderException($"{folder} is not a data folder: name one with --data.");
+            foreach (var key in new ApiKeys(folder).Read())
             {
                 var made = DateTimeOffset.FromUnixTimeSeconds(key.CreatedAt)
                     .ToString("yyyy-MM-dd HH:mm:ss'Z'", CultureInfo.InvariantCulture);

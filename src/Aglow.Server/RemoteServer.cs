@@ -8,7 +8,7 @@ namespace Aglow.Server;
 /// <summary>A running server that commands call over HTTP, with a key if the server requires one.</summary>
 internal sealed class RemoteServer : IDisposable
 {
-    private const string KeyVariable = "AGLOW_KEY";
+    public const string KeyVariable = "AGLOW_KEY";
 
     // a long poll takes up to a minute
     private static readonly TimeSpan Timeout = TimeSpan.FromSeconds(90);
@@ -89,7 +89,8 @@ internal sealed class RemoteServer : IDisposable
                 return body.Length == 0 ? null : JsonDocument.Parse(body);
             var why = response.StatusCode == HttpStatusCode.Unauthorized
                 ? $"{_address} requires a key that it knows: set --key or {KeyVariable}"
-                : Detail(body) ?? $"{_address} answered {(int)response.StatusCode}";
+                : Detail(body)
+                    ?? $"{_address} answered {(int)response.StatusCode}, not as an Aglow server does: name the server with {_option}";
             throw (int)response.StatusCode is 429 or 500 or 502 or 503 or 504
                 ? new UnreachableException(why) : new UsageException(why.TrimEnd('.'));
         }

@@ -219,7 +219,8 @@ internal sealed record ServeSettings(
         foreach (var variable in Environment.GetEnvironmentVariables().Cast<DictionaryEntry>())
         {
             var (name, value) = ((string)variable.Key, (string?)variable.Value);
-            if (name.StartsWith(Prefix, StringComparison.Ordinal) && value is { Length: > 0 }
+            // the key is for commands that call a server, and often set in the same shell
+            if (name.StartsWith(Prefix, StringComparison.Ordinal) && name != RemoteServer.KeyVariable && value is { Length: > 0 }
                 && !TryApply(options, name[Prefix.Length..].Split("__"), value, name))
                 options.Warnings.Add($"{name} is not a setting and is ignored: aglow serve --help lists them.");
         }

@@ -153,4 +153,11 @@ public class KeyFileTests
         errors.ShouldContain("keys.json cannot be read");
         Directory.Delete(folder, recursive: true);
     }
+
+    [Fact]
+    public async Task The_keys_of_a_folder_that_is_not_there_are_an_error_and_no_empty_list()
+    {
+        var (code, output, errors) = await AglowProcess.RunToEndAsync(["keys", "list", "--data", "/nowhere/aglow"]);
+        (code, output, errors).ShouldBe((1, "", "aglow: /nowhere/aglow is not a data folder: name one with --data.\n"));
+    }
 }

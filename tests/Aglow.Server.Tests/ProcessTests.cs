@@ -445,6 +445,7 @@ public class ProcessTests
                 ["AGLOW_LEASE_SECONDS"] = "102",
                 ["AGLOW_HEARTBEAT_SECONDS"] = "32",
                 ["AGLOW_PORT"] = "tcp://10.0.0.1:80",
+                ["AGLOW_KEY"] = "aglow_of-the-commands",
                 ["AGLOW_SETTINGS"] = Path.Combine(folder, "appsettings.json"),
             });
         await server.ReadyAsync();
@@ -453,6 +454,7 @@ public class ProcessTests
         (await server.GetAsync("/status/1?definition=gamers")).Json["is_online"]!.GetValue<bool>().ShouldBeTrue();
         (await server.GetAsync("/status/1?definition=active")).Status.ShouldBe(200);
         server.Output.ShouldContain("AGLOW_PORT is not a setting");
+        server.Output.ShouldNotContain("AGLOW_KEY");
         server.Output.ShouldContain("lease 103 s");
         server.Output.ShouldContain(Path.Combine(folder, "made", "by", "the-server"));
         (await server.StopAsync()).ShouldBe(0);

@@ -76,6 +76,8 @@ public sealed partial class StrictnessTests(SharedServer shared)
     [Theory]
     [InlineData("POST", "/heartbeat", """{"user_id":1,"active":"yes"}""", "active")]
     [InlineData("POST", "/heartbeat", """{"user_id":{}}""", "An object is not a user")]
+    [InlineData("POST", "/heartbeat", """{"user_id":""}""", "The empty string is not a user")]
+    [InlineData("POST", "/heartbeat", """{"user_id":1,"actve":true}""", "\"active\": true or \"device\"")]
     [InlineData("POST", "/heartbeat", """{"user_ids":7}""", "user_ids")]
     [InlineData("POST", "/heartbeat", """{"user_id":1,"device":"phone"}""", "device")]
     [InlineData("POST", "/heartbeat", """{"user_id":1,"device":{"id":"a","kind":"toaster"}}""", "device.kind is \"toaster\"")]

@@ -378,7 +378,7 @@ public sealed class NodeTests(RedisServers servers)
     public async Task What_cannot_be_reached_or_read_is_one_line()
     {
         var (code, _, errors) = await AglowProcess.RunToEndAsync(["serve", "--urls", "http://127.0.0.1:0", "--redis", "127.0.0.1:1"]);
-        (code, errors).ShouldBe((1, "aglow: Redis at 127.0.0.1:1 cannot be used: Connection refused.\n"));
+        (code, errors).ShouldBe((1, "aglow: Redis at 127.0.0.1:1 cannot be used: Connection refused. Start it, or name another.\n"));
         (code, _, errors) = await AglowProcess.RunToEndAsync(["serve", "--redis", "redis://me:secret@nowhere:0"]);
         code.ShouldBe(2);
         errors.ShouldStartWith("aglow: --redis is \"…@nowhere:0\": set HOST:PORT");

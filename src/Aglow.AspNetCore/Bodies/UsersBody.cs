@@ -29,6 +29,9 @@ internal readonly record struct UsersBodyFields(bool Active, Device? Device, boo
 /// </remarks>
 internal static class UsersBody
 {
+    private const string AllMembers =
+        "{\"user_id\": X} or {\"user_ids\": [X, …]}, and \"active\": true or \"device\": {\"id\": \"…\"} as needed";
+
     private const string DeviceExample = "{\"id\": \"…\", \"kind\": \"mobile\"}, with kind one of desktop, mobile, web, other";
 
     private static readonly string[] Members = [JsonNames.UserId, JsonNames.UserIds, JsonNames.Active, JsonNames.Device];
@@ -167,7 +170,8 @@ internal static class UsersBody
         bool one = false, list = false, active = false;
         Device? device = null;
         var given = 0;
-        while (MemberReader.Next(ref reader, form == UsersForm.OneOrList ? Members : ListMembers, Example(form), ref given) is { } member)
+        var (members, example) = form == UsersForm.OneOrList ? (Members, AllMembers) : (ListMembers, Example(form));
+        while (MemberReader.Next(ref reader, members, example, ref given) is { } member)
         {
             switch (member)
             {
@@ -254,6 +258,7 @@ internal static class UsersBody
     {
         JsonTokenType.StartObject => "An object",
         JsonTokenType.StartArray => "An array",
+        JsonTokenType.String when reader.ValueSpan.IsEmpty => "The empty string",
         JsonTokenType.String => $"The string {Problems.Shorten(Encoding.UTF8.GetString(reader.ValueSpan))}",
         _ => Problems.Shorten(Encoding.UTF8.GetString(reader.ValueSpan)),
     };

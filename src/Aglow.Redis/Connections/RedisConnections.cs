@@ -104,7 +104,7 @@ internal sealed class RedisConnections(ConnectionMultiplexer commands, Connectio
             return $"its TLS certificate is not accepted: {attempt.GetBaseException().Message.TrimEnd('.')}";
         return attempt.Message.Contains("NOAUTH", StringComparison.Ordinal)
             ? "it wants a password: set --redis-user and --redis-password"
-            : attempt.GetBaseException().Message.TrimEnd('.');
+            : $"{attempt.GetBaseException().Message.TrimEnd('.')}. Start it, or name another";
     }
 
     private static ConfigurationOptions Prepare(ConfigurationOptions options)
