@@ -76,7 +76,7 @@ public sealed class EmbeddedPresence : IOpenPresence
             store = new JournaledPlaneStore(PageBudget.Of(options), journal);
             var guard = new StallGuard((uint)(2 * options.LongestIntervalSeconds));
             var clock = new Clock(time, guard, journal.LastAlive);
-            directory = SqliteUserDirectory.Open(options.DataDirectory, time, watch);
+            directory = SqliteUserDirectory.Open(options.DataDirectory, time, watch, log);
             changes = EmbeddedChanges.Open(folder.PresencePath, directory, journal, store, clock, options, watch);
             var recovery = journal.Load(store, clock, options.Lease);
             watch.Add(folder.PresencePath);

@@ -253,6 +253,47 @@ public sealed class SqliteUserDirectoryTests : UserDirectoryContract, IDisposabl
     }
 
     [Fact]
+    public async Task A_full_disk_shows_once_when_it_begins_and_once_when_it_ends()
+    {
+        using var log = new DirectoryLog();
+        await using var directory = SqliteUserDirectory.Open(_folder.Path, TimeProvider.System, null, new AglowLog(log));
+        await directory.RegisterAsync(["alice"], new uint[1]);
+        await directory.LimitPagesAsync(0);
+        string[] ids = [.. Enumerable.Range(0, 5000).Select(i => $"id-{i}-{new string('x', 100)}")];
+        for (var i = 0; i < 3; i++)
+        {
+            await Should.ThrowAsync<StoreUnavailableException>(async () => await directory.RegisterAsync(ids, new uint[ids.Length]));
+            directory.IsFailing.ShouldBeTrue();
+        }
+
+        // a small write has room, and ends nothing
+        await directory.LimitPagesAsync(0);
+        directory.IsFailing.ShouldBeTrue();
+        log.Events.ShouldBe([3002]);
+
+        // ends without a call
+        await directory.LimitPagesAsync(1 << 30);
+        SpinWait.SpinUntil(() => !directory.IsFailing && log.Events.Count == 2, TimeSpan.FromSeconds(30)).ShouldBeTrue();
+        log.Events.ShouldBe([3002, 3003]);
+    }
+
+    private sealed class DirectoryLog : Microsoft.Extensions.Logging.ILogger, IDisposable
+    {
+        public System.Collections.Concurrent.ConcurrentQueue<int> Events { get; } = new();
+
+        public void Dispose() => Events.Clear();
+
+        public IDisposable? BeginScope<TState>(TState state)
+            where TState : notnull => null;
+
+        public bool IsEnabled(Microsoft.Extensions.Logging.LogLevel logLevel) => true;
+
+        public void Log<TState>(
+            Microsoft.Extensions.Logging.LogLevel logLevel, Microsoft.Extensions.Logging.EventId eventId, TState state,
+            Exception? exception, Func<TState, Exception?, string> formatter) => Events.Enqueue(eventId.Id);
+    }
+
+    [Fact]
     public async Task A_small_command_passes_where_a_large_one_at_the_same_time_has_no_room()
     {
         await using var directory = Open();

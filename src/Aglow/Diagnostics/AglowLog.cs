@@ -30,9 +30,8 @@ public sealed partial class AglowLog(ILogger logger)
     internal partial void Loaded(string file, long registered, double seconds, long rows, long online, string ended, long away);
 
     [LoggerMessage(3002, LogLevel.Error,
-        "Nothing can be written to {File} ({Reason}). Heartbeats are served from memory and written later; the server retries four "
-            + "times a second.")]
-    internal partial void CannotWrite(string file, string reason);
+        "Nothing can be written to {File} ({Reason}). {Effect}; the server retries four times a second.")]
+    internal partial void CannotWrite(string file, string reason, string effect);
 
     [LoggerMessage(3003, LogLevel.Warning, "{File} can be written again after {Seconds:0.0} s; nothing was lost.")]
     internal partial void WritesAgain(string file, double seconds);

@@ -300,7 +300,7 @@ internal sealed class JournalWriter(PresenceFile file, AglowLog log, FolderWatch
         else
         {
             if (!_failureLogged)
-                log.CannotWrite(file.FilePath, e.Message);
+                log.CannotWrite(file.FilePath, e.Message, "Heartbeats are served from memory and written later");
             _failureLogged = true;
         }
 

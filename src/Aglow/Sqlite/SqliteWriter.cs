@@ -12,6 +12,8 @@ namespace Aglow.Sqlite;
 /// command does not affect the others. If the whole transaction fails (disk full, I/O error), each command is retried once in its own
 /// transaction, because a small one may still fit. A command that fails again gets <see cref="StoreUnavailableException"/> and changes
 /// nothing. The loop continues in any case.
+/// <para>While SQLite cannot write the file, the loop tries four times a second whether it can again. The log has the first failure and
+/// the end, and <see cref="IsFailing"/> is true in between.</para>
 /// <para>When the queue is full (<see cref="QueueCapacity"/> commands), further callers wait for a place without blocking a thread.</para>
 /// <para>Rejected: a connection for each caller. SQLite would run their writes one after the other, each with its own fdatasync, while the
 /// others wait in busy loops.</para>
@@ -23,6 +25,11 @@ internal sealed class SqliteWriter : IAsyncDisposable
     // a group of this many IDs or commands commits within some tens of milliseconds
     private const int MaxGroupWeight = 16_384;
 
+    private static readonly TimeSpan RetryInterval = TimeSpan.FromMilliseconds(250);
+
+    // Writes some pages and frees them again, so it fails where a command would. It leaves nothing but free pages.
+    private const string Probe = "CREATE TABLE write_probe AS SELECT zeroblob(65536) AS space; DROP TABLE write_probe";
+
     private readonly Channel<Command> _queue = Channel.CreateBounded<Command>(
         new BoundedChannelOptions(QueueCapacity) { SingleReader = true });
     private readonly SqliteConnection _connection;
@@ -33,17 +40,24 @@ internal sealed class SqliteWriter : IAsyncDisposable
     private readonly List<Action> _undo = [];
     private readonly SqliteStatements _sql;
     private readonly Task _loop;
+    private readonly AglowLog? _log;
     private long _failures;
+    private long _failingSince;
+    private long _triedAt;
+    private volatile bool _isFailing;
 
     /// <summary>Starts the loop.</summary>
     /// <param name="connection">The loop owns it from now on.</param>
     /// <param name="file">The file, which this object closes at the end.</param>
     /// <param name="committed">Called on the loop after each commit, before its callers continue.</param>
     /// <param name="watch">Checks whether the committed file is still in the folder; null: no check.</param>
-    public SqliteWriter(SqliteConnection connection, SqliteFile file, Action committed, FolderWatch? watch = null)
+    /// <param name="log">Gets a line when writes begin to fail, and one when they work again.</param>
+    public SqliteWriter(
+        SqliteConnection connection, SqliteFile file, Action committed, FolderWatch? watch = null, AglowLog? log = null)
     {
         _file = file;
         _watch = watch;
+        _log = log;
         _connection = connection;
         _path = file.Path;
         _committed = committed;
@@ -84,6 +98,9 @@ internal sealed class SqliteWriter : IAsyncDisposable
     /// <summary>The number of commands and commits that SQLite refused.</summary>
     public long Failures => Volatile.Read(ref _failures);
 
+    /// <summary>Whether SQLite could not write the file at the last attempt.</summary>
+    public bool IsFailing => _isFailing;
+
     /// <summary>Called by a command to register how to undo a change in memory on rollback. The last change is undone first.</summary>
     public void OnUndo(Action undo) => _undo.Add(undo);
 
@@ -110,7 +127,7 @@ internal sealed class SqliteWriter : IAsyncDisposable
     {
         var group = new List<Command>();
         var alone = new List<Command>(1);
-        while (_queue.Reader.WaitToReadAsync().AsTask().GetAwaiter().GetResult())
+        while (WaitToRead())
         {
             var weight = 0;
             while (weight < MaxGroupWeight && _queue.Reader.TryRead(out var command))
@@ -134,6 +151,44 @@ internal sealed class SqliteWriter : IAsyncDisposable
                 command.Complete();
             group.Clear();
         }
+    }
+
+    /// <summary>Waits for commands, and meanwhile tries whether a failing file can be written again. False at the end.</summary>
+    private bool WaitToRead()
+    {
+        var waiting = _queue.Reader.WaitToReadAsync().AsTask();
+        var probe = new List<Command>(1);
+        while (_isFailing)
+        {
+            var rest = RetryInterval - TimeProvider.System.GetElapsedTime(_triedAt);
+            if (rest > TimeSpan.Zero && waiting.Wait(rest))
+                break;
+            if (rest <= TimeSpan.Zero)
+                Try(probe);
+        }
+
+        return waiting.GetAwaiter().GetResult();
+    }
+
+    // Only this ends a failure: a small command may pass where others do not.
+    private void Try(List<Command> probe)
+    {
+        var command = new Command<bool>(WriteProbe, 1);
+        probe.Add(command);
+        var passed = TryCommit(probe, out _) && command.Failure is null;
+        probe.Clear();
+        _triedAt = TimeProvider.System.GetTimestamp();
+        if (!passed)
+            return;
+
+        _isFailing = false;
+        _log?.WritesAgain(_path, TimeProvider.System.GetElapsedTime(_failingSince).TotalSeconds);
+    }
+
+    private bool WriteProbe()
+    {
+        SqliteFile.Execute(_connection, Probe);
+        return true;
     }
 
     /// <summary>Runs a group in one transaction. False if the whole transaction failed and was rolled back.</summary>
@@ -223,10 +278,19 @@ internal sealed class SqliteWriter : IAsyncDisposable
         if (e is not SqliteException sqlite)
             return e;
         Volatile.Write(ref _failures, _failures + 1);
-        return new StoreUnavailableException(
+        var failure = new StoreUnavailableException(
             sqlite.SqliteErrorCode == raw.SQLITE_FULL
                 ? $"{_path} cannot be written: the disk is full."
                 : $"{_path} cannot be written: {sqlite.Message}.", e);
+        if (!_isFailing
+            && sqlite.SqliteErrorCode is raw.SQLITE_FULL or raw.SQLITE_IOERR or raw.SQLITE_READONLY or raw.SQLITE_CANTOPEN)
+        {
+            _failingSince = _triedAt = TimeProvider.System.GetTimestamp();
+            _isFailing = true;
+            _log?.CannotWrite(_path, sqlite.Message, "Calls that add or change users get 503");
+        }
+
+        return failure;
     }
 
     private abstract class Command(int weight)

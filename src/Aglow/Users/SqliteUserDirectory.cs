@@ -96,7 +96,14 @@ public sealed class SqliteUserDirectory : IUserDirectory
     public IUserDirectory OfActs => _ofActs ?? this;
 
     /// <inheritdoc/>
-    public void Observe(AglowMetrics metrics) => metrics.CountErrors("directory", () => Failures);
+    public void Observe(AglowMetrics metrics)
+    {
+        metrics.CountErrors("directory", () => Failures);
+        metrics.Gauge("aglow.directory.failing", "1 while the server cannot write users.db.", () => IsFailing ? 1 : 0);
+    }
+
+    /// <summary>Whether the last write failed.</summary>
+    internal bool IsFailing => _writer.IsFailing;
 
     /// <summary>Writes that SQLite rejected.</summary>
     public long Failures => _writer.Failures;
@@ -108,7 +115,7 @@ public sealed class SqliteUserDirectory : IUserDirectory
     public static SqliteUserDirectory Open(string folder, TimeProvider time) => Open(folder, time, null);
 
     /// <summary>The same, in a folder that is watched.</summary>
-    internal static SqliteUserDirectory Open(string folder, TimeProvider time, FolderWatch? watch)
+    internal static SqliteUserDirectory Open(string folder, TimeProvider time, FolderWatch? watch, AglowLog? log = null)
     {
         var file = OpenFile(folder);
         SqliteConnection? connection = null;
@@ -117,7 +124,7 @@ public sealed class SqliteUserDirectory : IUserDirectory
             connection = file.ConnectToWrite(cacheKibibytes: 128 * 1024);
             var secret = ReadSecret(connection, file.Path);
             var commands = new UserCommands(connection, time);
-            var writer = new SqliteWriter(connection, file, commands.Committed, watch);
+            var writer = new SqliteWriter(connection, file, commands.Committed, watch, log);
             commands.OnUndo = writer.OnUndo;
             watch?.Add(file.Path);
             file.Seal.Watch = watch;
