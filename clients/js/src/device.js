@@ -9,7 +9,7 @@ let ofThisProgram;
 
 function randomId() {
     // randomUUID is missing on pages that were not loaded over https
-    return globalThis.crypto?.randomUUID?.() ?? Array.from({ length: 4 }, () => Math.random().toString(36).slice(2, 10)).join('');
+    return globalThis.crypto?.randomUUID?.() ?? `${Math.random()}${Math.random()}`;
 }
 
 // A browser stores one ID for all of its tabs and visits. Elsewhere, and where storage is forbidden, each program start is a new device.

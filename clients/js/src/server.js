@@ -50,7 +50,7 @@ export async function tokenOf({ token }) {
 /** The token as subprotocols of a socket; the server chooses the first. JWTs and keys of backends fit in there; arbitrary text does not. */
 export function protocolsOf(token) {
     if (!/^[\w!#$%&'*+.^`|~-]+$/.test(token))
-        throw new TypeError('the token is empty, or has a character that is not allowed in a subprotocol (no JWT has one); '
+        throw new TypeError('the token is empty, or has a character that no subprotocol has; '
             + 'if your own server reads it from ?access_token=, set "tokenInUrl"');
     return ['aglow', `aglow.token.${token}`];
 }
@@ -130,7 +130,7 @@ export function callsOf(options) {
 
     async function heartbeat(users, { active } = {}) {
         if ((users ?? options.user) === undefined && !options.token)
-            throw new TypeError('Whose heartbeat? Give "user" (or "token") in the options, or users here.');
+            throw new TypeError('Whose heartbeat? Give "user" or "token" in the options, or users here.');
         const who = users === undefined ? { user_id: options.user, device: deviceOf(options.device) } : { user_ids: listOf(users) };
         return post(options, '/heartbeat', { ...who, active });
     }
