@@ -53,7 +53,6 @@ export function connect(options) {
 
 class Connection {
     #options;
-    #device;
     #state = 'connecting';
     #refusal; // the server's last refusal
     #socket;
@@ -86,8 +85,9 @@ class Connection {
         if (!WebSocket)
             throw new TypeError('There is no WebSocket here. Node has one from version 22; in 20 and 21 run '
                 + '"node --experimental-websocket", or give the class as "WebSocket" in the options.');
-        this.#options = { ...options, WebSocket, minBackoffMs, maxBackoffMs, addresses: new Addresses(options.url) };
-        this.#device = deviceOf(options.device);
+        // one device for the socket, heartbeats and the leave, even if the browser stores another meanwhile
+        const device = deviceOf(options.device);
+        this.#options = { ...options, device, WebSocket, minBackoffMs, maxBackoffMs, addresses: new Addresses(options.url) };
         this.#tokens = new Tokens(this.#options, this.#pace, this.#requests, (problem) => this.#listeners.report(problem));
         Object.assign(this, callsOf(this.#options));
         this.#stopWatchingPage = watchPage({
@@ -214,7 +214,7 @@ class Connection {
 
     // Uses the last token, not a new one: an application that signs a person out may already have ended their session.
     async #leaveByCall() {
-        const body = { user_id: this.#options.user, device: this.#device };
+        const body = { user_id: this.#options.user, device: this.#options.device };
         try {
             await inTime(post(this.#options, '/offline', body, { known: this.#tokens.last, keepalive: true }), 'the call');
             return 'left';
@@ -226,8 +226,7 @@ class Connection {
     // ---- the socket: connect, lose, connect again ------------------------------------------------------------------------------
 
     async #dial() {
-        const { addresses, user, tokenInUrl, WebSocket } = this.#options;
-        const { id, kind } = this.#device;
+        const { addresses, user, device, tokenInUrl, WebSocket } = this.#options;
         const current = (this.#try = { url: addresses.used });
         const isOurs = () => current === this.#try;
         this.#redial = undefined;
@@ -252,7 +251,7 @@ class Connection {
         // a browser cannot set headers on a socket, and proxies log URLs
         const shown = tokenInUrl ? token : undefined;
         const offered = tokenInUrl ? undefined : token;
-        const address = socketAddress(current.url, { user_id: user, device_id: id, device_kind: kind, access_token: shown });
+        const address = socketAddress(current.url, { user_id: user, device_id: device.id, device_kind: device.kind, access_token: shown });
         let socket;
         try {
             socket = offered === undefined ? new WebSocket(address) : new WebSocket(address, protocolsOf(offered));

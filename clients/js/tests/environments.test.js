@@ -123,6 +123,25 @@ test('A page without storage has a device all the same, and the same for all its
     assert.equal(QuietSocket.made[0].address, first.address);
 });
 
+test('A connection keeps its device, although the browser stores another', async (t) => {
+    const stored = new Map();
+    replace(t, {
+        document: Object.assign(new EventTarget(), { visibilityState: 'visible' }),
+        localStorage: { getItem: (name) => stored.get(name) ?? null, setItem: (name, value) => stored.set(name, value) },
+    });
+    const bodies = [];
+    const fetch = async (_, { body }) => {
+        bodies.push(JSON.parse(body));
+        return { ok: true, json: async () => ({ status: 'success' }) };
+    };
+    const connection = connectIn(t, { fetch });
+    await new Promise(setImmediate);
+    const [{ address }] = QuietSocket.made;
+    stored.set('aglow.device', 'another');
+    await connection.heartbeat();
+    assert.equal(bodies[0].device.id, new URL(address).searchParams.get('device_id'));
+});
+
 test('Importing it does nothing, and asks for nothing', () => {
     const client = (name) => JSON.stringify(new URL(`../src/${name}.js`, import.meta.url).href);
     const program = `

@@ -12,8 +12,8 @@ namespace Aglow.Sqlite;
 /// command does not affect the others. If the whole transaction fails (disk full, I/O error), each command is retried once in its own
 /// transaction, because a small one may still fit. A command that fails again gets <see cref="StoreUnavailableException"/> and changes
 /// nothing. The loop continues in any case.
-/// <para>While SQLite cannot write the file, the loop tries four times a second whether it can again. The log has the first failure and
-/// the end, and <see cref="IsFailing"/> is true in between.</para>
+/// <para>After a failure of the disk, the loop tries four times a second whether it can write again. The log has the first failure and the
+/// end, and <see cref="IsFailing"/> is true in between. A small command may succeed meanwhile, and ends nothing.</para>
 /// <para>When the queue is full (<see cref="QueueCapacity"/> commands), further callers wait for a place without blocking a thread.</para>
 /// <para>Rejected: a connection for each caller. SQLite would run their writes one after the other, each with its own fdatasync, while the
 /// others wait in busy loops.</para>
@@ -98,7 +98,7 @@ internal sealed class SqliteWriter : IAsyncDisposable
     /// <summary>The number of commands and commits that SQLite refused.</summary>
     public long Failures => Volatile.Read(ref _failures);
 
-    /// <summary>Whether SQLite could not write the file at the last attempt.</summary>
+    /// <summary>Whether the file cannot be written: from the first failure until a try writes again.</summary>
     public bool IsFailing => _isFailing;
 
     /// <summary>Called by a command to register how to undo a change in memory on rollback. The last change is undone first.</summary>
@@ -153,7 +153,7 @@ internal sealed class SqliteWriter : IAsyncDisposable
         }
     }
 
-    /// <summary>Waits for commands, and meanwhile tries whether a failing file can be written again. False at the end.</summary>
+    /// <summary>Waits for commands. Meanwhile, tries whether a failing file can be written again. False: none will come.</summary>
     private bool WaitToRead()
     {
         var waiting = _queue.Reader.WaitToReadAsync().AsTask();
@@ -170,7 +170,6 @@ internal sealed class SqliteWriter : IAsyncDisposable
         return waiting.GetAwaiter().GetResult();
     }
 
-    // Only this ends a failure: a small command may pass where others do not.
     private void Try(List<Command> probe)
     {
         var command = new Command<bool>(WriteProbe, 1);

@@ -102,7 +102,7 @@ public sealed class SqliteUserDirectory : IUserDirectory
         metrics.Gauge("aglow.directory.failing", "1 while the server cannot write users.db.", () => IsFailing ? 1 : 0);
     }
 
-    /// <summary>Whether the last write failed.</summary>
+    /// <inheritdoc cref="SqliteWriter.IsFailing"/>
     internal bool IsFailing => _writer.IsFailing;
 
     /// <summary>Writes that SQLite rejected.</summary>
