@@ -35,10 +35,7 @@ internal static class KeysCommand
         var list = new Command("list", "Lists the keys with their names, scopes and times of creation.") { data };
         list.SetAction(parsed =>
         {
-            var folder = ServeSettings.ReadFolder(parsed.GetValue(data));
-            if (!Directory.Exists(folder))
-                throw new DataFolderException($"{folder} is not a data folder: name one with --data.");
-            foreach (var key in new ApiKeys(folder).Read())
+            foreach (var key in KeysThere(parsed).Read())
             {
                 var made = DateTimeOffset.FromUnixTimeSeconds(key.CreatedAt)
                     .ToString("yyyy-MM-dd HH:mm:ss'Z'", CultureInfo.InvariantCulture);
@@ -47,9 +44,17 @@ internal static class KeysCommand
         });
 
         var revoke = new Command("revoke", "Revokes a key. Running servers refuse it within a second.") { data, name };
-        revoke.SetAction(parsed => KeysOf(parsed).Revoke(parsed.GetRequiredValue(name)));
+        revoke.SetAction(parsed => KeysThere(parsed).Revoke(parsed.GetRequiredValue(name)));
 
         ApiKeys KeysOf(ParseResult parsed) => new(ServeSettings.ReadFolder(parsed.GetValue(data)));
+
+        // only "add" makes a folder
+        ApiKeys KeysThere(ParseResult parsed)
+        {
+            var folder = ServeSettings.ReadFolder(parsed.GetValue(data));
+            return Directory.Exists(folder)
+                ? new ApiKeys(folder) : throw new DataFolderException($"{folder} is not a data folder: name one with --data.");
+        }
 
         return new Command("keys", "Creates, lists and revokes the keys of backends.") { add, list, revoke };
     }

@@ -154,10 +154,13 @@ public class KeyFileTests
         Directory.Delete(folder, recursive: true);
     }
 
-    [Fact]
-    public async Task The_keys_of_a_folder_that_is_not_there_are_an_error_and_no_empty_list()
+    [Theory]
+    [InlineData("list")]
+    [InlineData("revoke", "--name", "a")]
+    public async Task The_keys_of_a_folder_that_is_not_there_are_an_error_and_no_folder_is_made(params string[] command)
     {
-        var (code, output, errors) = await AglowProcess.RunToEndAsync(["keys", "list", "--data", "/nowhere/aglow"]);
+        var (code, output, errors) = await AglowProcess.RunToEndAsync(["keys", .. command, "--data", "/nowhere/aglow"]);
         (code, output, errors).ShouldBe((1, "", "aglow: /nowhere/aglow is not a data folder: name one with --data.\n"));
+        Path.Exists("/nowhere/aglow").ShouldBeFalse();
     }
 }
