@@ -402,7 +402,7 @@ public sealed partial class PageTests(Browser browser)
             await why.ClickAsync();
             await Expect(tab.Page.GetByRole(AriaRole.Dialog, new() { Name = $"Why is {ben} shown as online?" })).ToBeVisibleAsync();
         });
-        await Expect(reason).ToContainTextAsync("A sign of life lasts 6 s, and the last sign of life came");
+        await Expect(reason).ToContainTextAsync("A heartbeat counts for 6 s, and the last heartbeat came");
         await tab.ScreenshotAsync("why");
         await tab.Page.GetByRole(AriaRole.Button, new() { Name = "Close" }).ClickAsync();
         await Expect(why).ToBeFocusedAsync();
@@ -410,7 +410,7 @@ public sealed partial class PageTests(Browser browser)
         await CallAsync(HttpMethod.Post, "/offline", $$"""{"user_ids":["{{ben}}"]}""");
         await Expect(tab.Seen(ben)).ToHaveTextAsync("Last seen just now");
         await why.ClickAsync();
-        await Expect(reason).ToContainTextAsync("said goodbye");
+        await Expect(reason).ToContainTextAsync($"{ben} left");
         await tab.Page.Keyboard.PressAsync("Escape");
 
         await tab.ChooseAsync("Busy");

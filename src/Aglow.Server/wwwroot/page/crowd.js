@@ -39,7 +39,7 @@ export class Crowd {
         this.#outside = shuffled(this.#numbers);
         byId('crowd-range').textContent = `${first} to ${first + MOST - 1}`;
         this.#field = new Field(byId('field'), first, MOST);
-        this.#group = presence.group((record) => this.#field.hear(record));
+        this.#group = presence.group((record) => this.#field.received(record));
         presence.onState(() => this.#field.setLost(presence.isLost));
 
         byId('crowd').addEventListener('input', () => {
@@ -149,7 +149,7 @@ class Field {
         matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.#drawAll());
     }
 
-    hear({ user_id, is_online }) {
+    received({ user_id, is_online }) {
         if (is_online === this.#online.has(user_id))
             return;
         if (is_online)

@@ -20,10 +20,10 @@ export const webhookLog = (id) => call('GET', `/webhooks/${encodeURIComponent(id
 export const countOnline = () => call('GET', '/online/count');
 
 export function searchUsers(query, limit, cursor) {
-    const asked = new URLSearchParams({ q: query, limit });
+    const parameters = new URLSearchParams({ q: query, limit });
     if (cursor)
-        asked.set('cursor', cursor);
-    return call('GET', `/users?${asked}`);
+        parameters.set('cursor', cursor);
+    return call('GET', `/users?${parameters}`);
 }
 
 export const followed = async (user) => (await call('GET', subscriptions(user))).user_ids;

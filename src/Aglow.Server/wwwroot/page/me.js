@@ -20,7 +20,7 @@ export class Me {
     constructor(presence, onChange) {
         this.#presence = presence;
         this.#onChange = onChange;
-        this.#group = presence.group((record) => this.#hear(record));
+        this.#group = presence.group((record) => this.#received(record));
         presence.onState(() => presence.isLost && this.#say('Not connected'));
         presence.onError(({ title, detail }) => title !== 'Not connected' && announce(`${title}: ${detail}`));
         presence.onRefused((reason) => this.#turnAway(reason));
@@ -30,10 +30,10 @@ export class Me {
         });
         byId('leave').addEventListener('click', () => this.#leave());
         for (const choice of document.querySelectorAll('input[name=status]'))
-            choice.addEventListener('change', () => this.#tell());
+            choice.addEventListener('change', () => this.#sendStatus());
         byId('say').addEventListener('submit', (submit) => {
             submit.preventDefault();
-            this.#tell();
+            this.#sendStatus();
         });
     }
 
@@ -145,20 +145,20 @@ export class Me {
     }
 
     // A status replaces the previous one, so the whole form is sent.
-    #tell() {
-        const said = {};
+    #sendStatus() {
+        const message = {};
         for (const member of ['text', 'emoji']) {
             const words = byId(`say-${member}`).value.trim();
             if (words)
-                said[member] = words;
+                message[member] = words;
         }
 
         if (byId('say-for').value)
-            said.for_seconds = Number(byId('say-for').value);
-        this.#presence.setStatus(document.querySelector('input[name=status]:checked').value, said);
+            message.for_seconds = Number(byId('say-for').value);
+        this.#presence.setStatus(document.querySelector('input[name=status]:checked').value, message);
     }
 
-    #hear(record) {
+    #received(record) {
         this.#until = record.until ?? this.#until;
         // the status has ended by itself
         if (!record.until && this.#until <= now())

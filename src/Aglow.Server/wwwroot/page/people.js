@@ -23,13 +23,13 @@ export class People {
     #mode = 'everyone';
     #query = '';
     #refreshing; // the refresh that is under way
-    #asked = 0; // only the newest of several answers counts
+    #newest = 0; // only the newest of several answers counts
     #followed = []; // IDs of the followed users
 
     constructor(presence, onWhy) {
         this.#presence = presence;
         this.#onWhy = onWhy;
-        this.#group = presence.group((record) => this.#persons.get(record.user_id)?.hear(record));
+        this.#group = presence.group((record) => this.#persons.get(record.user_id)?.received(record));
         this.#followedGroup = presence.group((record, previous) => this.#tellOfFollowed(record, previous));
         presence.onState(() => this.#setAll());
 
@@ -74,9 +74,9 @@ export class People {
 
     /** Loads the first page. */
     async load() {
-        const asked = ++this.#asked;
+        const request = ++this.#newest;
         const page = await this.#read().catch((refused) => ({ refused }));
-        if (asked !== this.#asked)
+        if (request !== this.#newest)
             return;
         if (!page.refused)
             this.#list(page.users, page.next);
@@ -84,10 +84,10 @@ export class People {
     }
 
     async #loadMore() {
-        const asked = ++this.#asked;
+        const request = ++this.#newest;
         const [from, first] = [this.#next, this.#order.length];
         const page = await this.#read(from).catch(() => undefined);
-        if (!page || asked !== this.#asked)
+        if (!page || request !== this.#newest)
             return;
         this.#list([...this.#listed(), ...page.users], page.next);
         // moves the focus to the first new person
@@ -106,9 +106,9 @@ export class People {
     async #lookAgain() {
         if (document.visibilityState === 'hidden' || this.#presence.isLost)
             return;
-        const asked = this.#asked;
+        const request = this.#newest;
         const page = await this.#readAgain().catch(() => undefined);
-        if (!page || asked !== this.#asked)
+        if (!page || request !== this.#newest)
             return;
         this.#list(page.users, page.next);
         this.#sayIfEmpty();

@@ -50,7 +50,7 @@ export class Person {
         this.#parts.follow.setAttribute('aria-label', `Follow ${this.name}`);
     }
 
-    hear(record) {
+    received(record) {
         this.#record = record;
         paint(this);
     }

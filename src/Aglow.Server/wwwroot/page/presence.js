@@ -77,8 +77,8 @@ export class Presence {
         return group;
     }
 
-    setStatus(status, said) {
-        this.#source.setStatus(status, said);
+    setStatus(status, message) {
+        this.#source.setStatus(status, message);
     }
 
     #changed() {
@@ -91,15 +91,15 @@ export class Presence {
         else
             this.#patience = setTimeout(() => this.#giveUp(), PATIENCE_MS);
         this.#wasOpen = state === 'open';
-        this.#tell();
+        this.#publish();
     }
 
     #giveUp() {
         this.isLost = true;
-        this.#tell();
+        this.#publish();
     }
 
-    #tell() {
+    #publish() {
         this.#listeners.state.forEach((callback) => callback());
     }
 }

@@ -16,7 +16,7 @@ export class Stream {
     #isDue = false;
     #redial;
     #attempt = 0;
-    #told = () => {};
+    #onState = () => {};
     #onVisibility = () => this.#look();
 
     constructor() {
@@ -28,7 +28,7 @@ export class Stream {
     }
 
     onState(callback) {
-        this.#told = callback;
+        this.#onState = callback;
     }
 
     onError() {
@@ -104,7 +104,7 @@ export class Stream {
             this.#attempt = 0;
             this.#become('open');
             for (const record of JSON.parse(data).users)
-                this.#tell(record);
+                this.#deliver(record);
         } else if (type === 'stale') {
             this.#lose('stale');
         } else if (type === 'fresh') {
@@ -135,11 +135,11 @@ export class Stream {
     #forget() {
         for (const { records } of this.#watches) {
             for (const { user_id, last_seen } of [...records.values()])
-                this.#tell({ user_id, is_online: null, status: 'unknown', last_seen });
+                this.#deliver({ user_id, is_online: null, status: 'unknown', last_seen });
         }
     }
 
-    #tell(record) {
+    #deliver(record) {
         for (const { users, callback, records } of this.#watches) {
             const previous = records.get(record.user_id);
             if (!users.has(record.user_id) || (previous?.status === record.status && previous.last_seen === record.last_seen))
@@ -153,6 +153,6 @@ export class Stream {
         if (this.#state === state)
             return;
         this.#state = state;
-        this.#told(state);
+        this.#onState(state);
     }
 }

@@ -33,44 +33,47 @@ function open() {
 function reasonFor(why, name) {
     const age = why.last_heartbeat_age_seconds;
     const lease = why.definition.pulse_seconds;
-    const heard = `the last sign of life came ${lasting(age ?? 0)} ago`;
+    const last = `the last heartbeat came ${lasting(age ?? 0)} ago`;
     if (why.manual === 'offline')
-        return `${name} chose to appear offline, and is shown so whatever their devices go on sending.`;
+        return `${name} chose to appear offline, and is shown offline even while their devices send heartbeats.`;
     if (age === null)
-        return `Nothing was ever heard of ${name}.`;
+        return `${name} never sent a heartbeat.`;
     if (!why.is_online && why.said_goodbye && why.definition.ended_by_leave)
-        return `${name} said goodbye ${lasting(age)} ago, and was offline at once.`;
+        return `${name} left ${lasting(age)} ago, and was offline at once.`;
     if (!why.is_online && age > lease)
-        return `A sign of life lasts ${lasting(lease)}, and ${heard}. Nobody said goodbye: the device vanished, or lost its connection.`;
+        return `A heartbeat counts for ${lasting(lease)}, and ${last}. ${name} did not leave: the device vanished, or lost its connection.`;
     if (!why.is_online)
         return `${name} is connected, but has done nothing for a while.`;
     const who = why.source === 'user' ? 'chose' : `${why.source} asks`;
     if (why.manual === 'busy' || why.manual === 'away')
-        return `${name} is connected (${heard}) and ${who} to be shown as ${why.manual}.`;
+        return `${name} is connected (${last}) and ${who} to be shown as ${why.manual}.`;
     if (why.status === 'away')
-        return `${name} is connected (${heard}), but last did something ${ago(why.last_activity_at, why.now)}.`;
+        return `${name} is connected (${last}), but last did something ${ago(why.last_activity_at, why.now)}.`;
     if (why.stall_guard_in_force && age > lease)
-        return `${heard[0].toUpperCase()}${heard.slice(1)}. That is longer than one lasts, `
-            + 'but for a while the server itself could not listen, so it shows nobody offline for it yet.';
-    return `A sign of life lasts ${lasting(lease)}, and ${heard}.`;
+        return `${last[0].toUpperCase()}${last.slice(1)}. That is longer than a heartbeat counts, `
+            + 'but the server itself could not receive heartbeats for a while, so it shows nobody offline yet.';
+    return `A heartbeat counts for ${lasting(lease)}, and ${last}.`;
 }
 
 function factsOf(why) {
     const { definition } = why;
     const activity = definition.activity_seconds ? `, with activity within ${lasting(definition.activity_seconds)}` : '';
     return [
-        ['Last sign of life',
+        ['Last heartbeat',
             why.last_heartbeat_at ? `${clockTime(why.last_heartbeat_at)}, ${lasting(why.last_heartbeat_age_seconds)} ago` : 'none'],
-        ['Goodbye', why.said_goodbye ? 'said, with that' : 'not said'],
+        ['Left', why.said_goodbye ? 'yes, with that' : 'no'],
         ['Last activity',
             why.last_activity_at ? `${clockTime(why.last_activity_at)}, ${ago(why.last_activity_at, why.now)}` : 'none reported'],
         ['Chosen status', { auto: 'none', offline: 'appear offline' }[why.manual] ?? why.manual],
         ['Says', [why.emoji, why.text].filter(Boolean).join(' ') || 'nothing'],
         [
             'Online means',
-            `a sign of life within ${lasting(definition.pulse_seconds)}${activity}${definition.ended_by_leave ? ', until a goodbye' : ''}`,
+            `a heartbeat within ${lasting(definition.pulse_seconds)}${activity}${definition.ended_by_leave ? ', until they leave' : ''}`,
         ],
-        ['Going offline', why.stall_guard_in_force ? 'held back, since the server could not listen for a while' : 'not held back'],
+        [
+            'Going offline',
+            why.stall_guard_in_force ? 'held back, because the server could not receive heartbeats for a while' : 'not held back',
+        ],
     ];
 }
 

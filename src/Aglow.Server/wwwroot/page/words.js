@@ -6,8 +6,8 @@ const STATUSES = { online: 'Online', away: 'Away', busy: 'Busy' };
 /** The line under a name: "Busy · 📞 In a call · until 15:30", "Last seen 3 min ago", "Unknown". */
 export function seenWords({ status, last_seen, last_seen_about, text, emoji, until }) {
     if (STATUSES[status]) {
-        const said = [emoji, text].filter(Boolean).join(' ');
-        return [STATUSES[status], said, until && `until ${timeOfDay(until)}`].filter(Boolean).join(' · ');
+        const chosen = [emoji, text].filter(Boolean).join(' ');
+        return [STATUSES[status], chosen, until && `until ${timeOfDay(until)}`].filter(Boolean).join(' · ');
     }
 
     if (status === 'unknown')
